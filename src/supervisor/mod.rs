@@ -1,0 +1,134 @@
+//! The supervisor: `keepgate serve`. It starts the roles of every plane, hands each the ends of the
+//! links it is allowed, starts them again when they die, and holds nothing itself: no key, no log,
+//! no agent's bytes.
+#![forbid(unsafe_code)]
+
+mod listeners;
+mod plane;
+pub mod role;
+pub mod setup;
+mod status;
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use nix::fcntl::{Flock, FlockArg};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+
+use crate::config::{Config, Paths};
+use crate::error::{Context, Error, Result};
+use crate::wire::messages::Role;
+use plane::Plane;
+
+/// How long roles have to stop in order before they are killed.
+const STOP_GRACE: Duration = Duration::from_secs(10);
+
+/// Serves until SIGTERM or SIGINT.
+///
+/// # Errors
+/// Fails where another supervisor serves the same directory, the configuration or directories are
+/// not usable, or a role cannot be started at all.
+pub fn serve(config: &Config, paths: &Paths) -> Result<()> {
+    let _lock = lock(paths)?;
+    crate::sys::process::harden_supervisor().context(|| "harden the supervisor".into())?;
+    let mut signals = SigSet::empty();
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGCHLD] {
+        signals.add(signal);
+    }
+    signals.thread_block().context(|| "block signals".into())?;
+    let signalfd = SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
+        .context(|| "watch for signals".into())?;
+    let boot = setup::Boot::new()?;
+    let mut planes = Vec::new();
+    for (index, name) in config.planes.keys().enumerate() {
+        planes.push(Plane::new(config, paths, name, index, &boot)?);
+    }
+    status::write(paths, &planes);
+    let mut stopping: Option<Instant> = None;
+    loop {
+        let now = Instant::now();
+        if stopping.is_none() {
+            for plane in &mut planes {
+                plane.start_due(now);
+            }
+        } else if planes.iter().all(Plane::is_down) {
+            return Ok(());
+        }
+        if stopping.is_some_and(|since| now.duration_since(since) > STOP_GRACE) {
+            planes.iter_mut().for_each(Plane::kill);
+        }
+        let wait = wait_for(&planes, stopping, now);
+        let ready = watch(&signalfd, &planes, wait)?;
+        if ready.signal {
+            while let Ok(Some(signal)) = signalfd.read_signal() {
+                let number = i32::try_from(signal.ssi_signo).unwrap_or(0);
+                if number != Signal::SIGCHLD as i32 && stopping.is_none() {
+                    stopping = Some(Instant::now());
+                    planes.iter_mut().for_each(Plane::stop);
+                }
+            }
+        }
+        for (plane, role) in ready.roles {
+            if let Some(plane) = planes.get_mut(plane) {
+                plane.attend(role);
+            }
+        }
+        status::write(paths, &planes);
+    }
+}
+
+/// What became readable.
+struct Readiness {
+    signal: bool,
+    roles: Vec<(usize, Role)>,
+}
+
+fn watch(signalfd: &SignalFd, planes: &[Plane], wait: PollTimeout) -> Result<Readiness> {
+    let mut names = Vec::new();
+    let mut polled = vec![PollFd::new(signalfd.as_fd(), PollFlags::POLLIN)];
+    for (index, plane) in planes.iter().enumerate() {
+        for (role, fd) in plane.descriptors() {
+            names.push((index, role));
+            polled.push(PollFd::new(fd, PollFlags::POLLIN));
+        }
+    }
+    match poll(&mut polled, wait) {
+        Ok(_) | Err(nix::errno::Errno::EINTR) => {}
+        Err(errno) => return Err(Error::new("wait for the roles").because(errno)),
+    }
+    let mut ready = polled.iter().map(|fd| fd.any().unwrap_or(false));
+    let signal = ready.next().unwrap_or(false);
+    let mut roles: Vec<_> = names.into_iter().zip(ready).filter(|(_, r)| *r).map(|(n, _)| n).collect();
+    roles.dedup();
+    Ok(Readiness { signal, roles })
+}
+
+fn wait_for(planes: &[Plane], stopping: Option<Instant>, now: Instant) -> PollTimeout {
+    let due = match stopping {
+        Some(since) => Some(since + STOP_GRACE + Duration::from_millis(1)),
+        None => planes.iter().filter_map(Plane::next_start).min(),
+    };
+    due.map_or(PollTimeout::NONE, |due| {
+        let wait = due.saturating_duration_since(now) + Duration::from_millis(1);
+        PollTimeout::try_from(wait).unwrap_or(PollTimeout::MAX)
+    })
+}
+
+/// One supervisor a directory.
+fn lock(paths: &Paths) -> Result<Flock<std::fs::File>> {
+    let path = paths.lock();
+    let what = || format!("lock `{}`", path.display());
+    let file = std::fs::File::options().create(true).append(true).open(&path).context(what)?;
+    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| {
+        Error::new(what())
+            .because(errno)
+            .hint("another `keepgate serve` runs on this directory; stop it first")
+    })
+}
+
+/// Both ends of one link between two roles.
+fn link() -> Result<(OwnedFd, OwnedFd)> {
+    crate::wire::frame::pair()
+}

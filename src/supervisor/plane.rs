@@ -1,0 +1,290 @@
+//! One plane: its four roles, the links between them, and when to start which again.
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use super::listeners::Listeners;
+use super::setup::{Boot, Setup};
+use crate::config::{Config, Paths};
+use crate::error::Result;
+use crate::sys::spawn;
+use crate::wire::frame;
+use crate::wire::messages::{Control, Report, Role};
+
+/// First pause before a role that died is started again; doubles to [`PAUSE_MAX`].
+const PAUSE_MIN: Duration = Duration::from_millis(100);
+/// Longest pause between starts.
+const PAUSE_MAX: Duration = Duration::from_secs(10);
+/// A role that lived this long starts from [`PAUSE_MIN`] again.
+const STEADY: Duration = Duration::from_secs(60);
+
+/// One plane's roles.
+#[derive(Debug)]
+pub(super) struct Plane {
+    /// Its name.
+    pub(super) name: String,
+    /// Its roles, by name.
+    pub(super) roles: BTreeMap<Role, Seat>,
+    setup: Setup,
+    listeners: Listeners,
+}
+
+/// A role's place: whoever sits in it now, and its past.
+#[derive(Debug)]
+pub(super) struct Seat {
+    running: Option<Running>,
+    /// Times it was started again.
+    pub(super) restarts: u32,
+    /// Why it refuses to serve, or how it ended.
+    pub(super) why: Option<String>,
+    pause: Duration,
+    due: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Running {
+    pid: u32,
+    pidfd: OwnedFd,
+    control: OwnedFd,
+    since: Instant,
+    ready: bool,
+}
+
+impl Seat {
+    /// Process id, while it runs.
+    pub(super) fn pid(&self) -> Option<u32> {
+        self.running.as_ref().map(|running| running.pid)
+    }
+
+    /// It runs and said it is ready.
+    pub(super) fn is_ready(&self) -> bool {
+        self.running.as_ref().is_some_and(|running| running.ready)
+    }
+
+    fn say(&self, control: &Control, fds: &[BorrowedFd<'_>]) {
+        if let Some(running) = &self.running {
+            // A role that cannot be told is dying: its pidfd says so next.
+            drop(frame::send(running.control.as_fd(), control, &[], fds));
+        }
+    }
+}
+
+impl Plane {
+    /// Makes its directories and sockets; starts nothing yet.
+    pub(super) fn new(
+        config: &Config,
+        paths: &Paths,
+        name: &str,
+        index: usize,
+        boot: &Boot,
+    ) -> Result<Self> {
+        let setup = Setup::new(config, paths, name, index, boot)?;
+        let listeners = Listeners::new(paths, name, setup.front_uid())?;
+        let now = Instant::now();
+        let seat = || Seat {
+            running: None,
+            restarts: 0,
+            why: None,
+            pause: PAUSE_MIN,
+            due: Some(now),
+        };
+        let roles = Role::ALL.into_iter().map(|role| (role, seat())).collect();
+        Ok(Self { name: name.into(), roles, setup, listeners })
+    }
+
+    /// Starts every role whose time has come.
+    pub(super) fn start_due(&mut self, now: Instant) {
+        for role in Role::ALL {
+            let due = self.roles.get(&role).and_then(|seat| seat.due);
+            if due.is_some_and(|due| due <= now)
+                && let Err(error) = self.start(role)
+            {
+                self.ended(role, error.message());
+            }
+        }
+    }
+
+    /// When the next start is due.
+    pub(super) fn next_start(&self) -> Option<Instant> {
+        self.roles.values().filter_map(|seat| seat.due).min()
+    }
+
+    /// What to watch: the control link and the process of every running role.
+    pub(super) fn descriptors(&self) -> impl Iterator<Item = (Role, BorrowedFd<'_>)> {
+        self.roles.iter().filter_map(|(role, seat)| Some((*role, seat.running.as_ref()?))).flat_map(
+            |(role, running)| [(role, running.control.as_fd()), (role, running.pidfd.as_fd())],
+        )
+    }
+
+    /// Reads what a role said, and notices its end.
+    pub(super) fn attend(&mut self, role: Role) {
+        let Some(running) = self.roles.get(&role).and_then(|seat| seat.running.as_ref()) else {
+            return;
+        };
+        let pidfd_done = spawn::try_wait(running.pidfd.as_fd());
+        while let Some(report) = self.report(role) {
+            match report {
+                Report::Ready => self.ready(role),
+                Report::Unfit { why } => {
+                    tracing::error!(plane = self.name, role = role.name(), why, "role refuses to serve");
+                    self.note(role, why);
+                }
+                Report::Agents { agents } => self.enrol(&agents),
+            }
+        }
+        match pidfd_done {
+            Ok(None) => {}
+            Ok(Some(end)) => self.ended(role, end.to_string()),
+            Err(error) => self.ended(role, error.to_string()),
+        }
+    }
+
+    /// Asks every role to stop in order.
+    pub(super) fn stop(&mut self) {
+        for seat in self.roles.values_mut() {
+            seat.due = None;
+            seat.say(&Control::Stop, &[]);
+        }
+    }
+
+    /// Ends what is left.
+    pub(super) fn kill(&mut self) {
+        for running in self.roles.values().filter_map(|seat| seat.running.as_ref()) {
+            drop(spawn::signal(running.pidfd.as_fd(), Signal::SIGKILL));
+        }
+    }
+
+    /// No role runs.
+    pub(super) fn is_down(&self) -> bool {
+        self.roles.values().all(|seat| seat.running.is_none())
+    }
+
+    fn start(&mut self, role: Role) -> Result<()> {
+        let (ours, theirs) = super::link()?;
+        let child = spawn::role(&self.setup.program, role.name(), &self.name, theirs.as_fd())?;
+        let now = Instant::now();
+        if let Some(seat) = self.roles.get_mut(&role) {
+            seat.due = None;
+            seat.running = Some(Running {
+                pid: child.pid,
+                pidfd: child.pidfd,
+                control: ours,
+                since: now,
+                ready: false,
+            });
+        }
+        let (blob, fds) = self.setup.of(role, &self.listeners)?;
+        if let Some(running) = self.roles.get(&role).and_then(|seat| seat.running.as_ref()) {
+            frame::send(running.control.as_fd(), &Control::Setup, &blob, &fds)?;
+        }
+        self.join(role)
+    }
+
+    /// Gives the newcomer and each of its peers the two ends of a new link.
+    fn join(&self, role: Role) -> Result<()> {
+        let peers: &[Role] = match role {
+            Role::Keeper => &[Role::Jailer, Role::Egress, Role::Front],
+            Role::Jailer | Role::Egress | Role::Front => &[Role::Keeper],
+        };
+        for peer in peers {
+            let (Some(mine), Some(other)) = (self.roles.get(&role), self.roles.get(peer)) else {
+                continue;
+            };
+            if mine.running.is_none() || other.running.is_none() {
+                continue;
+            }
+            let (one, two) = super::link()?;
+            mine.say(&Control::Link { peer: *peer }, &[one.as_fd()]);
+            other.say(&Control::Link { peer: role }, &[two.as_fd()]);
+        }
+        Ok(())
+    }
+
+    fn report(&self, role: Role) -> Option<Report> {
+        let running = self.roles.get(&role)?.running.as_ref()?;
+        if !readable(running.control.as_fd()) {
+            return None;
+        }
+        // A bad frame from a role is as good as its end: the role is killed and started again.
+        match frame::recv::<Report>(running.control.as_fd(), 0) {
+            Ok(frame) => frame.map(|frame| frame.say),
+            Err(error) => {
+                tracing::error!(plane = self.name, role = role.name(), %error, "bad report");
+                drop(spawn::signal(running.pidfd.as_fd(), Signal::SIGKILL));
+                None
+            }
+        }
+    }
+
+    fn ready(&mut self, role: Role) {
+        tracing::info!(plane = self.name, role = role.name(), "role is ready");
+        if let Some(seat) = self.roles.get_mut(&role) {
+            seat.why = None;
+            if let Some(running) = &mut seat.running {
+                running.ready = true;
+            }
+        }
+        if role == Role::Front {
+            self.listeners.each(|agent, uid, socket| {
+                if let Some(front) = self.roles.get(&Role::Front) {
+                    front.say(&Control::Listen { agent: agent.into(), uid }, &[socket]);
+                }
+            });
+        }
+    }
+
+    /// Brings the agents' sockets in line with the keeper's list, and tells front and keeper.
+    fn enrol(&mut self, agents: &[(String, u32)]) {
+        let (Some(front), Some(keeper)) =
+            (self.roles.get(&Role::Front), self.roles.get(&Role::Keeper))
+        else {
+            return;
+        };
+        for gone in self.listeners.retain(agents) {
+            front.say(&Control::Unlisten { agent: gone }, &[]);
+        }
+        for (agent, uid) in agents {
+            match self.listeners.add(agent, *uid) {
+                // A front that is not ready yet is told of all sockets when it is.
+                Ok(Some(socket)) if front.is_ready() => {
+                    front.say(&Control::Listen { agent: agent.clone(), uid: *uid }, &[socket]);
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    tracing::error!(plane = self.name, agent, %error, "no socket for this agent");
+                }
+            }
+        }
+        keeper.say(&Control::Listening { agents: self.listeners.names() }, &[]);
+    }
+
+    fn ended(&mut self, role: Role, how: String) {
+        let now = Instant::now();
+        let Some(seat) = self.roles.get_mut(&role) else { return };
+        let lived = seat.running.take().map(|running| now.duration_since(running.since));
+        tracing::error!(plane = self.name, role = role.name(), how, "role ended");
+        if lived.is_some_and(|lived| lived > STEADY) {
+            seat.pause = PAUSE_MIN;
+        }
+        seat.why.get_or_insert(how);
+        seat.restarts = seat.restarts.saturating_add(1);
+        seat.due = Some(now + seat.pause);
+        seat.pause = (seat.pause * 2).min(PAUSE_MAX);
+    }
+
+    fn note(&mut self, role: Role, why: String) {
+        if let Some(seat) = self.roles.get_mut(&role) {
+            seat.why = Some(why);
+            seat.pause = seat.pause.max(Duration::from_secs(1));
+        }
+    }
+}
+
+fn readable(fd: BorrowedFd<'_>) -> bool {
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    let mut fds = [PollFd::new(fd, PollFlags::POLLIN)];
+    poll(&mut fds, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
+}

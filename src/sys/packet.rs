@@ -1,0 +1,59 @@
+//! One packet of a `SOCK_SEQPACKET` socket with the descriptors that came with it.
+
+use std::io::IoSliceMut;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use nix::errno::Errno;
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, UnixAddr, recvmsg};
+
+/// Most descriptors the kernel may hand over in one packet; more are closed and `cut` is set.
+const DESCRIPTORS_MAX: usize = 16;
+
+/// A packet as the kernel gave it.
+#[derive(Debug)]
+pub struct Received {
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// Its descriptors, close-on-exec.
+    pub fds: Vec<OwnedFd>,
+    /// Bytes or descriptors were lost because there was no room for them.
+    pub cut: bool,
+}
+
+/// Receives one packet of at most `max` bytes; `None` once the peer has closed.
+///
+/// # Errors
+/// What recvmsg(2) says, except `EINTR`.
+pub fn receive(socket: BorrowedFd<'_>, max: usize) -> Result<Option<Received>, Errno> {
+    let mut bytes = vec![0; max];
+    let mut space = nix::cmsg_space!([RawFd; DESCRIPTORS_MAX]);
+    let (len, cut, fds) = loop {
+        let mut parts = [IoSliceMut::new(&mut bytes)];
+        let flags = MsgFlags::MSG_CMSG_CLOEXEC;
+        match recvmsg::<UnixAddr>(socket.as_raw_fd(), &mut parts, Some(&mut space), flags) {
+            Ok(message) => {
+                let mut fds = Vec::new();
+                for control in message.cmsgs()? {
+                    if let ControlMessageOwned::ScmRights(numbers) = control {
+                        fds.extend(numbers.into_iter().map(own));
+                    }
+                }
+                let cut = message.flags.intersects(MsgFlags::MSG_TRUNC | MsgFlags::MSG_CTRUNC);
+                break (message.bytes, cut, fds);
+            }
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    };
+    if len == 0 {
+        return Ok(None);
+    }
+    bytes.truncate(len);
+    Ok(Some(Received { bytes, fds, cut }))
+}
+
+#[expect(unsafe_code, reason = "recvmsg(2) gives descriptors as bare numbers")]
+fn own(fd: RawFd) -> OwnedFd {
+    // SAFETY: the kernel made this descriptor for the recvmsg call just above; nobody else owns it.
+    unsafe { OwnedFd::from_raw_fd(fd) }
+}

@@ -1,0 +1,446 @@
+//! What the roles say to each other. One enum a direction; anything long (arguments, results)
+//! travels as the frame's blob, descriptors beside it. Field order and names are internal: both
+//! ends are the same binary.
+
+use serde::{Deserialize, Serialize};
+
+use crate::call::id::Id;
+
+/// Longest argument object of a call, in bytes.
+pub const ARGUMENTS_MAX: usize = 1 << 20;
+/// Longest result of a call, in bytes.
+pub const RESULT_MAX: usize = 4 << 20;
+
+/// The names of roles a supervisor starts in each plane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Keys, policy, log, decisions.
+    Keeper,
+    /// Starts jails and opens files beneath the operator's roots.
+    Jailer,
+    /// Speaks MCP with agents.
+    Front,
+    /// Speaks with the network, as open tickets allow.
+    Egress,
+}
+
+impl Role {
+    /// All roles, in the order they are started.
+    pub const ALL: [Self; 4] = [Self::Jailer, Self::Egress, Self::Keeper, Self::Front];
+
+    /// The role's name in process lists, logs and configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Keeper => "keeper",
+            Self::Jailer => "jailer",
+            Self::Front => "front",
+            Self::Egress => "egress",
+        }
+    }
+}
+
+/// Supervisor to any role, on its control descriptor.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "say")]
+pub enum Control {
+    /// First message: everything the role may know. Blob: the role's set-up as JSON.
+    Setup,
+    /// One end of a socket pair to a peer role comes with it, at start and after each restart of
+    /// either side. The old link, if any, is dead.
+    Link {
+        /// Who holds the other end.
+        peer: Role,
+    },
+    /// To front: a listening unix socket comes with it; every connection on it is `agent`.
+    Listen {
+        /// The enrolled agent.
+        agent: String,
+        /// The only uid that may connect (`SO_PEERCRED`).
+        uid: u32,
+    },
+    /// To front: close the listener and the connections of `agent`.
+    Unlisten {
+        /// The revoked agent.
+        agent: String,
+    },
+    /// To keeper: the agents that have a listening socket now.
+    Listening {
+        /// Their names.
+        agents: Vec<String>,
+    },
+    /// Stop in order: no new calls, finish or end those in flight.
+    Stop,
+}
+
+/// Any role to the supervisor.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "say")]
+pub enum Report {
+    /// Set-up and confinement are complete; the role serves.
+    Ready,
+    /// The role refuses to serve; it exits after this.
+    Unfit {
+        /// Why, for `status` and the operator.
+        why: String,
+    },
+    /// From keeper: agents enrolled at this moment. The supervisor makes the missing listeners and
+    /// removes the others.
+    Agents {
+        /// Name and uid of each.
+        agents: Vec<(String, u32)>,
+    },
+}
+
+/// Front to keeper.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "say")]
+pub enum FrontToKeeper {
+    /// A `tools/call`. Blob: the raw bytes of `arguments` (`{}` where absent).
+    Open {
+        /// Chosen by the front, given back in the answer.
+        id: u64,
+        /// Whose socket it came from.
+        agent: String,
+        /// Tool name on the wire, for example `file__read`.
+        tool: String,
+        /// What the client says of itself (`clientInfo`), at most 256 bytes; a label, never an identity.
+        client: String,
+    },
+    /// A `tools/list`.
+    List {
+        /// Chosen by the front, given back in the answer.
+        id: u64,
+        /// Whose list.
+        agent: String,
+    },
+    /// Bytes that are no call: worth an entry.
+    Malformed {
+        /// Whose socket it came from.
+        agent: String,
+        /// What was wrong, at most 256 bytes, made by the front and holding no payload.
+        why: String,
+    },
+}
+
+/// Keeper to front.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "say")]
+pub enum KeeperToFront {
+    /// Blob: the JSON array of `Tool` objects the agent may see.
+    Listed {
+        /// From the question.
+        id: u64,
+    },
+    /// Blob: the complete `CallToolResult` object as JSON.
+    Answer {
+        /// From the question.
+        id: u64,
+    },
+    /// The call is no call: a JSON-RPC error.
+    Fault {
+        /// From the question.
+        id: u64,
+        /// JSON-RPC error code.
+        code: i64,
+        /// What the agent may know.
+        message: String,
+    },
+    /// The agent's list has changed: `notifications/tools/list_changed`.
+    ListChanged {
+        /// Whose list.
+        agent: String,
+    },
+}
+
+/// How a file beneath a root is handed to a jail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OpenAs {
+    /// A regular file, read-only.
+    Read,
+    /// A directory, read-only.
+    Directory,
+    /// A regular file read-only if it exists (else an empty one), and an unnamed new file
+    /// (`O_TMPFILE`) in the same directory, write-only: two descriptors, in this order.
+    Replace,
+}
+
+/// A file the keeper wants a jail to have.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileOrder {
+    /// Absolute path of the operator's root.
+    pub root: String,
+    /// Path beneath it: relative, no `..`, no empty part, no NUL, at most 4096 bytes.
+    pub path: String,
+    /// Descriptors wanted.
+    pub open: OpenAs,
+    /// Filesystem uid for the opens, where the jailer may change it.
+    pub uid: Option<u32>,
+    /// Filesystem gid for the opens, where the jailer may change it.
+    pub gid: Option<u32>,
+}
+
+/// Limits of one jail. All are hard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Wall-clock time in milliseconds.
+    pub wall_ms: u64,
+    /// CPU time in seconds (`RLIMIT_CPU`).
+    pub cpu_s: u64,
+    /// Address space in bytes (`RLIMIT_AS`).
+    pub memory: u64,
+    /// Largest file written, in bytes (`RLIMIT_FSIZE`).
+    pub file: u64,
+}
+
+/// What a file was when the keeper looked: the precondition of a write and of its undo.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "is")]
+pub enum FileState {
+    /// Nothing has that name; its directory exists.
+    Absent,
+    /// A regular file with this content.
+    Present {
+        /// Bytes.
+        len: u64,
+        /// SHA-256 of the content, lower-case hex.
+        sha256: String,
+        /// Permission bits.
+        mode: u32,
+    },
+}
+
+/// Why the jailer did not do what an order asked; never holds file content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JailFault {
+    /// The path does not exist.
+    NotFound,
+    /// It exists, but is not a file or directory of the wanted kind.
+    WrongKind,
+    /// The root's uid may not open it.
+    NotPermitted,
+    /// The path leaves the root, or goes through a symbolic link.
+    Outside,
+    /// The file is not what it was when the keeper looked.
+    Changed,
+    /// Larger than the keeper's limit.
+    TooLarge,
+    /// Anything else; the detail says what.
+    Failed,
+}
+
+/// Keeper to jailer.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "say")]
+pub enum KeeperToJailer {
+    /// Start a native tool. Descriptors: standard input, standard output, standard error, and with
+    /// `stream` one connected stream. The jail has them as 0, 1, 2, then the stream, then `files`.
+    Spawn {
+        /// The single-use permission this serves.
+        ticket: Id,
+        /// Internal tool name, for example `file.read`.
+        tool: String,
+        /// Hard limits.
+        limits: Limits,
+        /// Files to open beneath roots.
+        files: Vec<FileOrder>,
+        /// A stream to egress is among the descriptors.
+        stream: bool,
+    },
+    /// Look at a file before deciding to change it; the content goes back as a descriptor.
+    Inspect {
+        /// Given back in the answer.
+        ticket: Id,
+        /// Which file; `open` is ignored.
+        file: FileOrder,
+        /// Larger files are refused.
+        max: u64,
+    },
+    /// Give the unnamed file of `ticket` its name, if the target still is `expected`.
+    Publish {
+        /// The ticket whose jail wrote the unnamed file.
+        ticket: Id,
+        /// What the target must still be.
+        expected: FileState,
+        /// SHA-256 the new content must have, lower-case hex.
+        sha256: String,
+    },
+    /// Put back what was there: blob is the old content, absent where the file did not exist.
+    Restore {
+        /// The ticket of the undo.
+        ticket: Id,
+        /// Which file.
+        file: FileOrder,
+        /// What the target must still be: what the call to be undone had written.
+        expected: FileState,
+        /// What it becomes.
+        becomes: FileState,
+    },
+    /// Forget the unnamed file of `ticket`.
+    Discard {
+        /// Whose file.
+        ticket: Id,
+    },
+    /// Kill the jail of `ticket`.
+    Kill {
+        /// Whose jail.
+        ticket: Id,
+    },
+}
+
+/// How a jail ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JailEnd {
+    /// Exit status, where it exited.
+    pub code: Option<i32>,
+    /// Signal, where one killed it.
+    pub signal: Option<i32>,
+    /// The limit that ended it: `wall`, `cpu`, `killed`.
+    pub limit: Option<String>,
+    /// Wall-clock microseconds from spawn to end.
+    pub wall_us: u64,
+    /// CPU microseconds, user and system.
+    pub cpu_us: u64,
+    /// Peak resident memory in KiB.
+    pub rss_kib: u64,
+}
+
+/// Jailer to keeper.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "say")]
+pub enum JailerToKeeper {
+    /// First message on every link: what the self-test found. Orders are refused where `fit` is false.
+    SelfTest {
+        /// Every forbidden action failed and every layer is enforced, or its lack was accepted.
+        fit: bool,
+        /// Layers and how they are enforced, and the degradations by name.
+        report: SelfTest,
+    },
+    /// The tool ran and ended.
+    Exited {
+        /// Whose jail.
+        ticket: Id,
+        /// How.
+        end: JailEnd,
+    },
+    /// The file's state; with `Present` a read-only descriptor to a sealed copy comes with it.
+    Inspected {
+        /// From the question.
+        ticket: Id,
+        /// What is there.
+        state: FileState,
+    },
+    /// The new content has its name and both are on disk.
+    Published {
+        /// Whose file.
+        ticket: Id,
+    },
+    /// An order was not carried out; nothing was changed.
+    Fault {
+        /// Of the order.
+        ticket: Id,
+        /// The class of failure.
+        fault: JailFault,
+        /// For the log: system call and errno, at most 256 bytes.
+        detail: String,
+    },
+}
+
+/// What the jailer's self-test found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SelfTest {
+    /// `separate uids` or `one user`.
+    pub separation: String,
+    /// Landlock ABI of the kernel.
+    pub landlock_abi: i32,
+    /// Number of forbidden actions attempted.
+    pub attempted: u32,
+    /// Those that succeeded, by name: must be empty.
+    pub succeeded: Vec<String>,
+    /// Named degradations, for example `landlock-abi-below-6`, `no-cgroup-controllers`.
+    pub degraded: Vec<String>,
+    /// Microseconds the self-test took.
+    pub took_us: u64,
+}
+
+/// One way out that a plane's operator allows to `http.request`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HttpRule {
+    /// `https` or `http`.
+    pub scheme: String,
+    /// Host name in lower case without a trailing dot, or an IP address.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// Allowed methods in upper case.
+    pub methods: Vec<String>,
+    /// Allowed path prefix; `/` allows all.
+    pub path: String,
+    /// Networks (CIDR) the resolved address may be in although they are private.
+    #[serde(default)]
+    pub private: Vec<String>,
+    /// SHA-256 of the server certificate (DER), lower-case hex; replaces chain validation.
+    #[serde(default)]
+    pub pin_sha256: Option<String>,
+}
+
+/// Keeper to egress.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "say")]
+pub enum KeeperToEgress {
+    /// One open ticket; the stream to its jail comes as a descriptor.
+    Lease {
+        /// Dies with this ticket.
+        ticket: Id,
+        /// The only ways out. Empty means none.
+        rules: Vec<HttpRule>,
+        /// The request the keeper authorised: the jail may ask for this and for redirects of it.
+        method: String,
+        /// Its URL, as normalised by the keeper.
+        url: String,
+        /// SHA-256 over its body, lower-case hex.
+        body_sha256: String,
+        /// Wall-clock milliseconds for everything.
+        wall_ms: u64,
+        /// Bytes of all response bodies together.
+        bytes: u64,
+        /// Redirects followed at most.
+        redirects: u8,
+    },
+    /// End the lease now.
+    Revoke {
+        /// Whose lease.
+        ticket: Id,
+    },
+}
+
+/// Egress to keeper: what the network saw, for the log.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "say")]
+pub enum EgressToKeeper {
+    /// The lease ended; every connection it made, in order.
+    Closed {
+        /// Whose lease.
+        ticket: Id,
+        /// One line a hop.
+        hops: Vec<Hop>,
+    },
+}
+
+/// One request that egress made or refused under a lease.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hop {
+    /// Method and URL without user info, query and fragment.
+    pub target: String,
+    /// The address dialled, where one was.
+    pub address: Option<String>,
+    /// HTTP status, where one came.
+    pub status: Option<u16>,
+    /// Why it was refused or failed, where it was.
+    pub fault: Option<String>,
+    /// Response body bytes.
+    pub bytes: u64,
+}

@@ -1,0 +1,9 @@
+//! Everything that crosses a process border: frames between roles, their messages, strict JSON
+//! from outside, the operator's protocol, and outside text made safe to show.
+#![forbid(unsafe_code)]
+
+pub mod admin;
+pub mod frame;
+pub mod json;
+pub mod messages;
+pub mod text;
