@@ -6,7 +6,7 @@
 mod listeners;
 mod plane;
 pub mod role;
-pub mod setup;
+mod setup;
 mod status;
 
 use std::os::fd::{AsFd, OwnedFd};
@@ -40,7 +40,7 @@ pub fn serve(config: &Config, paths: &Paths) -> Result<()> {
     signals.thread_block().context(|| "block signals".into())?;
     let signalfd = SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
         .context(|| "watch for signals".into())?;
-    let boot = setup::Boot::new()?;
+    let boot = setup::Boot::new(config, paths)?;
     let mut planes = Vec::new();
     for (index, name) in config.planes.keys().enumerate() {
         planes.push(Plane::new(config, paths, name, index, &boot)?);

@@ -82,7 +82,7 @@ impl Plane {
         boot: &Boot,
     ) -> Result<Self> {
         let setup = Setup::new(config, paths, name, index, boot)?;
-        let listeners = Listeners::new(paths, name, setup.front_uid())?;
+        let listeners = Listeners::new(paths, name, setup.operator())?;
         let now = Instant::now();
         let seat = || Seat {
             running: None,

@@ -11,6 +11,7 @@ static TAKEN: AtomicU64 = AtomicU64::new(0);
 ///
 /// # Errors
 /// Fails where it is not open or was taken before.
+#[expect(unsafe_code, reason = "an inherited descriptor is a bare number")]
 pub fn take(number: i32) -> io::Result<OwnedFd> {
     let closed = || io::Error::other(format!("descriptor {number} was not handed over"));
     let bit = u32::try_from(number).ok().filter(|n| (3..64).contains(n)).ok_or_else(closed)?;

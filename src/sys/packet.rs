@@ -5,6 +5,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, UnixAddr, recvmsg};
+use tokio::io::unix::AsyncFd;
 
 /// Most descriptors the kernel may hand over in one packet; more are closed and `cut` is set.
 const DESCRIPTORS_MAX: usize = 16;
@@ -50,6 +51,16 @@ pub fn receive(socket: BorrowedFd<'_>, max: usize) -> Result<Option<Received>, E
     }
     bytes.truncate(len);
     Ok(Some(Received { bytes, fds, cut }))
+}
+
+/// Registers a descriptor with the tokio runtime of this thread.
+///
+/// # Errors
+/// What epoll_ctl(2) says.
+#[expect(unsafe_code, reason = "tokio asks its caller to promise that the descriptor stays open")]
+pub fn watch(fd: OwnedFd) -> std::io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: the AsyncFd owns the descriptor, which therefore stays open and the same until then.
+    unsafe { AsyncFd::register(fd) }.map_err(Into::into)
 }
 
 #[expect(unsafe_code, reason = "recvmsg(2) gives descriptors as bare numbers")]

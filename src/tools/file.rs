@@ -140,7 +140,11 @@ fn hidden(name: &[u8]) -> bool {
     name.starts_with(b".keepgate-")
 }
 
-fn content(arguments: &Map<String, Value>) -> Result<Vec<u8>, Fault> {
+/// The new content as bytes.
+///
+/// # Errors
+/// Answers a [`Fault`] where it is not given in exactly one of the two ways.
+pub fn content(arguments: &Map<String, Value>) -> Result<Vec<u8>, Fault> {
     match (arguments.get("content"), arguments.get("base64")) {
         (Some(Value::String(text)), None) => Ok(text.clone().into_bytes()),
         (None, Some(Value::String(text))) => STANDARD

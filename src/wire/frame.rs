@@ -11,7 +11,7 @@
 //! or of another version ends the link.
 
 use std::fs::File;
-use std::io::{IoSlice, Write};
+use std::io::{IoSlice, Seek, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::fs::FileExt;
 
@@ -27,7 +27,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use crate::error::{Context, Error, Result};
-use crate::sys::packet::{Received, receive};
+use crate::sys::packet::{Received, receive, watch};
 
 /// Longest packet.
 pub const PACKET_MAX: usize = 64 << 10;
@@ -100,8 +100,7 @@ impl AsyncLink {
     pub fn new(socket: OwnedFd) -> Result<Self> {
         fcntl(&socket, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))
             .context(|| "make a link non-blocking".into())?;
-        let socket = AsyncFd::with_interest(socket, Interest::READABLE | Interest::WRITABLE)
-            .context(|| "watch a link".into())?;
+        let socket = watch(socket).context(|| "watch a link".into())?;
         Ok(Self { socket })
     }
 
@@ -147,6 +146,8 @@ pub fn sealed_memfd(name: &str, bytes: &[u8]) -> Result<OwnedFd> {
         .context(|| "make a memory file".into())?;
     let mut file = File::from(fd);
     file.write_all(bytes).context(|| "fill a memory file".into())?;
+    // A jailed tool reads it as its standard input, from where the offset stands.
+    file.rewind().context(|| "rewind a memory file".into())?;
     let fd = OwnedFd::from(file);
     fcntl(&fd, FcntlArg::F_ADD_SEALS(full_seals())).context(|| "seal a memory file".into())?;
     Ok(fd)

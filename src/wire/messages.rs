@@ -11,6 +11,9 @@ pub const ARGUMENTS_MAX: usize = 1 << 20;
 /// Longest result of a call, in bytes.
 pub const RESULT_MAX: usize = 4 << 20;
 
+/// Permission bits of a file that a tool makes anew.
+pub const NEW_FILE_MODE: u32 = 0o640;
+
 /// The names of roles a supervisor starts in each plane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -1,0 +1,243 @@
+//! The order of a call as types: an [`Authorized`] exists only once its intent is durable, and a
+//! [`Released`] only once its outcome is.
+//!
+//! Both are made here and nowhere else, cannot be cloned, and are used up by the next step.
+
+use serde_json::{Map, Value, json};
+
+use super::{Draft, Log, Masker};
+use crate::call::Call;
+use crate::call::id::Id;
+use crate::error::{Context, Result};
+use crate::mode::{Dry, Live};
+use crate::policy::Grant;
+use crate::undo::{Inverse, Recipe, Undo};
+
+/// The operator takes a call back: an effect of its own, whatever the mode.
+#[derive(Debug)]
+pub struct Undoing {
+    inverse: Inverse,
+}
+
+/// Permission to carry out one call: its intent is on disk. The ticket is the random name under
+/// which jailer and egress know it.
+#[derive(Debug)]
+pub struct Authorized<M> {
+    ticket: Id,
+    call: Id,
+    seq: u64,
+    tool: String,
+    why: M,
+}
+
+/// How a call ended, before that is on disk.
+#[derive(Debug)]
+pub struct Outcome {
+    /// How it ended.
+    pub status: Status,
+    /// What the agent gets: the tool's result, or what it may know of the failure.
+    pub value: Value,
+    /// What only the log gets: limits, exit status, hops.
+    pub facts: Map<String, Value>,
+}
+
+/// How a call ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// As asked.
+    Done,
+    /// Shown, not done.
+    Rehearsed,
+    /// Checked, neither shown nor done: the tool has no rehearsal.
+    Skipped,
+    /// Not done, and nothing was changed.
+    Failed,
+    /// Nobody can say whether it was done.
+    Unknown,
+}
+
+impl Status {
+    /// The word in log entries.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Rehearsed => "rehearsed",
+            Self::Skipped => "skipped",
+            Self::Failed => "failed",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// An answer that may leave: its outcome is on disk, and these are the masked bytes it names.
+#[derive(Debug)]
+pub struct Released {
+    call: Id,
+    seq: u64,
+    status: Status,
+    result: Vec<u8>,
+}
+
+impl Released {
+    /// The call it answers.
+    pub fn call(&self) -> Id {
+        self.call
+    }
+
+    /// Sequence number of the outcome.
+    pub fn seq(&self) -> u64 {
+        self.seq
+    }
+
+    /// How the call ended.
+    pub fn status(&self) -> Status {
+        self.status
+    }
+
+    /// The result as JSON.
+    pub fn result(&self) -> &[u8] {
+        &self.result
+    }
+}
+
+/// Writes intents and outcomes.
+#[derive(Debug, Clone, Copy)]
+pub struct Ledger<'a> {
+    log: &'a Log,
+    masker: &'a Masker,
+}
+
+impl<'a> Ledger<'a> {
+    /// Writes to `log`, with every payload masked by `masker`.
+    pub fn new(log: &'a Log, masker: &'a Masker) -> Self {
+        Self { log, masker }
+    }
+
+    /// Writes the intent of a rehearsal; durable on return. `seen` is what it would change.
+    ///
+    /// # Errors
+    /// Fails where the log takes no entries, or the grant is for another call.
+    pub fn intent_dry(
+        self,
+        call: &Call,
+        grant: Grant,
+        dry: Dry,
+        seen: Option<&Recipe>,
+    ) -> Result<Authorized<Dry>> {
+        self.intent(call, grant, "rehearse", seen, dry)
+    }
+
+    /// Writes the intent of a call with its effects; durable on return.
+    ///
+    /// # Errors
+    /// As [`Self::intent_dry`].
+    pub fn intent_live(
+        self,
+        call: &Call,
+        grant: Grant,
+        live: Live,
+        undo: Undo,
+    ) -> Result<Authorized<Live>> {
+        let authorized = self.intent(call, grant, "live", undo.recipe(), live)?;
+        Ok(authorized)
+    }
+
+    /// Writes the intent of an operator's undo of entry `undoes`; durable on return.
+    ///
+    /// # Errors
+    /// Fails where the log takes no entries.
+    pub fn intent_undo(self, call: Id, undoes: u64, inverse: Inverse) -> Result<Authorized<Undoing>> {
+        let mut body = Map::new();
+        body.insert("call".into(), json!(call));
+        body.insert("agent".into(), "operator".into());
+        body.insert("tool".into(), UNDO.into());
+        body.insert("mode".into(), "live".into());
+        body.insert("undoes".into(), undoes.into());
+        body.insert("undo".into(), recipe(inverse.recipe())?);
+        let ticket = Id::random()?;
+        body.insert("ticket".into(), json!(ticket));
+        let seq = self.log.append(Draft::new("call.intent", body))?.seq;
+        let why = Undoing { inverse };
+        Ok(Authorized { ticket, call, seq, tool: UNDO.into(), why })
+    }
+
+    fn intent<M>(
+        self,
+        call: &Call,
+        grant: Grant,
+        mode: &str,
+        change: Option<&Recipe>,
+        why: M,
+    ) -> Result<Authorized<M>> {
+        grant.covers(call)?;
+        let ticket = Id::random()?;
+        let mut body = described(call);
+        body.insert("mode".into(), mode.into());
+        body.insert("ticket".into(), json!(ticket));
+        body.insert("policy".into(), grant.policy().into());
+        body.insert("rules".into(), json!(grant.rules()));
+        if let Some(change) = change {
+            body.insert("undo".into(), recipe(change)?);
+        }
+        let draft = Draft::new("call.intent", body)
+            .payload("arguments", self.masker.mask(call.canonical()));
+        let seq = self.log.append(draft)?.seq;
+        Ok(Authorized { ticket, call: call.id(), seq, tool: call.tool().name().into(), why })
+    }
+}
+
+/// Tool name of an operator's undo.
+pub const UNDO: &str = "keepgate.undo";
+
+/// What every entry about a call says of it.
+pub fn described(call: &Call) -> Map<String, Value> {
+    let mut body = Map::new();
+    body.insert("call".into(), json!(call.id()));
+    body.insert("agent".into(), call.agent().into());
+    body.insert("run".into(), json!(call.run()));
+    body.insert("tool".into(), call.tool().name().into());
+    body.insert("digest".into(), crate::wire::text::hex(call.digest()).into());
+    body
+}
+
+fn recipe(recipe: &Recipe) -> Result<Value> {
+    serde_json::to_value(recipe).context(|| "write down how to take the call back".into())
+}
+
+impl<M> Authorized<M> {
+    /// The name jailer and egress know it by.
+    pub fn ticket(&self) -> Id {
+        self.ticket
+    }
+
+    /// Sequence number of the intent.
+    pub fn seq(&self) -> u64 {
+        self.seq
+    }
+
+    /// Writes the outcome; durable on return. Uses up the permission.
+    ///
+    /// # Errors
+    /// Fails where the log takes no entries: then nothing may be answered but that the outcome is
+    /// unknown.
+    pub fn close(self, ledger: Ledger<'_>, outcome: Outcome) -> Result<Released> {
+        let result = serde_json::to_vec(&outcome.value).context(|| "write the result".into())?;
+        let result = ledger.masker.mask(&result);
+        let shown = result.bytes().to_vec();
+        let mut body = outcome.facts;
+        body.insert("call".into(), json!(self.call));
+        body.insert("intent".into(), self.seq.into());
+        body.insert("tool".into(), self.tool.into());
+        body.insert("status".into(), outcome.status.name().into());
+        let draft = Draft::new("call.outcome", body).payload("result", result);
+        let seq = ledger.log.append(draft)?.seq;
+        Ok(Released { call: self.call, seq, status: outcome.status, result: shown })
+    }
+}
+
+impl Authorized<Undoing> {
+    /// What to put back.
+    pub fn recipe(&self) -> &Recipe {
+        self.why.inverse.recipe()
+    }
+}

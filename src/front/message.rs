@@ -1,0 +1,327 @@
+//! One line of an agent as a JSON-RPC 2.0 message, and the lines that answer it.
+//!
+//! The arguments of a call and the id of a request keep the bytes they came with.
+
+use std::fmt;
+
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+
+use crate::wire::json;
+use crate::wire::text::Escaped;
+
+/// Longest line of an agent, in bytes: the largest arguments and half as much around them.
+pub const LINE_MAX: usize = 3 << 19;
+/// Longest id, in bytes as it is written.
+const ID_MAX: usize = 256;
+/// Characters of a method that an error shows.
+const METHOD_SHOWN: usize = 64;
+
+/// JSON-RPC: the line is not JSON.
+pub(super) const PARSE_ERROR: i64 = -32700;
+/// JSON-RPC: JSON, but not a request.
+pub(super) const INVALID_REQUEST: i64 = -32600;
+/// JSON-RPC: no such method.
+pub(super) const METHOD_NOT_FOUND: i64 = -32601;
+/// JSON-RPC: a method's parameters are not what it takes.
+pub(super) const INVALID_PARAMS: i64 = -32602;
+/// JSON-RPC: not the agent's fault.
+pub(super) const INTERNAL_ERROR: i64 = -32603;
+/// Ours, from the range for servers: too much at one time.
+pub(super) const BUSY: i64 = -32000;
+
+/// A message that keeps the form of JSON-RPC.
+#[derive(Debug)]
+pub enum Message<'a> {
+    /// Wants an answer.
+    Request {
+        /// Given back in the answer.
+        id: RequestId,
+        /// What is asked.
+        method: String,
+        /// An object, as it came.
+        params: Option<&'a RawValue>,
+    },
+    /// Wants none.
+    Notification {
+        /// What is told.
+        method: String,
+        /// An object, as it came.
+        params: Option<&'a RawValue>,
+    },
+    /// An answer to something the front never asked.
+    Response,
+}
+
+/// The id of a request: the text it came as, which is what goes back, and what it means, which is
+/// what it is compared by.
+#[derive(Debug, Clone)]
+pub struct RequestId {
+    raw: String,
+    key: Key,
+}
+
+impl RequestId {
+    /// What the id means.
+    pub(super) fn key(&self) -> &Key {
+        &self.key
+    }
+}
+
+/// What an id means.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Key {
+    /// A whole number.
+    Number(i64),
+    /// Text, unescaped.
+    Text(String),
+}
+
+/// Why a line is refused.
+#[derive(Debug)]
+pub struct Refusal {
+    id: Option<RequestId>,
+    code: i64,
+    /// For the log: holds nothing of the line.
+    what: String,
+    /// For the agent: may hold escaped parts of the line.
+    detail: Option<String>,
+}
+
+impl Refusal {
+    pub(super) fn new(code: i64, what: impl Into<String>) -> Self {
+        Self { id: None, code, what: what.into(), detail: None }
+    }
+
+    pub(super) fn of(mut self, id: &RequestId) -> Self {
+        self.id = Some(id.clone());
+        self
+    }
+
+    /// A method that does not exist here.
+    pub(super) fn unknown(method: &str) -> Self {
+        let detail = format!("unknown method `{}`", Escaped::cut(method, METHOD_SHOWN));
+        Self { detail: Some(detail), ..Self::new(METHOD_NOT_FOUND, "unknown method") }
+    }
+
+    /// What was wrong, without a byte of what came.
+    pub(super) fn what(&self) -> &str {
+        &self.what
+    }
+
+    /// It was not even a message.
+    pub(super) fn is_form(&self) -> bool {
+        self.code == PARSE_ERROR || self.code == INVALID_REQUEST
+    }
+
+    /// The line that tells the agent.
+    pub(super) fn line(&self) -> Vec<u8> {
+        error(self.id.as_ref(), self.code, self.detail.as_ref().unwrap_or(&self.what))
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.detail.as_ref().unwrap_or(&self.what))
+    }
+}
+
+/// Reads one line. Takes any bytes.
+///
+/// # Errors
+/// Refuses what is not strict JSON (see [`json`]) or not one JSON-RPC 2.0 message; batches too.
+pub fn read(line: &[u8]) -> Result<Message<'_>, Refusal> {
+    let limits = json::Limits { bytes: LINE_MAX, ..json::Limits::default() };
+    json::check(line, &limits).map_err(|bad| Refusal {
+        detail: Some(bad.to_string()),
+        ..Refusal::new(PARSE_ERROR, format!("{} at byte {}", bad.what, bad.offset))
+    })?;
+    let invalid = |what: &str| Refusal::new(INVALID_REQUEST, what);
+    match line.iter().find(|byte| !byte.is_ascii_whitespace()) {
+        Some(b'{') => {}
+        Some(b'[') => return Err(invalid("batches are not served; send one message a line")),
+        Some(_) | None => return Err(invalid("a message is an object")),
+    }
+    let envelope: Envelope<'_> =
+        serde_json::from_slice(line).map_err(|_| invalid("a message is an object"))?;
+    let id = envelope.id.map(request_id).transpose()?;
+    envelope.into_message(id.clone()).map_err(|what| match &id {
+        Some(id) => Refusal::new(INVALID_REQUEST, what).of(id),
+        None => Refusal::new(INVALID_REQUEST, what),
+    })
+}
+
+/// The members of a message that mean something; others pass.
+#[derive(Debug, Deserialize)]
+struct Envelope<'a> {
+    #[serde(default, borrow, deserialize_with = "present")]
+    jsonrpc: Option<&'a RawValue>,
+    #[serde(default, borrow, deserialize_with = "present")]
+    id: Option<&'a RawValue>,
+    #[serde(default, borrow, deserialize_with = "present")]
+    method: Option<&'a RawValue>,
+    #[serde(default, borrow, deserialize_with = "present")]
+    params: Option<&'a RawValue>,
+    #[serde(default, borrow, deserialize_with = "present")]
+    result: Option<&'a RawValue>,
+    #[serde(default, borrow, deserialize_with = "present")]
+    error: Option<&'a RawValue>,
+}
+
+/// A member that is there, even as `null`.
+pub(super) fn present<'de, D: Deserializer<'de>>(from: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(from).map(Some)
+}
+
+impl<'a> Envelope<'a> {
+    fn into_message(self, id: Option<RequestId>) -> Result<Message<'a>, &'static str> {
+        if self.jsonrpc.and_then(string).as_deref() != Some("2.0") {
+            return Err("`jsonrpc` is not \"2.0\"");
+        }
+        let answer = self.result.is_some() || self.error.is_some();
+        let Some(method) = self.method else {
+            return match answer && id.is_some() {
+                true => Ok(Message::Response),
+                false => Err("neither a request nor a response"),
+            };
+        };
+        if answer {
+            return Err("a request and a response at the same time");
+        }
+        let method = string(method).ok_or("`method` is not a string")?;
+        if self.params.is_some_and(|params| !params.get().starts_with('{')) {
+            return Err("`params` is not an object");
+        }
+        Ok(match id {
+            Some(id) => Message::Request { id, method, params: self.params },
+            None => Message::Notification { method, params: self.params },
+        })
+    }
+}
+
+/// The text of a JSON string; `None` for other values.
+pub(super) fn string(raw: &RawValue) -> Option<String> {
+    serde_json::from_str(raw.get()).ok()
+}
+
+fn request_id(raw: &RawValue) -> Result<RequestId, Refusal> {
+    let text = raw.get();
+    if text.len() > ID_MAX {
+        return Err(Refusal::new(INVALID_REQUEST, format!("`id` is longer than {ID_MAX} bytes")));
+    }
+    let key = key(raw).ok_or_else(|| {
+        Refusal::new(INVALID_REQUEST, "`id` is neither a string nor a whole number")
+    })?;
+    Ok(RequestId { raw: text.to_owned(), key })
+}
+
+/// What an id means; `None` for what is no id.
+pub(super) fn key(raw: &RawValue) -> Option<Key> {
+    match raw.get().starts_with('"') {
+        true => string(raw).map(Key::Text),
+        // `1.0` and `1e0` are whole, but would not come back in any form a client compares.
+        false => raw.get().parse().ok().map(Key::Number),
+    }
+}
+
+/// The line that answers `id`. `result` is JSON; newlines between its tokens become spaces.
+pub(super) fn result(id: &RequestId, result: &[&[u8]]) -> Vec<u8> {
+    let length = result.iter().map(|part| part.len()).sum::<usize>() + id.raw.len() + 64;
+    let mut line = Vec::with_capacity(length);
+    line.extend_from_slice(b"{\"jsonrpc\":\"2.0\",\"id\":");
+    line.extend_from_slice(id.raw.as_bytes());
+    line.extend_from_slice(b",\"result\":");
+    result.iter().for_each(|part| line.extend_from_slice(part));
+    line.extend_from_slice(b"}\n");
+    one_line(line)
+}
+
+/// The line that tells of an error; `id` is null where it is not known.
+pub(super) fn error(id: Option<&RequestId>, code: i64, message: &str) -> Vec<u8> {
+    let id = id.map_or("null", |id| &id.raw);
+    let message = serde_json::Value::from(message);
+    let line = format!(
+        "{{\"jsonrpc\":\"2.0\",\"id\":{id},\"error\":{{\"code\":{code},\"message\":{message}}}}}\n"
+    );
+    line.into_bytes()
+}
+
+/// The line that tells the agent something unasked.
+pub(super) fn notification(method: &str) -> Vec<u8> {
+    format!("{{\"jsonrpc\":\"2.0\",\"method\":\"{method}\"}}\n").into_bytes()
+}
+
+/// JSON has newlines only between tokens, where a space means the same.
+fn one_line(mut line: Vec<u8>) -> Vec<u8> {
+    if let Some((_, body)) = line.split_last_mut() {
+        body.iter_mut().filter(|byte| matches!(**byte, b'\n' | b'\r')).for_each(|byte| *byte = b' ');
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(line: &str) -> String {
+        let refusal = read(line.as_bytes()).unwrap_err();
+        String::from_utf8(refusal.line()).unwrap()
+    }
+
+    #[test]
+    fn a_request_keeps_its_bytes() {
+        let line = br#" {"jsonrpc":"2.0","id":"\u0061\n","method":"ping","params":{ "a" : 1 },"more":[]} "#;
+        let Message::Request { id, method, params } = read(line).unwrap() else { panic!() };
+        assert_eq!(id.key, Key::Text("a\n".into()));
+        assert_eq!((method.as_str(), params.unwrap().get()), ("ping", "{ \"a\" : 1 }"));
+        let answer = String::from_utf8(result(&id, &[b"{\n\"x\":1\r\n}"])).unwrap();
+        assert_eq!(answer, "{\"jsonrpc\":\"2.0\",\"id\":\"\\u0061\\n\",\"result\":{ \"x\":1  }}\n");
+    }
+
+    #[test]
+    fn the_other_kinds_are_told_apart() {
+        assert!(matches!(
+            read(br#"{"jsonrpc":"2.0","method":"x"}"#).unwrap(),
+            Message::Notification { params: None, .. }
+        ));
+        for line in [r#"{"jsonrpc":"2.0","id":1,"result":null}"#, r#"{"jsonrpc":"2.0","id":"a","error":{}}"#] {
+            assert!(matches!(read(line.as_bytes()).unwrap(), Message::Response));
+        }
+    }
+
+    #[test]
+    fn every_malformed_line_is_refused_precisely() {
+        for (line, id, code, why) in [
+            ("{", "null", -32700, "expected a key in double quotes at byte 1"),
+            (r#"{"jsonrpc":"2.0","id":1,"method":"a","method":"b"}"#, "null", -32700, "duplicate key `method` at byte 37"),
+            ("7", "null", -32600, "a message is an object"),
+            ("[]", "null", -32600, "batches are not served; send one message a line"),
+            (r#"{"id":1,"method":"a"}"#, "1", -32600, "`jsonrpc` is not \\\"2.0\\\""),
+            (r#"{"jsonrpc":2.0,"id":1,"method":"a"}"#, "1", -32600, "`jsonrpc` is not \\\"2.0\\\""),
+            (r#"{"jsonrpc":"2.0","id":null,"method":"a"}"#, "null", -32600, "`id` is neither a string nor a whole number"),
+            (r#"{"jsonrpc":"2.0","id":1.5,"method":"a"}"#, "null", -32600, "`id` is neither a string nor a whole number"),
+            (r#"{"jsonrpc":"2.0","id":{},"method":"a"}"#, "null", -32600, "`id` is neither a string nor a whole number"),
+            (r#"{"jsonrpc":"2.0","id":1,"method":7}"#, "1", -32600, "`method` is not a string"),
+            (r#"{"jsonrpc":"2.0","id":1,"method":null}"#, "1", -32600, "`method` is not a string"),
+            (r#"{"jsonrpc":"2.0","id":1}"#, "1", -32600, "neither a request nor a response"),
+            (r#"{"jsonrpc":"2.0","result":1}"#, "null", -32600, "neither a request nor a response"),
+            (r#"{"jsonrpc":"2.0","id":1,"method":"a","error":null}"#, "1", -32600, "a request and a response at the same time"),
+            (r#"{"jsonrpc":"2.0","id":1,"method":"a","params":[]}"#, "1", -32600, "`params` is not an object"),
+            (r#"{"jsonrpc":"2.0","id":1,"method":"a","params":null}"#, "1", -32600, "`params` is not an object"),
+        ] {
+            let told = format!(
+                "{{\"jsonrpc\":\"2.0\",\"id\":{id},\"error\":{{\"code\":{code},\"message\":\"{why}\"}}}}\n"
+            );
+            assert_eq!(refused(line), told);
+        }
+        let long = format!(r#"{{"jsonrpc":"2.0","id":"{}","method":"a"}}"#, "x".repeat(255));
+        assert!(refused(&long).contains("`id` is longer than 256 bytes"));
+    }
+
+    #[test]
+    fn the_log_learns_no_payload() {
+        let refusal = read(br#"{"secret":1,"secret":2}"#).unwrap_err();
+        assert_eq!(refusal.what(), "duplicate key at byte 12");
+        assert_eq!(Refusal::unknown("secret").what(), "unknown method");
+    }
+}

@@ -1,0 +1,166 @@
+//! Carrying out a call that is authorised: for real, or as a rehearsal. Every way it can end
+//! becomes an [`Outcome`]; nothing here fails without one.
+
+use serde_json::{Map, Value, json};
+
+use super::Keeper;
+use super::hands::{Job, Ran};
+use super::look::Sight;
+use super::plan::{Plan, limits};
+use crate::audit::evidence::{Authorized, Outcome, Status};
+use crate::call::Call;
+use crate::error::{Error, Result};
+use crate::mode::{Dry, Live};
+use crate::tools::order::{Mode, Order, Reply};
+use crate::wire::messages::{FileState, JailFault};
+
+/// Runs reads for real and shows effects without making them.
+pub(super) fn rehearse(
+    keeper: &Keeper,
+    ticket: &Authorized<Dry>,
+    call: &Call,
+    plan: Plan,
+    sight: &Sight,
+) -> Outcome {
+    match plan {
+        Plan::Http { effect: true, .. } => Outcome {
+            status: Status::Skipped,
+            value: told("rehearsed_not_executed", "the request was checked and was not sent"),
+            facts: Map::new(),
+        },
+        Plan::Write { ref file, .. } => {
+            let order = order(call, Mode::Rehearse, sight.absent());
+            let files = vec![file.clone()];
+            let mut facts = Map::new();
+            let job = Job { tool: "file.write", order, files, lease: None, limits: limits("file.write") };
+            let ran = keeper.hands.run(ticket, job, &mut facts);
+            keeper.hands.discard(ticket);
+            ended(ran, Status::Rehearsed, facts)
+        }
+        Plan::Roots | Plan::Read(_) | Plan::Http { .. } => read(keeper, ticket, call, plan),
+    }
+}
+
+/// Carries out a live call. `before` is what a written file must still be.
+pub(super) fn carry_out(
+    keeper: &Keeper,
+    ticket: &Authorized<Live>,
+    call: &Call,
+    plan: Plan,
+    before: Option<&FileState>,
+) -> Outcome {
+    match (plan, before) {
+        (Plan::Write { file, sha256, .. }, Some(before)) => {
+            let absent = *before == FileState::Absent;
+            let order = order(call, Mode::Live, absent);
+            let mut facts = Map::new();
+            let job = Job {
+                tool: "file.write",
+                order,
+                files: vec![file],
+                lease: None,
+                limits: limits("file.write"),
+            };
+            let written = ended(keeper.hands.run(ticket, job, &mut facts), Status::Done, facts);
+            if written.status != Status::Done {
+                keeper.hands.discard(ticket);
+                return written;
+            }
+            match keeper.hands.publish(ticket, before, &sha256) {
+                Ok(Ok(())) => written,
+                Ok(Err((fault, detail))) => refused(fault, detail, written.facts),
+                Err(error) => unknown(&error, written.facts),
+            }
+        }
+        // A live write without its inverse cannot be authorised; a live effect over HTTP needs a
+        // person, so none reaches this point.
+        (Plan::Write { .. } | Plan::Http { effect: true, .. }, _) => Outcome {
+            status: Status::Failed,
+            value: told("needs_person", "a person has to decide this"),
+            facts: Map::new(),
+        },
+        (plan @ (Plan::Roots | Plan::Read(_) | Plan::Http { .. }), _) => {
+            read(keeper, ticket, call, plan)
+        }
+    }
+}
+
+/// What changes nothing runs for real in every mode.
+fn read<M>(keeper: &Keeper, ticket: &Authorized<M>, call: &Call, plan: Plan) -> Outcome {
+    let (files, lease) = match plan {
+        Plan::Roots => return roots(keeper),
+        Plan::Read(file) => (vec![file], None),
+        Plan::Http { lease, .. } => (Vec::new(), Some(lease)),
+        Plan::Write { .. } => (Vec::new(), None),
+    };
+    let tool = call.tool().name();
+    let mut facts = Map::new();
+    let job =
+        Job { tool, order: order(call, Mode::Live, false), files, lease, limits: limits(tool) };
+    let ran = keeper.hands.run(ticket, job, &mut facts);
+    ended(ran, Status::Done, facts)
+}
+
+fn roots(keeper: &Keeper) -> Outcome {
+    let entries: Vec<Value> =
+        keeper.setup.roots.keys().map(|name| json!({"name": name, "type": "directory"})).collect();
+    let value = json!({"path": ".", "entries": entries, "truncated": false});
+    Outcome { status: Status::Done, value, facts: Map::new() }
+}
+
+fn order(call: &Call, mode: Mode, absent: bool) -> Order {
+    Order { arguments: call.arguments().clone(), mode, absent }
+}
+
+fn ended(ran: Result<Ran>, good: Status, mut facts: Map<String, Value>) -> Outcome {
+    match ran {
+        Ok(Ran::Replied(Reply::Done { value })) => Outcome { status: good, value, facts },
+        Ok(Ran::Replied(Reply::Fault { fault })) => {
+            facts.insert("class".into(), fault.class.as_str().into());
+            Outcome { status: Status::Failed, value: told(&fault.class, &fault.say), facts }
+        }
+        Ok(Ran::Refused(fault, detail)) => refused(fault, detail, facts),
+        Ok(Ran::Broken(class)) => {
+            facts.insert("class".into(), class.into());
+            let say = "the tool ended without a usable answer";
+            Outcome { status: Status::Failed, value: told(class, say), facts }
+        }
+        Err(error) => {
+            facts.insert("class".into(), "unavailable".into());
+            facts.insert("detail".into(), error.message().into());
+            let say = "a part of the appliance was not available; nothing was changed";
+            Outcome { status: Status::Failed, value: told("unavailable", say), facts }
+        }
+    }
+}
+
+fn refused(fault: JailFault, detail: String, mut facts: Map<String, Value>) -> Outcome {
+    let (class, say) = words(fault);
+    facts.insert("class".into(), class.into());
+    facts.insert("detail".into(), detail.into());
+    Outcome { status: Status::Failed, value: told(class, say), facts }
+}
+
+fn unknown(error: &Error, mut facts: Map<String, Value>) -> Outcome {
+    facts.insert("class".into(), "unknown".into());
+    facts.insert("detail".into(), error.message().into());
+    let say = "nobody can say whether this happened; an operator has to look";
+    Outcome { status: Status::Unknown, value: told("unknown", say), facts }
+}
+
+/// The class and sentence for each way a file can refuse.
+pub(super) fn words(fault: JailFault) -> (&'static str, &'static str) {
+    match fault {
+        JailFault::NotFound => ("not_found", "nothing has that name"),
+        JailFault::WrongKind => ("wrong_kind", "it is not the kind of file this tool works on"),
+        JailFault::NotPermitted => ("no_access", "the system does not let this root's user do it"),
+        JailFault::Outside => ("outside_root", "the path leads out of its root or over a link"),
+        JailFault::Changed => ("changed", "the file is not what it was; nothing was written"),
+        JailFault::TooLarge => ("too_large", "the file is larger than this tool handles"),
+        JailFault::Failed => ("failed", "it could not be done"),
+    }
+}
+
+fn told(class: &str, say: &str) -> Value {
+    json!({"class": class, "message": say})
+}

@@ -1,0 +1,130 @@
+//! Enrolling agents and removing them.
+
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use crate::audit::Draft;
+use crate::error::{Error, Kind, Result};
+use crate::keeper::Keeper;
+use crate::keeper::admit::fits;
+use crate::wire::messages::KeeperToFront;
+use crate::wire::text::Escaped;
+
+/// Agents of one plane at most.
+const AGENTS_MAX: usize = 500;
+/// How long a new agent's socket may take.
+const SOCKET_WAIT: Duration = Duration::from_secs(5);
+
+impl Keeper {
+    pub(super) fn agent_add(&self, name: &str, uid: u32, tools: Vec<String>) -> Result<Value> {
+        named(name)?;
+        self.usable(uid)?;
+        for glob in &tools {
+            let known = |tool: &std::sync::Arc<crate::call::tool::Tool>| {
+                fits(glob, tool.wire()) || fits(glob, tool.name())
+            };
+            if !self.catalog.tools().any(known) {
+                let what = format!("no tool is called `{}`", Escaped::cut(glob, 64));
+                return Err(Error::of(Kind::Usage, what).hint("`keepgate policy show --schema` lists the tools"));
+            }
+        }
+        let written = self.exclusively(|_| {
+            let state = self.state();
+            if state.agents.get(name).is_some_and(|known| known.uid != uid) {
+                return Err(Error::of(Kind::Usage, format!("agent `{name}` has another uid"))
+                    .hint("revoke it first: `keepgate agent revoke NAME`"));
+            }
+            if state.agents.len() >= AGENTS_MAX && !state.agents.contains_key(name) {
+                return Err(Error::new(format!("{AGENTS_MAX} agents are enrolled already")));
+            }
+            drop(state);
+            let mut body = Map::new();
+            body.insert("agent".into(), name.into());
+            body.insert("uid".into(), uid.into());
+            body.insert("tools".into(), json!(tools));
+            self.log.append(Draft::new("agent.add", body))
+        })?;
+        self.report_agents()?;
+        self.await_socket(name)?;
+        self.tell_front(&KeeperToFront::ListChanged { agent: name.into() }, &[]);
+        Ok(json!({"name": name, "uid": uid, "tools": tools, "seq": written.seq}))
+    }
+
+    pub(super) fn agent_list(&self) -> Value {
+        let state = self.state();
+        let agents: Vec<Value> = state
+            .agents
+            .iter()
+            .map(|(name, agent)| {
+                json!({"name": name, "uid": agent.uid, "tools": agent.tools, "since": agent.since})
+            })
+            .collect();
+        json!({"agents": agents})
+    }
+
+    pub(super) fn agent_revoke(&self, name: &str) -> Result<Value> {
+        let written = self.exclusively(|_| {
+            if !self.state().agents.contains_key(name) {
+                let what = format!("no agent is called `{}`", Escaped::cut(name, 64));
+                return Err(Error::of(Kind::Usage, what).hint("`keepgate agent list` names them"));
+            }
+            let mut body = Map::new();
+            body.insert("agent".into(), name.into());
+            self.log.append(Draft::new("agent.revoke", body))
+        })?;
+        self.runs.end(name);
+        self.report_agents()?;
+        Ok(json!({"name": name, "seq": written.seq}))
+    }
+
+    /// Waits until the supervisor says that the agent's socket listens.
+    fn await_socket(&self, name: &str) -> Result<()> {
+        let (names, changed) = &self.listening;
+        let names = names.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = changed.wait_timeout_while(names, SOCKET_WAIT, |names| !names.contains(name));
+        if waited.unwrap_or_else(PoisonError::into_inner).0.contains(name) {
+            return Ok(());
+        }
+        Err(Error::new(format!("agent `{name}` is enrolled, but its socket does not listen yet"))
+            .hint("`keepgate status` shows what the supervisor is missing"))
+    }
+
+    /// An agent may not be root, the operator, or one of Keepgate's roles.
+    fn usable(&self, uid: u32) -> Result<()> {
+        let own = nix::unistd::getuid().as_raw();
+        let hint = "give the agent a user of its own";
+        if self.setup.one_user() {
+            if uid == own {
+                return Ok(());
+            }
+            let what = format!("uid {uid} cannot have a socket: Keepgate runs as user {own} only");
+            return Err(Error::of(Kind::Denied, what).hint("run `keepgate serve` as root"));
+        }
+        let why = if uid == 0 {
+            "root's"
+        } else if uid == self.setup.operator_uid {
+            "the operator's"
+        } else if self.setup.role_uids.contains(&uid) {
+            "one of Keepgate's own"
+        } else {
+            return Ok(());
+        };
+        Err(Error::of(Kind::Denied, format!("uid {uid} is {why}")).hint(hint))
+    }
+}
+
+fn named(name: &str) -> Result<()> {
+    let bytes = name.as_bytes();
+    let letter = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let good = bytes.first().is_some_and(letter)
+        && bytes.len() <= 32
+        && bytes.iter().all(|b| letter(b) || *b == b'-');
+    if good && name != "operator" {
+        return Ok(());
+    }
+    let what = format!("`{}` cannot be an agent's name", Escaped::cut(name, 64));
+    Err(Error::of(Kind::Usage, what)
+        .hint("1 to 32 of a-z, 0-9 and `-`, beginning with a letter or digit; not `operator`"))
+}

@@ -1,0 +1,107 @@
+//! `undo SEQ`: puts back what a live call has changed, as a call of its own. It is refused where the
+//! world has changed since.
+
+use serde_json::{Value, json};
+
+use crate::audit::Entry;
+use crate::audit::evidence::{Ledger, Outcome, Status};
+use crate::call::id::Id;
+use crate::error::{Context, Error, Kind, Result};
+use crate::keeper::Keeper;
+use crate::keeper::act::words;
+use crate::tools::file::{WRITE_MAX, diff};
+use crate::undo::Recipe;
+use crate::wire::messages::{FileState, JailFault};
+
+impl Keeper {
+    pub(super) fn undo_call(&self, seq: u64, really: bool) -> Result<Value> {
+        let recipe = recipe_of(&self.entry(seq)?)?;
+        let call = Id::random()?;
+        let (now, content) = self
+            .hands
+            .look(call, &recipe.file, WRITE_MAX)?
+            .map_err(|(fault, detail)| refused(seq, fault, &detail))?;
+        if !same(&now, &recipe.after) {
+            return Err(changed(seq));
+        }
+        let old = self.store.content(&recipe.before)?;
+        let path = format!("{}/{}", recipe.file.root, recipe.file.path);
+        let mut value = json!({
+            "seq": seq,
+            "file": path,
+            "diff": diff(&content, &old),
+            "removes": recipe.before == FileState::Absent,
+            "done": false,
+        });
+        if really {
+            let back = Recipe { file: recipe.file, before: now, after: recipe.before };
+            let undo_seq = self.put_back(call, seq, back, &content, &old)?;
+            if let Some(object) = value.as_object_mut() {
+                object.insert("done".into(), true.into());
+                object.insert("undo_seq".into(), undo_seq.into());
+                object.insert("request".into(), json!(call));
+            }
+        }
+        Ok(value)
+    }
+
+    fn put_back(
+        &self,
+        call: Id,
+        seq: u64,
+        back: Recipe,
+        content: &[u8],
+        old: &[u8],
+    ) -> Result<u64> {
+        let ledger = Ledger::new(&self.log, &self.masker);
+        let kept = self.store.keep(back, content)?;
+        let ticket = ledger.intent_undo(call, seq, kept)?;
+        let intent = ticket.seq();
+        let (status, error) = match self.hands.restore(&ticket, old) {
+            Ok(Ok(())) => (Status::Done, None),
+            Ok(Err((JailFault::Changed, _))) => (Status::Failed, Some(changed(seq))),
+            Ok(Err((fault, detail))) => (Status::Failed, Some(refused(seq, fault, &detail))),
+            Err(error) => (Status::Unknown, Some(error)),
+        };
+        let value = json!({"undoes": seq, "status": status.name()});
+        ticket.close(ledger, Outcome { status, value, facts: serde_json::Map::new() })?;
+        error.map_or(Ok(intent), Err)
+    }
+}
+
+/// The recipe of a live call that changed something.
+fn recipe_of(entry: &Entry) -> Result<Recipe> {
+    let seq = entry.seq;
+    let nothing = |why: &str| {
+        Error::of(Kind::Usage, format!("entry {seq} cannot be undone: {why}"))
+            .hint("give the sequence number of a live `call.intent`; `keepgate log query --kind call.intent` lists them")
+    };
+    if entry.kind != "call.intent" {
+        return Err(nothing(&format!("it is a `{}`", entry.kind)));
+    }
+    if entry.body.get("mode").and_then(Value::as_str) != Some("live") {
+        return Err(nothing("the call was rehearsed, nothing was changed"));
+    }
+    let recipe = entry.body.get("undo").ok_or_else(|| nothing("the call changed nothing"))?;
+    serde_json::from_value(recipe.clone()).context(|| format!("read how to undo entry {seq}"))
+}
+
+/// Permission bits of a new file are the system's business; content is not.
+fn same(now: &FileState, then: &FileState) -> bool {
+    match (now, then) {
+        (FileState::Present { sha256: now, .. }, FileState::Present { sha256: then, .. }) => now == then,
+        (FileState::Absent, FileState::Absent) => true,
+        (FileState::Absent, FileState::Present { .. })
+        | (FileState::Present { .. }, FileState::Absent) => false,
+    }
+}
+
+fn changed(seq: u64) -> Error {
+    Error::of(Kind::Denied, format!("entry {seq} cannot be undone: the file was changed since"))
+        .hint("look at the file; undo the later change first, or mend it by hand")
+}
+
+fn refused(seq: u64, fault: JailFault, detail: &str) -> Error {
+    let (class, say) = words(fault);
+    Error::new(format!("entry {seq} cannot be undone: {class}: {say} ({detail})"))
+}

@@ -1,0 +1,51 @@
+//! What an agent gets: MCP's `CallToolResult`.
+
+use serde_json::{Value, json};
+
+use super::refuse::Refusal;
+use crate::audit::evidence::{Released, Status};
+use crate::call::id::Id;
+
+/// Name of the member of `_meta` that carries the request id.
+const META: &str = "keepgate/request";
+
+/// The result of a released answer: its JSON as text and as structured content. What was not done
+/// is told as an error: agents' libraries hold other results against the tool's output schema.
+pub(super) fn released(released: &Released) -> Vec<u8> {
+    let result = String::from_utf8_lossy(released.result());
+    if !matches!(released.status(), Status::Done | Status::Rehearsed) {
+        let value: Value = serde_json::from_str(&result).unwrap_or_default();
+        let class = value.get("class").and_then(Value::as_str).unwrap_or("failed");
+        let say = value.get("message").and_then(Value::as_str);
+        return error(class, None, say, released.call());
+    }
+    let text = Value::from(result.as_ref()).to_string();
+    let meta = json!({META: released.call()});
+    format!(
+        "{{\"content\":[{{\"type\":\"text\",\"text\":{text}}}],\
+         \"structuredContent\":{result},\"isError\":false,\"_meta\":{meta}}}"
+    )
+    .into_bytes()
+}
+
+/// The result of a refusal.
+pub(super) fn refused(refusal: &Refusal, call: Id) -> Vec<u8> {
+    error(&refusal.class, refusal.argument.as_deref(), refusal.say.as_deref(), call)
+}
+
+fn error(class: &str, argument: Option<&str>, say: Option<&str>, call: Id) -> Vec<u8> {
+    let mut text = class.to_owned();
+    if let Some(argument) = argument {
+        text.push_str(&format!(" (argument `{argument}`)"));
+    }
+    if let Some(say) = say {
+        text.push_str(&format!(": {say}"));
+    }
+    text.push_str(&format!("; request {call}"));
+    let value = json!({
+        "content": [{"type": "text", "text": text}],
+        "isError": true,
+        "_meta": {META: call, "keepgate/class": class},
+    });
+    value.to_string().into_bytes()
+}

@@ -1,0 +1,56 @@
+//! What follows the log, off the path of calls: the index, and the journal's line for each entry.
+
+use std::sync::{Arc, MutexGuard, PoisonError};
+
+use serde_json::Value;
+
+use super::Keeper;
+use crate::audit::Entry;
+use crate::audit::index::Index;
+use crate::error::Result;
+use crate::wire::text::Escaped;
+
+/// Follows for ever. An index that fails is rebuilt when it is asked next; calls do not depend on it.
+pub(super) fn run(keeper: &Arc<Keeper>) {
+    let follower = keeper.log.subscribe();
+    let mut next = keeper.log.head().size.saturating_sub(1);
+    while follower.recv().is_ok() {
+        if let Err(error) = follow(keeper, &mut next) {
+            tracing::error!(%error, "cannot follow the log");
+        }
+    }
+}
+
+fn follow(keeper: &Keeper, next: &mut u64) -> Result<()> {
+    let reader = keeper.log.reader()?;
+    for entry in reader.entries(*next)? {
+        let entry = entry?;
+        tell(&keeper.setup.plane, &entry);
+        *next = entry.seq + 1;
+    }
+    keeper.index().catch_up(&reader)
+}
+
+/// One structured line: `KEEPGATE_SEQ=`, `KEEPGATE_PLANE=` and so on in the journal.
+fn tell(plane: &str, entry: &Entry) {
+    let text = |name: &str| entry.body.get(name).and_then(Value::as_str).unwrap_or_default();
+    let refused = entry.kind == "call.refused";
+    let (agent, tool, call) = (text("agent"), text("tool"), text("call"));
+    let (status, class) = (text("status"), text("class"));
+    let what = Escaped::cut(if refused { class } else { status }, 64).to_string();
+    let agent = Escaped::cut(agent, 64).to_string();
+    let tool = Escaped::cut(tool, 64).to_string();
+    let (seq, kind) = (entry.seq, entry.kind.as_str());
+    if refused || kind == "quota.exceeded" || kind == "front.malformed" {
+        tracing::warn!(seq, plane, kind, agent, tool, call, what, "{kind} {agent} {tool} {what}");
+    } else {
+        tracing::info!(seq, plane, kind, agent, tool, call, what, "{kind} {agent} {tool} {what}");
+    }
+}
+
+impl Keeper {
+    /// The index, for one question at a time.
+    pub(super) fn index(&self) -> MutexGuard<'_, Index> {
+        self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,125 @@
+//! The keeper: the only role that decides. It holds policy and log, makes every work order, and has
+//! no network.
+//!
+//! One thread reads each link, one thread carries each call; a call's whole life is
+//! [`pipeline::run`].
+#![forbid(unsafe_code)]
+
+mod act;
+mod admin;
+mod admit;
+mod answer;
+mod follow;
+mod hands;
+mod links;
+mod look;
+mod pipeline;
+mod plan;
+mod refuse;
+mod runs;
+mod seats;
+mod serve;
+mod setup;
+mod start;
+mod state;
+
+pub use serve::run;
+pub use setup::{ONE_USER, Setup};
+
+use std::collections::BTreeSet;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+
+use crate::audit::index::Index;
+use crate::audit::quota::Quota;
+use crate::audit::{Log, Masker};
+use crate::call::Call;
+use crate::call::id::Id;
+use crate::catalog::Catalog;
+use crate::error::Result;
+use crate::mode::Current;
+use crate::policy::Engine;
+use crate::time::{SystemClock, Timestamp};
+use crate::undo::Store;
+use refuse::Refusal;
+use state::State;
+
+/// Everything a keeper has.
+#[derive(Debug)]
+struct Keeper {
+    setup: Setup,
+    log: Log,
+    state: Arc<Mutex<State>>,
+    masker: Masker,
+    catalog: Catalog,
+    engine: RwLock<Engine>,
+    hands: hands::Hands,
+    store: Store,
+    runs: runs::Runs,
+    quota: Quota,
+    index: Mutex<Index>,
+    seats: seats::Seats,
+    clock: SystemClock,
+    started: Timestamp,
+    /// To the supervisor.
+    control: OwnedFd,
+    /// Agents whose sockets listen, as the supervisor says.
+    listening: (Mutex<BTreeSet<String>>, Condvar),
+    stopping: AtomicBool,
+}
+
+/// A call as the front passed it on.
+#[derive(Debug)]
+struct Asked {
+    /// The request id told to the agent.
+    call: Id,
+    /// Whose socket it came from.
+    agent: String,
+    /// Tool name on the wire.
+    tool: String,
+    /// What the client says of itself.
+    client: String,
+    /// Raw bytes of the arguments.
+    arguments: Vec<u8>,
+    /// When it came.
+    received: Timestamp,
+}
+
+/// Policy, mode and agents, held still.
+#[derive(Debug)]
+struct Rules<'a> {
+    engine: RwLockReadGuard<'a, Engine>,
+    state: &'a Mutex<State>,
+}
+
+impl Keeper {
+    fn rules(&self) -> Rules<'_> {
+        let engine = self.engine.read().unwrap_or_else(PoisonError::into_inner);
+        Rules { engine, state: &self.state }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs `change` while no call is between its judgement and its intent.
+    fn exclusively<T>(&self, change: impl FnOnce(&mut Engine) -> Result<T>) -> Result<T> {
+        change(&mut self.engine.write().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Rules<'_> {
+    fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// The mode as evidence, if the call's agent is still enrolled.
+    fn mode(&self, call: &Call) -> std::result::Result<Current, Refusal> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if !state.agents.contains_key(call.agent()) {
+            return Err(Refusal::no_agent());
+        }
+        Ok(state.mode.current())
+    }
+}

@@ -1,0 +1,142 @@
+//! Calls that do not happen: what the agent learns (a fixed class, an argument's name), and what
+//! only the operator does (rule, line, hint).
+
+use serde_json::{Map, Value, json};
+
+use super::{Asked, Keeper};
+use crate::audit::Draft;
+use crate::audit::evidence::described;
+use crate::call::{Call, Unfit};
+use crate::error::Error;
+use crate::policy::{Pending, Reason};
+
+/// Why a call does not happen.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    /// A word from a fixed list.
+    pub(super) class: String,
+    /// The argument to blame.
+    pub(super) argument: Option<String>,
+    /// What the agent may read, where it is about the agent's own input.
+    pub(super) say: Option<String>,
+    /// A JSON-RPC error in place of a result: the code.
+    pub(super) code: Option<i64>,
+    facts: Map<String, Value>,
+    /// Not worth an entry of its own, so that refusals cannot fill the log.
+    quiet: bool,
+}
+
+/// JSON-RPC: invalid parameters.
+const INVALID_PARAMS: i64 = -32602;
+
+impl Refusal {
+    fn new(class: &str) -> Self {
+        Self {
+            class: class.into(),
+            argument: None,
+            say: None,
+            code: None,
+            facts: Map::new(),
+            quiet: false,
+        }
+    }
+
+    /// The arguments are not what the tool's schema says.
+    pub(super) fn unfit(unfit: Unfit) -> Self {
+        let Unfit { class, argument, say } = unfit;
+        Self { argument, say: Some(say), ..Self::new(class) }
+    }
+
+    /// The agent has no such tool: a protocol error.
+    pub(super) fn no_tool(name: &str) -> Self {
+        let say = Some(format!("unknown tool `{}`", crate::wire::text::Escaped::cut(name, 64)));
+        Self { say, code: Some(INVALID_PARAMS), ..Self::new("unknown_tool") }
+    }
+
+    /// The socket's agent is not enrolled (any more).
+    pub(super) fn no_agent() -> Self {
+        let say = Some("this agent is not enrolled".to_owned());
+        Self { say, ..Self::new("unknown_agent") }
+    }
+
+    /// Too many calls, or too much in the log.
+    pub(super) fn over_quota(say: String, quiet: bool) -> Self {
+        Self { say: Some(say), quiet, ..Self::new("over_quota") }
+    }
+
+    /// Rules or policy say no.
+    pub(super) fn forbidden(reason: Reason) -> Self {
+        let Reason { class, argument, rule, at, hint } = reason;
+        let mut refusal = Self { argument, ..Self::new(class) };
+        refusal.facts.insert("rule".into(), rule.into());
+        if let Some((file, line)) = at {
+            refusal.facts.insert("at".into(), format!("{file}:{line}").into());
+        }
+        refusal.facts.insert("hint".into(), hint.into());
+        refusal
+    }
+
+    /// The policy wants a person, and there is no way to ask one yet.
+    pub(super) fn needs_person(pending: &Pending) -> Self {
+        let mut refusal = Self::new("needs_person");
+        refusal.facts.insert("rules".into(), json!(pending.rules()));
+        refusal.say = Some("a person has to decide this; do not ask again by yourself".into());
+        refusal
+    }
+
+    /// It cannot be done, and was not begun.
+    pub(super) fn failed(class: &str, argument: Option<&str>, say: &str, detail: String) -> Self {
+        let mut refusal = Self::new(class);
+        refusal.argument = argument.map(Into::into);
+        refusal.say = Some(say.into());
+        refusal.facts.insert("detail".into(), detail.into());
+        refusal
+    }
+
+    /// It may have been done, but the log did not take the outcome.
+    pub(super) fn unrecorded(error: &Error) -> Self {
+        let say = "nobody can say whether this happened: its outcome could not be recorded";
+        Self::failed("unknown", None, say, error.message())
+    }
+
+    /// Adds what is known of the call.
+    pub(super) fn of(mut self, call: &Call) -> Self {
+        let mut facts = described(call);
+        facts.append(&mut self.facts);
+        Self { facts, ..self }
+    }
+
+    /// Writes the refusal down. A log that takes no entries takes no refusals: the agent gets the
+    /// same answer, and `status` says why.
+    pub(super) fn record(&self, keeper: &Keeper, asked: &Asked) {
+        if self.quiet || keeper.log.blocked().is_some() {
+            return;
+        }
+        let mut body = self.facts.clone();
+        body.insert("call".into(), json!(asked.call));
+        body.insert("agent".into(), asked.agent.as_str().into());
+        body.insert("class".into(), self.class.as_str().into());
+        body.entry("tool").or_insert_with(|| asked.tool.as_str().into());
+        body.insert("client".into(), asked.client.as_str().into());
+        if let Some(argument) = &self.argument {
+            body.insert("argument".into(), argument.as_str().into());
+        }
+        if let Some(say) = &self.say {
+            body.insert("say".into(), say.as_str().into());
+        }
+        let arguments = keeper.masker.mask(&asked.arguments);
+        let draft = Draft::new("call.refused", body).payload("arguments", arguments);
+        if let Err(error) = keeper.log.append(draft) {
+            tracing::error!(call = %asked.call, %error, "a refusal could not be recorded");
+        }
+    }
+}
+
+impl From<Error> for Refusal {
+    /// Something below does not work: the call is refused before any effect.
+    fn from(error: Error) -> Self {
+        tracing::error!(%error, "a call was refused because a part of the appliance failed");
+        let say = "a part of the appliance was not available; nothing was changed";
+        Self::failed("unavailable", None, say, error.message())
+    }
+}

@@ -1,0 +1,194 @@
+//! A keeper's threads: one a link, one a call, one for the operator, one that follows the log.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixListener;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use super::links::{Event, Fitness};
+use super::refuse::Refusal;
+use super::{Asked, Keeper, Setup, admin, answer, follow, hands, pipeline};
+use crate::audit::Draft;
+use crate::call::id::Id;
+use crate::error::{Context, Error, Result};
+use crate::jail::confine;
+use crate::time::Clock;
+use crate::wire::frame::{self, Frame};
+use crate::wire::messages::{
+    ARGUMENTS_MAX, Control, EgressToKeeper, FrontToKeeper, JailerToKeeper, KeeperToFront, Report,
+    Role,
+};
+
+/// How long calls in flight have to end when the plane stops.
+const STOP_WAIT: Duration = Duration::from_secs(8);
+
+/// The whole life of a keeper. `fds` holds the operator's listening socket.
+///
+/// # Errors
+/// Fails where the keeper may not serve: its confinement, its log or its policy is not in order.
+pub fn run(control: OwnedFd, setup: Setup, fds: Vec<OwnedFd>) -> Result<()> {
+    let hands = hands::Hands::new()?;
+    confine::role(Role::Keeper, &setup.confine)?;
+    let [operator] = <[OwnedFd; 1]>::try_from(fds)
+        .map_err(|_| Error::new("the supervisor sent no admin socket"))?;
+    let keeper = Arc::new(Keeper::open(setup, control, hands)?);
+    let admin = Arc::clone(&keeper);
+    thread("admin", move || admin::serve(&admin, &UnixListener::from(operator)))?;
+    let follower = Arc::clone(&keeper);
+    thread("follow", move || follow::run(&follower))?;
+    keeper.report(&Report::Ready)?;
+    keeper.report_agents()?;
+    while let Some(frame) = frame::recv::<Control>(keeper.control.as_fd(), 0)? {
+        match frame.say {
+            Control::Link { peer } => join(&keeper, peer, frame.fds)?,
+            Control::Listening { agents } => {
+                let (names, changed) = &keeper.listening;
+                *names.lock().unwrap_or_else(PoisonError::into_inner) = agents.into_iter().collect();
+                changed.notify_all();
+            }
+            Control::Stop => break,
+            Control::Setup | Control::Listen { .. } | Control::Unlisten { .. } => {
+                return Err(Error::new("the supervisor sent what is not for a keeper"));
+            }
+        }
+    }
+    keeper.stopping.store(true, Ordering::SeqCst);
+    if !keeper.seats.empty(STOP_WAIT) {
+        tracing::warn!("calls were still in flight when the plane stopped; they end as unknown");
+    }
+    keeper.log.close()
+}
+
+impl Keeper {
+    /// Tells the supervisor something.
+    pub(super) fn report(&self, report: &Report) -> Result<()> {
+        frame::send(self.control.as_fd(), report, &[], &[])
+    }
+
+    /// Tells the supervisor who is enrolled.
+    pub(super) fn report_agents(&self) -> Result<()> {
+        let state = self.state();
+        let agents = state.agents.iter().map(|(name, agent)| (name.clone(), agent.uid)).collect();
+        drop(state);
+        self.report(&Report::Agents { agents })
+    }
+
+    /// Tells the front; one that is gone needs no answer.
+    pub(super) fn tell_front(&self, say: &KeeperToFront, blob: &[u8]) {
+        if let Err(error) = self.hands.links().send(Role::Front, say, blob, &[]) {
+            tracing::debug!(%error, "an answer had nobody to go to");
+        }
+    }
+}
+
+fn thread(name: &str, work: impl FnOnce() + Send + 'static) -> Result<()> {
+    let builder = std::thread::Builder::new().name(name.into()).stack_size(1 << 20);
+    builder.spawn(work).map(drop).context(|| format!("start thread `{name}`"))
+}
+
+fn join(keeper: &Arc<Keeper>, peer: Role, fds: Vec<OwnedFd>) -> Result<()> {
+    let [socket] = <[OwnedFd; 1]>::try_from(fds)
+        .map_err(|_| Error::new("the supervisor sent a link without its socket"))?;
+    let socket = Arc::new(socket);
+    let generation = keeper.hands.links().join(peer, Arc::clone(&socket));
+    let keeper = Arc::clone(keeper);
+    thread(peer.name(), move || {
+        if let Err(error) = read(&keeper, peer, &socket) {
+            tracing::error!(peer = peer.name(), %error, "a link ends");
+        }
+        keeper.hands.links().lost(peer, generation);
+    })
+}
+
+fn read(keeper: &Arc<Keeper>, peer: Role, socket: &OwnedFd) -> Result<()> {
+    match peer {
+        Role::Front => {
+            while let Some(frame) = frame::recv(socket.as_fd(), ARGUMENTS_MAX)? {
+                front(keeper, frame)?;
+            }
+        }
+        Role::Jailer => {
+            while let Some(frame) = frame::recv::<JailerToKeeper>(socket.as_fd(), 0)? {
+                jailer(keeper, frame);
+            }
+        }
+        Role::Egress => {
+            while let Some(frame) = frame::recv::<EgressToKeeper>(socket.as_fd(), 0)? {
+                let EgressToKeeper::Closed { ticket, .. } = frame.say;
+                keeper.hands.links().tell(ticket, Event::Egress(frame.say));
+            }
+        }
+        Role::Keeper => return Err(Error::new("the supervisor linked the keeper to itself")),
+    }
+    Ok(())
+}
+
+fn jailer(keeper: &Keeper, frame: Frame<JailerToKeeper>) {
+    let ticket = match frame.say {
+        JailerToKeeper::SelfTest { fit, report } => {
+            keeper.hands.links().set_fitness(Fitness { fit, report });
+            return;
+        }
+        JailerToKeeper::Exited { ticket, .. }
+        | JailerToKeeper::Inspected { ticket, .. }
+        | JailerToKeeper::Published { ticket }
+        | JailerToKeeper::Fault { ticket, .. } => ticket,
+    };
+    keeper.hands.links().tell(ticket, Event::Jailer(frame.say, frame.fds));
+}
+
+fn front(keeper: &Arc<Keeper>, frame: Frame<FrontToKeeper>) -> Result<()> {
+    let worker = Arc::clone(keeper);
+    match frame.say {
+        FrontToKeeper::List { id, agent } => {
+            let tools = keeper.listing(&agent).to_string();
+            keeper.tell_front(&KeeperToFront::Listed { id }, tools.as_bytes());
+            Ok(())
+        }
+        FrontToKeeper::Malformed { agent, why } => {
+            keeper.seats.seat(move || malformed(&worker, &agent, &why))
+        }
+        FrontToKeeper::Open { id, agent, tool, client } => {
+            let (received, arguments) = (keeper.clock.now(), frame.blob);
+            let asked = Asked { call: Id::random()?, agent, tool, client, arguments, received };
+            keeper.seats.seat(move || call(&worker, id, &asked))
+        }
+    }
+}
+
+fn call(keeper: &Keeper, id: u64, asked: &Asked) {
+    let result = if keeper.stopping.load(Ordering::SeqCst) {
+        Err(Refusal::from(Error::new("the plane is stopping")))
+    } else {
+        pipeline::run(keeper, asked)
+    };
+    let (say, blob) = match result {
+        Ok(released) => (KeeperToFront::Answer { id }, answer::released(&released)),
+        Err(refusal) => {
+            refusal.record(keeper, asked);
+            match refusal.code {
+                None => (KeeperToFront::Answer { id }, answer::refused(&refusal, asked.call)),
+                Some(code) => {
+                    let message = refusal.say.unwrap_or_default();
+                    (KeeperToFront::Fault { id, code, message }, Vec::new())
+                }
+            }
+        }
+    };
+    keeper.tell_front(&say, &blob);
+}
+
+fn malformed(keeper: &Keeper, agent: &str, why: &str) {
+    let mut body = Map::new();
+    body.insert("agent".into(), Value::from(agent));
+    body.insert("why".into(), Value::from(why));
+    let counted = keeper.quota.take(agent, 0, keeper.clock.since_boot_micros());
+    if counted.is_ok()
+        && let Err(error) = keeper.log.append(Draft::new("front.malformed", body))
+    {
+        tracing::error!(agent, %error, "malformed input could not be recorded");
+    }
+}

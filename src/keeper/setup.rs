@@ -1,0 +1,54 @@
+//! What the supervisor tells a keeper about its plane.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::Quotas;
+use crate::jail::confine::Confine;
+use crate::policy::RootGround;
+use crate::wire::messages::HttpRule;
+
+/// Set-up of one keeper.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Setup {
+    /// What it may touch.
+    pub confine: Confine,
+    /// Name of the plane.
+    pub plane: String,
+    /// Origin of the plane's log: `APPLIANCE/PLANE`.
+    pub origin: String,
+    /// The plane's state directory.
+    pub state: PathBuf,
+    /// `separate uids` or `one user`.
+    pub separation: String,
+    /// The uid that may use the admin socket, besides root.
+    pub operator_uid: u32,
+    /// The uids of all of Keepgate's roles, which no agent may have.
+    pub role_uids: Vec<u32>,
+    /// SHA-256 of the operator's token, lower-case hex; asked for where all roles share one uid.
+    pub token_sha256: Option<String>,
+    /// This install is a demonstration.
+    pub demo: bool,
+    /// No person watches the agents of this plane.
+    pub unattended: bool,
+    /// The operator's roots by name.
+    pub roots: BTreeMap<String, RootGround>,
+    /// The ways out that `http.request` has.
+    pub http: Vec<HttpRule>,
+    /// How much each agent, and the plane, may ask and have recorded.
+    pub quota: Quotas,
+    /// Degradations the operator accepts.
+    pub accept: Vec<String>,
+}
+
+impl Setup {
+    /// All roles share one uid.
+    pub fn one_user(&self) -> bool {
+        self.separation == ONE_USER
+    }
+}
+
+/// How `separation` says that all roles share one uid.
+pub const ONE_USER: &str = "one user";

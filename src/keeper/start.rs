@@ -1,0 +1,149 @@
+//! How a keeper begins: it opens its log (which checks it), recalls what it knew, and records what
+//! is new. Anything that does not fit is a reason not to serve.
+
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex, RwLock};
+
+use ring::digest::{SHA256, digest};
+use serde_json::{Map, Value, json};
+
+use super::state::{Policy, State};
+use super::{Keeper, Setup, hands, runs, seats};
+use crate::audit::index::Index;
+use crate::audit::quota::Quota;
+use crate::audit::{Draft, Log, Masker, Options, SoftwareSealer};
+use crate::catalog::Catalog;
+use crate::error::{Context, Error, Kind, Result};
+use crate::policy::{Engine, default_policy};
+use crate::time::{Clock, SystemClock};
+use crate::undo::Store;
+use crate::wire::text::hex;
+
+/// What the first policy is called: it came with the product.
+const STARTER: &str = "starter";
+
+impl Keeper {
+    /// Opens everything. The process is confined already.
+    pub(super) fn open(setup: Setup, control: OwnedFd, hands: hands::Hands) -> Result<Self> {
+        let state_dir = setup.state.clone();
+        for name in ["keys", "log", "policy", "store"] {
+            let path = state_dir.join(name);
+            match std::fs::create_dir(&path) {
+                Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+                    return Err(error).context(|| format!("make directory `{}`", path.display()));
+                }
+                _ => {}
+            }
+        }
+        let sealer = SoftwareSealer::open_or_create(&state_dir.join("keys/log.pk8"))?;
+        let clock = SystemClock;
+        let state = Arc::new(Mutex::new(State::default()));
+        let log = Log::open(
+            &state_dir.join("log"),
+            &setup.origin,
+            Arc::new(sealer),
+            Arc::new(clock),
+            Arc::clone(&state),
+            Options::default(),
+        )?;
+        let catalog = Catalog::native()?;
+        let engine = policy(&log, &state, &state_dir, &catalog)?;
+        let quota = Quota::new(setup.quota.clone().into());
+        let index = Index::open(&state_dir.join("index.sqlite"))?;
+        let keeper = Self {
+            setup,
+            log,
+            state,
+            masker: Masker::default(),
+            catalog,
+            engine: RwLock::new(engine),
+            hands,
+            store: Store::new(state_dir.join("store")),
+            runs: runs::Runs::default(),
+            quota,
+            index: Mutex::new(index),
+            seats: seats::Seats::default(),
+            clock,
+            started: clock.now(),
+            control,
+            listening: (Mutex::default(), Condvar::new()),
+            stopping: false.into(),
+        };
+        keeper.record_start()?;
+        Ok(keeper)
+    }
+
+    fn record_start(&self) -> Result<()> {
+        let open: Vec<_> = self.state().open.keys().take(100).copied().collect();
+        let mut body = Map::new();
+        body.insert("version".into(), env!("CARGO_PKG_VERSION").into());
+        body.insert("separation".into(), self.setup.separation.as_str().into());
+        body.insert("unanswered".into(), json!(open));
+        self.log.append(Draft::new("keeper.start", body))?;
+        let text = json!({
+            "roots": self.setup.roots,
+            "http": self.setup.http,
+            "quota": self.setup.quota,
+            "unattended": self.setup.unattended,
+            "operator_uid": self.setup.operator_uid,
+            "accept": self.setup.accept,
+            "demo": self.setup.demo,
+        })
+        .to_string();
+        let digest = sha256(&text);
+        if self.state().config.as_ref() == Some(&digest) {
+            return Ok(());
+        }
+        let mut body = Map::new();
+        body.insert("digest".into(), digest.into());
+        body.insert("demo".into(), self.setup.demo.into());
+        let draft = Draft::new("config", body).payload("config", self.masker.mask(text.as_bytes()));
+        self.log.append(draft).map(drop)
+    }
+}
+
+/// The policy in force: the one the log names, or on the very first start the product's own.
+fn policy(
+    log: &Log,
+    state: &Mutex<State>,
+    directory: &Path,
+    catalog: &Catalog,
+) -> Result<Engine> {
+    let known = state.lock().unwrap_or_else(std::sync::PoisonError::into_inner).policy.clone();
+    let Some(Policy { digest, file, .. }) = known else {
+        let engine = Engine::load(default_policy(), STARTER, catalog)?;
+        apply(log, directory, &engine, STARTER)?;
+        return Ok(engine);
+    };
+    let path = path(directory, &digest);
+    let text = std::fs::read_to_string(&path).context(|| format!("read `{}`", path.display()))?;
+    if sha256(&text) != digest {
+        let what = format!("the policy `{}` is not what the log says", path.display());
+        return Err(Error::of(Kind::Tampered, what)
+            .hint("restore the file from a backup, or look into who changed it"));
+    }
+    Engine::load(&text, &file, catalog)
+}
+
+/// Stores the engine's text and records that it is in force.
+pub(super) fn apply(log: &Log, directory: &Path, engine: &Engine, file: &str) -> Result<u64> {
+    let digest = sha256(engine.text());
+    let path = path(directory, &digest);
+    crate::sys::file::replace_durably(&path, engine.text().as_bytes(), 0o600)
+        .context(|| format!("write `{}`", path.display()))?;
+    let mut body = Map::new();
+    body.insert("digest".into(), digest.into());
+    body.insert("file".into(), file.into());
+    body.insert("bytes".into(), Value::from(engine.text().len()));
+    Ok(log.append(Draft::new("policy.applied", body))?.seq)
+}
+
+/// SHA-256 of a text as lower-case hex.
+pub(super) fn sha256(text: &str) -> String {
+    hex(digest(&SHA256, text.as_bytes()).as_ref())
+}
+
+fn path(directory: &Path, digest: &str) -> std::path::PathBuf {
+    directory.join("policy").join(format!("{digest}.cedar"))
+}

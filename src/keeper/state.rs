@@ -1,0 +1,118 @@
+//! What a keeper knows, folded from its log and from nothing else: opening the log gives the same
+//! state every time.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::audit::{Entry, Fold};
+use crate::call::id::Id;
+use crate::error::{Context, Result};
+use crate::mode::Standing;
+use crate::time::Timestamp;
+use crate::wire::admin::Mode;
+
+/// Calls without an outcome that are remembered by name; more are only counted.
+const UNKNOWN_MAX: usize = 100;
+
+/// State of one plane.
+#[derive(Debug, Default, Clone, Serialize, Deserialize)]
+pub(super) struct State {
+    /// Enrolled agents by name.
+    pub(super) agents: BTreeMap<String, Agent>,
+    /// The mode.
+    pub(super) mode: Standing,
+    /// The policy in force.
+    pub(super) policy: Option<Policy>,
+    /// This install is a demonstration, for ever.
+    pub(super) demo: bool,
+    /// Digest of the configuration last recorded.
+    pub(super) config: Option<String>,
+    /// Intents of this start that have no outcome yet: call and sequence number.
+    pub(super) open: BTreeMap<Id, u64>,
+    /// Calls that an earlier keeper left without an outcome.
+    pub(super) unknown: BTreeMap<Id, u64>,
+    /// How many such calls there were in all.
+    pub(super) unknown_total: u64,
+}
+
+/// An enrolled agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Agent {
+    /// The only uid that may use its socket.
+    pub(super) uid: u32,
+    /// Wire names or globs of the tools it sees; empty means all.
+    pub(super) tools: Vec<String>,
+    /// When it was enrolled.
+    pub(super) since: Timestamp,
+}
+
+/// The policy in force.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Policy {
+    /// SHA-256 of its text, lower-case hex.
+    pub(super) digest: String,
+    /// The file it came from.
+    pub(super) file: String,
+    /// When it was put in force.
+    pub(super) since: Timestamp,
+}
+
+impl Fold for State {
+    fn apply(&mut self, entry: &Entry) {
+        let text = |name: &str| entry.body.get(name).and_then(Value::as_str).unwrap_or_default();
+        match entry.kind.as_str() {
+            "agent.add" => {
+                let uid = entry.body.get("uid").and_then(Value::as_u64).unwrap_or_default();
+                let Ok(uid) = u32::try_from(uid) else { return };
+                let tools = entry.body.get("tools").cloned().unwrap_or_default();
+                let tools = serde_json::from_value(tools).unwrap_or_default();
+                self.agents.insert(text("agent").into(), Agent { uid, tools, since: entry.time });
+            }
+            "agent.revoke" => {
+                self.agents.remove(text("agent"));
+            }
+            "policy.applied" => {
+                let (digest, file) = (text("digest").into(), text("file").into());
+                self.policy = Some(Policy { digest, file, since: entry.time });
+            }
+            "mode.set" => {
+                let mode = if text("mode") == Mode::Live.name() { Mode::Live } else { Mode::Rehearse };
+                self.mode = Standing::set(mode, entry.time);
+            }
+            "config" => {
+                self.config = Some(text("digest").into());
+                self.demo |= entry.body.get("demo").and_then(Value::as_bool).unwrap_or_default();
+            }
+            "keeper.start" => {
+                self.unknown_total += u64::try_from(self.open.len()).unwrap_or(0);
+                self.unknown.append(&mut self.open);
+                while self.unknown.len() > UNKNOWN_MAX {
+                    self.unknown.pop_first();
+                }
+            }
+            "call.intent" => {
+                if let Ok(call) = text("call").parse() {
+                    self.open.insert(call, entry.seq);
+                }
+            }
+            "call.outcome" => {
+                if let Ok(call) = text("call").parse::<Id>() {
+                    self.open.remove(&call);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn snapshot(&self) -> Value {
+        serde_json::to_value(self).unwrap_or_default()
+    }
+
+    fn restore(&mut self, state: &Value) -> Result<()> {
+        let state = State::deserialize(state);
+        *self = state.context(|| "read the state kept in the log".into())?;
+        Ok(())
+    }
+}

@@ -1,0 +1,231 @@
+//! What each role of a plane is told at its start, and the uid it runs as.
+
+use std::fs;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::unix::fs::{MetadataExt, chown};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use nix::unistd::geteuid;
+use serde::Serialize;
+
+use super::listeners::{Listeners, make_directory};
+use crate::config::{Config, Paths, Plane};
+use crate::egress::EgressSetup;
+use crate::error::{Context, Error, Result};
+use crate::front::FrontSetup;
+use crate::jail::confine::Confine;
+use crate::jailer::JailerSetup;
+use crate::keeper;
+use crate::policy::RootGround;
+use crate::wire::messages::Role;
+
+/// Where distributions keep the certificates of public authorities; a host without any has no
+/// public authorities.
+const SYSTEM_CA: &str = "/etc/ssl/certs/ca-certificates.crt";
+/// uids set aside for each plane.
+const UIDS: u32 = 8;
+const SEPARATE: &str = "separate uids";
+
+/// What all planes share.
+#[derive(Debug)]
+pub(super) struct Boot {
+    program: Arc<OwnedFd>,
+    authorities: Vec<String>,
+    resolvers: Vec<String>,
+    ca: Vec<String>,
+    token_sha256: Option<String>,
+}
+
+impl Boot {
+    /// Opens the program the roles run, and reads what they need from the host.
+    pub(super) fn new(config: &Config, paths: &Paths) -> Result<Self> {
+        let program = crate::sys::spawn::program().context(|| "open this program".into())?;
+        let authorities = fs::read_to_string(SYSTEM_CA).into_iter().collect();
+        let read = |path: &PathBuf| {
+            fs::read_to_string(path).context(|| format!("read `{}`", path.display()))
+        };
+        let ca = config.appliance.ca.iter().map(read).collect::<Result<_>>()?;
+        let resolvers = config.resolvers();
+        let token_sha256 = if separate() { None } else { Some(token(&paths.token_file())?) };
+        Ok(Self { program: Arc::new(program), authorities, resolvers, ca, token_sha256 })
+    }
+}
+
+/// Set-ups of one plane's roles.
+#[derive(Debug)]
+pub(super) struct Setup {
+    /// The program to run.
+    pub(super) program: Arc<OwnedFd>,
+    operator: u32,
+    keeper: keeper::Setup,
+    jailer: JailerSetup,
+    front: FrontSetup,
+    egress: EgressSetup,
+}
+
+impl Setup {
+    /// Decides uids and makes the plane's directories.
+    pub(super) fn new(
+        config: &Config,
+        paths: &Paths,
+        name: &str,
+        index: usize,
+        boot: &Boot,
+    ) -> Result<Self> {
+        let plane = config
+            .planes
+            .get(name)
+            .ok_or_else(|| Error::new(format!("there is no plane `{name}`")))?;
+        let appliance = &config.appliance;
+        let uids = Uids::new(appliance.uid_base, index);
+        let own = geteuid().as_raw();
+        let operator = if separate() { appliance.operator_uid } else { own };
+        let state = paths.state(name);
+        make_directories(paths, name, uids.as_ref().map_or(own, |uids| uids.of(Role::Keeper)))?;
+        let confine = |role: Role, write: Vec<PathBuf>| Confine {
+            uid: uids.as_ref().map(|uids| uids.of(role)),
+            gid: uids.as_ref().map(|uids| uids.of(role)),
+            read: Vec::new(),
+            write,
+            accept: appliance.accept.clone(),
+        };
+        let separation = if separate() { SEPARATE } else { keeper::ONE_USER }.to_owned();
+        let roots: Vec<PathBuf> = plane.roots.values().map(|root| root.path.clone()).collect();
+        let keeper = keeper::Setup {
+            confine: confine(Role::Keeper, vec![state.clone()]),
+            plane: name.into(),
+            origin: format!("{}/{name}", appliance.name),
+            state,
+            separation: separation.clone(),
+            operator_uid: operator,
+            role_uids: all_uids(appliance.uid_base, config.planes.len()),
+            token_sha256: boot.token_sha256.clone(),
+            demo: appliance.demo,
+            unattended: plane.unattended,
+            roots: grounds(plane),
+            http: plane.http.clone(),
+            quota: plane.quota.clone(),
+            accept: appliance.accept.clone(),
+        };
+        let jailer = JailerSetup {
+            confine: confine(Role::Jailer, roots.clone()),
+            plane: name.into(),
+            jail_uid: uids.as_ref().map(Uids::jail),
+            separation,
+            roots,
+            accept: appliance.accept.clone(),
+        };
+        let version = env!("CARGO_PKG_VERSION").to_owned();
+        let front =
+            FrontSetup { confine: confine(Role::Front, Vec::new()), plane: name.into(), version };
+        let egress = EgressSetup {
+            confine: confine(Role::Egress, Vec::new()),
+            plane: name.into(),
+            resolvers: boot.resolvers.clone(),
+            ca: boot.ca.clone(),
+            roots: boot.authorities.clone(),
+        };
+        let program = Arc::clone(&boot.program);
+        Ok(Self { program, operator, keeper, jailer, front, egress })
+    }
+
+    /// The uid that owns the admin socket.
+    pub(super) fn operator(&self) -> u32 {
+        self.operator
+    }
+
+    /// The set-up of a role as JSON, and the descriptors that go with it.
+    pub(super) fn of<'a>(
+        &self,
+        role: Role,
+        listeners: &'a Listeners,
+    ) -> Result<(Vec<u8>, Vec<BorrowedFd<'a>>)> {
+        Ok(match role {
+            Role::Keeper => (json(&self.keeper)?, vec![listeners.admin()]),
+            Role::Jailer => (json(&self.jailer)?, Vec::new()),
+            Role::Front => (json(&self.front)?, Vec::new()),
+            Role::Egress => (json(&self.egress)?, Vec::new()),
+        })
+    }
+}
+
+/// The uids of one plane, where the supervisor may give its roles different ones.
+#[derive(Debug)]
+struct Uids {
+    first: u32,
+}
+
+impl Uids {
+    fn new(base: u32, index: usize) -> Option<Self> {
+        let index = u32::try_from(index).ok()?;
+        separate().then(|| Self { first: base.saturating_add(index.saturating_mul(UIDS)) })
+    }
+
+    fn of(&self, role: Role) -> u32 {
+        let place = match role {
+            Role::Keeper => 0,
+            Role::Jailer => 1,
+            Role::Front => 2,
+            Role::Egress => 3,
+        };
+        self.first.saturating_add(place)
+    }
+
+    fn jail(&self) -> u32 {
+        self.first.saturating_add(4)
+    }
+}
+
+/// Root can give every role a uid of its own.
+fn separate() -> bool {
+    geteuid().is_root()
+}
+
+fn all_uids(base: u32, planes: usize) -> Vec<u32> {
+    if !separate() {
+        return Vec::new();
+    }
+    let planes = u32::try_from(planes).unwrap_or(0);
+    (base..base.saturating_add(planes.saturating_mul(UIDS))).collect()
+}
+
+fn grounds(plane: &Plane) -> std::collections::BTreeMap<String, RootGround> {
+    plane
+        .roots
+        .iter()
+        .map(|(name, root)| {
+            // Where nothing is said, files are opened as their root's owner.
+            let owner = fs::metadata(&root.path).ok();
+            let uid = root.uid.or_else(|| owner.as_ref().map(MetadataExt::uid));
+            let gid = root.gid.or_else(|| owner.as_ref().map(MetadataExt::gid));
+            let path = root.path.display().to_string();
+            (name.clone(), RootGround { path, writable: root.writable, uid, gid })
+        })
+        .collect()
+}
+
+fn make_directories(paths: &Paths, plane: &str, keeper: u32) -> Result<()> {
+    let state = paths.state(plane);
+    make_directory(&state, 0o700)?;
+    if keeper != geteuid().as_raw() {
+        chown(&state, Some(keeper), Some(keeper))
+            .context(|| format!("give `{}` to the keeper", state.display()))?;
+    }
+    for shared in [state.parent(), paths.agents(plane).parent(), paths.lock().parent()] {
+        if let Some(shared) = shared {
+            make_directory(shared, 0o711)?;
+        }
+    }
+    Ok(())
+}
+
+fn token(path: &Path) -> Result<String> {
+    let text = fs::read_to_string(path).context(|| format!("read `{}`", path.display()))?;
+    let digest = ring::digest::digest(&ring::digest::SHA256, text.trim().as_bytes());
+    Ok(crate::wire::text::hex(digest.as_ref()))
+}
+
+fn json<T: Serialize>(setup: &T) -> Result<Vec<u8>> {
+    serde_json::to_vec(setup).context(|| "write a role's set-up".into())
+}

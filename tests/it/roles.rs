@@ -1,0 +1,155 @@
+//! What each role holds and may do, as the kernel tells it, and what happens when one dies.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::json;
+
+use crate::harness::{Appliance, eventually};
+
+const ROLES: [&str; 4] = ["keeper", "jailer", "front", "egress"];
+
+fn status(pid: i32, field: &str) -> String {
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = text.lines().find(|line| line.starts_with(&format!("{field}:")));
+    line.unwrap_or_else(|| panic!("no {field}")).split_once(':').unwrap().1.trim().to_owned()
+}
+
+/// Kinds of descriptors a process holds: `socket`, `pipe`, `/path`, `anon_inode`.
+fn descriptors(pid: i32) -> Vec<String> {
+    let mut all = Vec::new();
+    for entry in fs::read_dir(format!("/proc/{pid}/fd")).unwrap() {
+        if let Ok(target) = fs::read_link(entry.unwrap().path()) {
+            all.push(target.display().to_string());
+        }
+    }
+    all
+}
+
+/// Inodes of the sockets of the network families in the host's network namespace.
+fn network_sockets() -> BTreeSet<String> {
+    let mut inodes = BTreeSet::new();
+    for table in ["tcp", "tcp6", "udp", "udp6", "raw", "raw6", "packet", "netlink"] {
+        let Ok(text) = fs::read_to_string(format!("/proc/net/{table}")) else { continue };
+        let column = match table {
+            "packet" => 8,
+            "netlink" => 9,
+            _ => 9,
+        };
+        for line in text.lines().skip(1) {
+            inodes.extend(line.split_whitespace().nth(column).map(ToOwned::to_owned));
+        }
+    }
+    inodes
+}
+
+#[test]
+fn every_role_has_its_own_uid_its_capabilities_and_no_more() {
+    let appliance = Appliance::start("");
+    let mut uids = BTreeSet::new();
+    for role in ROLES {
+        let pid = appliance.role(role);
+        let uid = status(pid, "Uid");
+        let one: BTreeSet<&str> = uid.split_whitespace().collect();
+        assert_eq!(one.len(), 1, "{role} keeps another uid: {uid}");
+        assert!(!one.contains("0"), "{role} is root");
+        assert!(uids.insert(uid.clone()), "{role} shares its uid");
+        assert_eq!(status(pid, "NoNewPrivs"), "1", "{role}");
+        assert_eq!(status(pid, "Seccomp"), "2", "{role}");
+        let effective = u64::from_str_radix(&status(pid, "CapEff"), 16).unwrap();
+        let permitted = u64::from_str_radix(&status(pid, "CapPrm"), 16).unwrap();
+        // KILL 5, SETGID 6, SETUID 7, SETPCAP 8, SYS_CHROOT 18, SYS_ADMIN 21
+        let allowed = if role == "jailer" { 1 << 5 | 1 << 6 | 1 << 7 | 1 << 8 | 1 << 18 | 1 << 21 } else { 0_u64 };
+        assert_eq!((effective | permitted) & !allowed, 0, "{role}: {effective:x} {permitted:x}");
+        assert_eq!(status(pid, "CapAmb"), "0000000000000000", "{role}");
+    }
+}
+
+#[test]
+fn no_role_holds_a_descriptor_it_does_not_need() {
+    let appliance = Appliance::start("");
+    let network = network_sockets();
+    let own = appliance.directory.path().display().to_string();
+    for role in ROLES {
+        for target in descriptors(appliance.role(role)) {
+            if let Some(inode) = target.strip_prefix("socket:[").and_then(|t| t.strip_suffix(']')) {
+                assert!(!network.contains(inode), "{role} holds a network socket");
+            } else if target.starts_with(&own) {
+                let log = target.ends_with("serve.log");
+                let state = target.starts_with(&format!("{own}/state/production"));
+                let root = role == "jailer" && (target.ends_with("/mail") || target.ends_with("/out"));
+                assert!(log || root || (role == "keeper" && state), "{role} holds {target}");
+            } else {
+                let kernel = ["anon_inode:", "pipe:", "/dev/null", "/memfd:", "net:[", "mnt:[", "/"];
+                let kernel = kernel.iter().any(|k| target == *k || (k.ends_with([':', '[']) && target.starts_with(k)));
+                let inside = target.starts_with("/proc/") || target.starts_with("/memfd:");
+                assert!(target == "/dev/null" || kernel || inside, "{role} holds {target}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_role_that_dies_is_started_again_and_calls_go_on() {
+    let appliance = Appliance::start("");
+    appliance.enrol("a");
+    for role in ["jailer", "egress", "keeper", "front"] {
+        let before = appliance.role(role);
+        kill(Pid::from_raw(before), Signal::SIGKILL).unwrap();
+        eventually("another process has the role", || {
+            let text = fs::read(appliance.path("run/status.json")).unwrap();
+            let status: serde_json::Value = serde_json::from_slice(&text).unwrap();
+            let pid = status["planes"]["production"][role]["pid"].as_i64();
+            pid.is_some_and(|pid| pid != i64::from(before))
+        });
+        appliance.ready();
+        eventually("the agent's socket answers", || {
+            let mut session = appliance.session("a");
+            session.call("file__read", json!({"path": "mail/hello.txt"}))["isError"] == false
+        });
+    }
+    assert!(appliance.cli(&["log", "verify"]).status.success());
+}
+
+#[test]
+fn a_stopped_keeper_stops_its_plane_and_no_other() {
+    let mut appliance = Appliance::init("[planes.public]\n");
+    appliance.serve();
+    appliance.enrol("a");
+    let uid = crate::harness::AGENT.to_string();
+    appliance.must(&["--plane", "public", "agent", "add", "b", "--uid", &uid]);
+    // The keeper's state is made unreadable to it, so that it cannot come back.
+    let segment = fs::read_dir(appliance.path("state/production/log")).unwrap()
+        .filter_map(Result::ok).map(|entry| entry.path())
+        .find(|path| path.extension().is_some_and(|e| e == "seg")).unwrap();
+    let good = fs::read(&segment).unwrap();
+    let mut bad = good.clone();
+    let middle = bad.len() / 2;
+    bad[middle] ^= 1;
+    let mut session = appliance.session("a");
+    let before = appliance.role("keeper");
+    fs::write(&segment, &bad).unwrap();
+    kill(Pid::from_raw(before), Signal::SIGKILL).unwrap();
+    eventually("status says why the keeper does not serve", || {
+        let done = appliance.cli(&["status"]);
+        let text = String::from_utf8_lossy(&done.stdout).into_owned();
+        done.status.code() != Some(0) && text.contains("log")
+    });
+    let answer = session.request("tools/call", json!({"name": "file__read", "arguments": {"path": "mail/hello.txt"}}));
+    let failed = answer["error"].is_object() || answer["result"]["isError"] == true;
+    assert!(failed, "{answer}");
+    let other = appliance.must(&["--plane", "public", "agent", "list"]);
+    assert_eq!(other["agents"][0]["name"], "b");
+    fs::write(&segment, &good).unwrap();
+    eventually("the keeper serves again", || appliance.serving());
+}
+
+#[test]
+fn a_second_supervisor_is_refused() {
+    let appliance = Appliance::start("");
+    let done = appliance.cli(&["serve"]);
+    assert_eq!(done.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&done.stderr).contains("another `keepgate serve`"));
+}
