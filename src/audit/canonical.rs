@@ -46,8 +46,10 @@ fn write_value(value: &Value, out: &mut Vec<u8>, depth: usize) -> Result<()> {
         Value::Number(number) => {
             let small = number.as_i64().filter(|n| n.unsigned_abs() <= INTEGER_MAX);
             let small = small.ok_or_else(|| {
-                Error::new(format!("`{number}` is not an integer between -(2^53-1) and 2^53-1"))
-                    .hint("the log holds integers only; write other numbers as strings")
+                Error::new(format!(
+                    "`{number}` is not an integer between -(2^53-1) and 2^53-1"
+                ))
+                .hint("the log holds integers only; write other numbers as strings")
             })?;
             out.extend_from_slice(small.to_string().as_bytes());
         }
@@ -95,7 +97,9 @@ fn check_depth(depth: usize) -> Result<()> {
     if depth < DEPTH_MAX {
         return Ok(());
     }
-    Err(Error::new(format!("the body of a log entry is nested deeper than {DEPTH_MAX}")))
+    Err(Error::new(format!(
+        "the body of a log entry is nested deeper than {DEPTH_MAX}"
+    )))
 }
 
 /// Appends `text` as a canonical JSON string.
@@ -119,7 +123,11 @@ pub(crate) fn write_string(text: &str, out: &mut Vec<u8>) {
 
 /// Order of RFC 8785, section 3.2.3: by UTF-16 code units.
 fn compare_keys(a: &str, b: &str) -> Ordering {
-    if a.is_ascii() && b.is_ascii() { a.cmp(b) } else { a.encode_utf16().cmp(b.encode_utf16()) }
+    if a.is_ascii() && b.is_ascii() {
+        a.cmp(b)
+    } else {
+        a.encode_utf16().cmp(b.encode_utf16())
+    }
 }
 
 /// Whether `bytes` are one canonical JSON value and nothing else. Fit for fuzzing.
@@ -134,8 +142,10 @@ pub fn check(bytes: &[u8]) -> Result<(), Fault> {
 
 /// The bytes as UTF-8.
 pub(crate) fn text(bytes: &[u8]) -> Result<&str, Fault> {
-    std::str::from_utf8(bytes)
-        .map_err(|error| Fault { at: error.valid_up_to(), why: "invalid UTF-8" })
+    std::str::from_utf8(bytes).map_err(|error| Fault {
+        at: error.valid_up_to(),
+        why: "invalid UTF-8",
+    })
 }
 
 /// A string as it stands between its quotes.
@@ -203,14 +213,25 @@ impl<'a> Cursor<'a> {
     }
 
     pub(crate) fn end(&self) -> Result<(), Fault> {
-        if self.at == self.text.len() { Ok(()) } else { self.fault("bytes after the end") }
+        if self.at == self.text.len() {
+            Ok(())
+        } else {
+            self.fault("bytes after the end")
+        }
     }
 
     /// A string of ASCII characters that stand for themselves.
     pub(crate) fn plain(&mut self) -> Result<&'a str, Fault> {
         let start = self.at;
         let raw = self.string()?;
-        if raw.plain { Ok(raw.text) } else { Err(Fault { at: start, why: "unusual characters" }) }
+        if raw.plain {
+            Ok(raw.text)
+        } else {
+            Err(Fault {
+                at: start,
+                why: "unusual characters",
+            })
+        }
     }
 
     fn string(&mut self) -> Result<Raw<'a>, Fault> {
@@ -286,7 +307,10 @@ impl<'a> Cursor<'a> {
     pub(crate) fn count(&mut self) -> Result<u64, Fault> {
         let start = self.at;
         let number = self.integer()?;
-        u64::try_from(number).map_err(|_| Fault { at: start, why: "a negative number" })
+        u64::try_from(number).map_err(|_| Fault {
+            at: start,
+            why: "a negative number",
+        })
     }
 
     /// Any value; `depth` counts what it is nested in.
@@ -348,7 +372,10 @@ impl<'a> Cursor<'a> {
             let start = self.at;
             let name = self.string()?;
             if before.is_some_and(|before| !name.follows(&before)) {
-                return Err(Fault { at: start, why: "a name out of order" });
+                return Err(Fault {
+                    at: start,
+                    why: "a name out of order",
+                });
             }
             before = Some(name);
             self.literal(":", "no colon")?;
@@ -416,9 +443,29 @@ mod tests {
     #[test]
     fn other_spellings_are_refused() {
         for bad in [
-            " {}", "{} ", "{\"a\": 1}", "{\"b\":1,\"a\":1}", "{\"a\":1,\"a\":1}", "1.0", "1e3",
-            "-0", "01", "9007199254740992", "\"\\/\"", "\"\\u0041\"", "\"\\u000A\"", "\"\\u001F\"",
-            "\"\\u000a\"", "\"\\ud83d\\ude00\"", "\"\u{1}\"", "[1,]", "[", "", "nul", "\"", "{\"a\"}",
+            " {}",
+            "{} ",
+            "{\"a\": 1}",
+            "{\"b\":1,\"a\":1}",
+            "{\"a\":1,\"a\":1}",
+            "1.0",
+            "1e3",
+            "-0",
+            "01",
+            "9007199254740992",
+            "\"\\/\"",
+            "\"\\u0041\"",
+            "\"\\u000A\"",
+            "\"\\u001F\"",
+            "\"\\u000a\"",
+            "\"\\ud83d\\ude00\"",
+            "\"\u{1}\"",
+            "[1,]",
+            "[",
+            "",
+            "nul",
+            "\"",
+            "{\"a\"}",
             // U+FB33 sorts after U+1F600 in UTF-16, before it in UTF-8.
             "{\"\u{fb33}\":1,\"\u{1f600}\":2}",
         ] {

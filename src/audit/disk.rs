@@ -55,17 +55,27 @@ struct RealTail {
 
 impl Disk for RealDisk {
     fn create(&self, path: &Path) -> io::Result<Box<dyn Tail>> {
-        let file = OpenOptions::new().append(true).create_new(true).mode(0o640).open(path)?;
+        let file = OpenOptions::new()
+            .append(true)
+            .create_new(true)
+            .mode(0o640)
+            .open(path)?;
         file.sync_all()?;
         if let Some(parent) = path.parent() {
             File::open(parent)?.sync_all()?;
         }
-        Ok(Box::new(RealTail { file, path: path.into() }))
+        Ok(Box::new(RealTail {
+            file,
+            path: path.into(),
+        }))
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn Tail>> {
         let file = OpenOptions::new().append(true).open(path)?;
-        Ok(Box::new(RealTail { file, path: path.into() }))
+        Ok(Box::new(RealTail {
+            file,
+            path: path.into(),
+        }))
     }
 }
 

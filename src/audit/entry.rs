@@ -29,7 +29,11 @@ pub struct Draft {
 impl Draft {
     /// An entry of this kind (`call.intent`) with these members. Integers only, up to 2^53-1.
     pub fn new(kind: &'static str, body: Map<String, Value>) -> Self {
-        Self { kind, body, payloads: Vec::new() }
+        Self {
+            kind,
+            body,
+            payloads: Vec::new(),
+        }
     }
 
     /// Adds bytes that are stored beside the entry, salted, and can be pruned later. At most
@@ -172,7 +176,16 @@ impl<'a> Skeleton<'a> {
         if !is_word(kind) || !is_time(time) {
             return cursor.fault("a kind or a time of unknown form");
         }
-        Ok(Self { body, boot, kind, origin, payloads, prev, seq, time })
+        Ok(Self {
+            body,
+            boot,
+            kind,
+            origin,
+            payloads,
+            prev,
+            seq,
+            time,
+        })
     }
 
     /// A member of the body as it is written, where its name needs no escapes.
@@ -206,7 +219,12 @@ fn payloads(cursor: &mut Cursor<'_>) -> Result<Vec<PayloadRef>, Fault> {
         cursor.literal(",\"len\":", "no `len`")?;
         let len = cursor.count()?;
         cursor.literal("}", "unknown members of a payload")?;
-        list.push(PayloadRef { name: name.into(), digest, len, at });
+        list.push(PayloadRef {
+            name: name.into(),
+            digest,
+            len,
+            at,
+        });
         Ok(())
     })?;
     Ok(list)
@@ -231,7 +249,8 @@ pub(crate) fn parse_hash(text: &str) -> Option<Hash> {
 
 /// Kinds and names of payloads: 1 to 64 of `a-z 0-9 . _ -`.
 pub(crate) fn is_word(text: &str) -> bool {
-    let good = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte);
+    let good =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte);
     (1..=64).contains(&text.len()) && text.bytes().all(good)
 }
 
@@ -271,13 +290,19 @@ impl Prepared {
         canonical::write_body(&draft.body, &mut body_bytes)
             .map_err(|error| Error::new(format!("write an entry `{kind}`")).because(error))?;
         if body_bytes.len() > frame::ENTRY_MAX - 8192 {
-            return Err(bad(format!("its body has more than {} bytes", frame::ENTRY_MAX - 8192)));
+            return Err(bad(format!(
+                "its body has more than {} bytes",
+                frame::ENTRY_MAX - 8192
+            )));
         }
         let mut payloads = Vec::with_capacity(draft.payloads.len());
         for (name, masked) in draft.payloads {
             let bytes = masked.into_bytes();
             if bytes.len() > frame::PAYLOAD_MAX {
-                return Err(bad(format!("`{name}` has more than {} bytes", frame::PAYLOAD_MAX)));
+                return Err(bad(format!(
+                    "`{name}` has more than {} bytes",
+                    frame::PAYLOAD_MAX
+                )));
             }
             let salted = salt(bytes)?;
             payloads.push((name, frame::payload_digest(&salted), salted));
@@ -290,12 +315,20 @@ impl Prepared {
         if twice || payloads.len() > PAYLOADS_MAX || payloads.iter().any(|(n, ..)| !is_word(n)) {
             return Err(bad("its payloads are too many or have bad names".into()));
         }
-        Ok(Self { kind, body: draft.body, body_bytes, payloads })
+        Ok(Self {
+            kind,
+            body: draft.body,
+            body_bytes,
+            payloads,
+        })
     }
 
     /// Bytes it will take, roughly.
     pub(crate) fn size(&self) -> usize {
-        self.payloads.iter().map(|(_, _, salted)| salted.len()).sum::<usize>()
+        self.payloads
+            .iter()
+            .map(|(_, _, salted)| salted.len())
+            .sum::<usize>()
             + self.body_bytes.len()
     }
 }
@@ -342,7 +375,12 @@ impl Stamp<'_> {
         for (name, digest, salted) in &prepared.payloads {
             frame::put(frame::Kind::Payload, digest, mix, salted, out);
             let len = frame::offset(salted.len() - frame::SALT);
-            refs.push(PayloadRef { name: (*name).into(), digest: *digest, len, at });
+            refs.push(PayloadRef {
+                name: (*name).into(),
+                digest: *digest,
+                len,
+                at,
+            });
             at += frame::offset(frame::HEADER + salted.len());
         }
         let mut bytes = Vec::with_capacity(prepared.body_bytes.len() + 320);
@@ -355,7 +393,12 @@ impl Stamp<'_> {
         ));
         for (index, payload) in refs.iter().enumerate() {
             let comma = if index == 0 { "" } else { "," };
-            let PayloadRef { name, digest, len, at } = payload;
+            let PayloadRef {
+                name,
+                digest,
+                len,
+                at,
+            } = payload;
             let digest = hex(digest);
             rest.push_str(&format!(
                 "{comma}\"{name}\":{{\"at\":{at},\"digest\":\"{digest}\",\"len\":{len}}}"
@@ -417,8 +460,14 @@ mod tests {
         let (entry, out) = put(draft);
         assert_eq!(canonical::check(entry.bytes()), Ok(()));
         let value: Value = serde_json::from_slice(entry.bytes()).unwrap();
-        assert_eq!(serde_json_canonicalizer::to_vec(&value).unwrap(), entry.bytes());
-        assert_eq!(Entry::parse(entry.bytes(), entry.segment, entry.at).unwrap(), entry);
+        assert_eq!(
+            serde_json_canonicalizer::to_vec(&value).unwrap(),
+            entry.bytes()
+        );
+        assert_eq!(
+            Entry::parse(entry.bytes(), entry.segment, entry.at).unwrap(),
+            entry
+        );
         assert_eq!(entry.payload("a").unwrap().at, 100);
         assert_eq!(entry.payload("b").unwrap().at, 100 + 41);
         assert_eq!(out.len(), 41 + 47 + 9 + entry.bytes().len());
@@ -432,7 +481,9 @@ mod tests {
     #[test]
     fn drafts_the_log_cannot_hold_are_refused() {
         let masked = || Masker::default().mask(b"x");
-        let twice = Draft::new("a", Map::new()).payload("p", masked()).payload("p", masked());
+        let twice = Draft::new("a", Map::new())
+            .payload("p", masked())
+            .payload("p", masked());
         assert!(Prepared::new(twice).is_err());
         assert!(Prepared::new(Draft::new("A b", Map::new())).is_err());
         assert!(Prepared::new(Draft::new("a", Map::new()).payload("P", masked())).is_err());

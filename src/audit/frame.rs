@@ -10,13 +10,13 @@ use super::entry::Skeleton;
 use super::tree::{Hash, leaf, sha256};
 
 /// Bytes before a frame's content.
-pub const HEADER: usize = 9;
+pub(crate) const HEADER: usize = 9;
 /// Longest entry.
 pub const ENTRY_MAX: usize = 16 << 20;
 /// Longest payload, its salt not counted.
 pub const PAYLOAD_MAX: usize = 64 << 20;
 /// Bytes of salt before a payload.
-pub const SALT: usize = 32;
+pub(crate) const SALT: usize = 32;
 const PAYLOAD_TAG: &[u8] = b"keepgate/v1/payload\0";
 const CHUNK: usize = 1 << 20;
 /// Most bytes hashed while looking for a frame behind a damaged place.
@@ -57,7 +57,11 @@ pub(crate) fn put(kind: Kind, hash: &Hash, mix: Mix, content: &[u8], out: &mut V
         Kind::Entry => b'E',
         Kind::Payload => b'P',
     });
-    out.extend_from_slice(&u32::try_from(content.len()).unwrap_or(u32::MAX).to_le_bytes());
+    out.extend_from_slice(
+        &u32::try_from(content.len())
+            .unwrap_or(u32::MAX)
+            .to_le_bytes(),
+    );
     out.extend_from_slice(&check(hash, mix));
     out.extend_from_slice(content);
 }
@@ -86,7 +90,11 @@ impl Header {
         if short || len > max {
             return Err("a frame length out of bounds");
         }
-        Ok(Self { kind, len, check: [w, x, y, z] })
+        Ok(Self {
+            kind,
+            len,
+            check: [w, x, y, z],
+        })
     }
 }
 
@@ -94,7 +102,11 @@ impl Header {
 #[derive(Debug)]
 pub(crate) enum Step<'a> {
     /// A whole frame that begins at `at`. Its check is not compared yet.
-    Frame { at: u64, header: Header, content: &'a [u8] },
+    Frame {
+        at: u64,
+        header: Header,
+        content: &'a [u8],
+    },
     /// The end, after the last whole frame.
     End,
     /// No whole frame begins at `at`.
@@ -117,7 +129,13 @@ impl Frames {
     /// From offset `at`.
     pub(crate) fn new(file: File, at: u64) -> io::Result<Self> {
         let length = file.metadata()?.len();
-        Ok(Self { file, length, base: at, buffer: Vec::new(), next: 0 })
+        Ok(Self {
+            file,
+            length,
+            base: at,
+            buffer: Vec::new(),
+            next: 0,
+        })
     }
 
     /// Bytes of the file that are walked over.
@@ -141,6 +159,13 @@ impl Frames {
         Ok(())
     }
 
+    /// Walks on from offset `at`, which lies before the next frame.
+    pub(crate) fn back_to(&mut self, at: u64) {
+        self.buffer.clear();
+        self.next = 0;
+        self.base = at;
+    }
+
     /// Makes `want` bytes from the next frame on available, or as many as there are.
     fn fill(&mut self, want: usize) -> io::Result<()> {
         let have = self.buffer.len().saturating_sub(self.next);
@@ -154,7 +179,9 @@ impl Frames {
         let left = usize::try_from(self.length.saturating_sub(from)).unwrap_or(usize::MAX);
         let more = left.min((want - have).max(CHUNK));
         self.buffer.resize(have + more, 0);
-        let Some(target) = self.buffer.get_mut(have..) else { return Ok(()) };
+        let Some(target) = self.buffer.get_mut(have..) else {
+            return Ok(());
+        };
         self.file.read_exact_at(target, from)
     }
 
@@ -172,13 +199,20 @@ impl Frames {
         };
         let end = at + offset(HEADER + header.len);
         if end > self.length {
-            return Ok(Step::Broken { at, why: "a frame that goes past the end of the file" });
+            return Ok(Step::Broken {
+                at,
+                why: "a frame that goes past the end of the file",
+            });
         }
         self.fill(HEADER + header.len)?;
         let start = self.next + HEADER;
         self.next = start + header.len;
         let content = self.buffer.get(start..self.next).unwrap_or_default();
-        Ok(Step::Frame { at, header, content })
+        Ok(Step::Frame {
+            at,
+            header,
+            content,
+        })
     }
 }
 
@@ -212,7 +246,9 @@ pub(crate) fn intact_entry_after(
             if at + offset(HEADER + header.len) > to {
                 continue;
             }
-            let Some(left) = budget.checked_sub(header.len) else { return Ok(true) };
+            let Some(left) = budget.checked_sub(header.len) else {
+                return Ok(true);
+            };
             budget = left;
             let mut content = vec![0; header.len];
             file.read_exact_at(&mut content, at + offset(HEADER))?;

@@ -113,6 +113,8 @@ struct Queue {
     bytes: usize,
     closing: bool,
     blocked: Option<String>,
+    /// The writer waits for a disk that does not answer.
+    hangs: bool,
 }
 
 /// What the writer and its callers share.
@@ -164,9 +166,15 @@ impl Shared {
             queue = match left {
                 Some(Duration::ZERO) => return Some(VecDeque::new()),
                 Some(left) => {
-                    self.work.wait_timeout(queue, left).unwrap_or_else(PoisonError::into_inner).0
+                    self.work
+                        .wait_timeout(queue, left)
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .0
                 }
-                None => self.work.wait(queue).unwrap_or_else(PoisonError::into_inner),
+                None => self
+                    .work
+                    .wait(queue)
+                    .unwrap_or_else(PoisonError::into_inner),
             };
         }
     }
@@ -191,8 +199,11 @@ impl Shared {
     }
 
     pub(crate) fn blocked_error(&self, why: &str) -> Error {
-        Error::new(format!("the log `{}` is blocked: {why}", self.dir.display()))
-            .hint("nothing runs without its log; mend the disk and restart the plane")
+        Error::new(format!(
+            "the log `{}` is blocked: {why}",
+            self.dir.display()
+        ))
+        .hint("nothing runs without its log; mend the disk and restart the plane")
     }
 
     /// Shows what became durable.
@@ -221,7 +232,10 @@ impl Shared {
                 return Err(self.blocked_error(&why));
             }
             if queue.closing {
-                return Err(Error::new(format!("the log `{}` is closed", self.dir.display())));
+                return Err(Error::new(format!(
+                    "the log `{}` is closed",
+                    self.dir.display()
+                )));
             }
             let fits = queue.jobs.len() < QUEUE_MAX && queue.bytes + size <= QUEUE_BYTES_MAX;
             if fits || queue.jobs.is_empty() {
@@ -236,13 +250,22 @@ impl Shared {
                 ))
                 .hint("the disk is too slow for this load; nothing was written, try again"));
             }
-            queue = self.room.wait_timeout(queue, left).unwrap_or_else(PoisonError::into_inner).0;
+            queue = self
+                .room
+                .wait_timeout(queue, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
         }
         queue.bytes += size;
         queue.jobs.push_back(job);
         drop(queue);
         self.work.notify_one();
         Ok(())
+    }
+
+    /// Why the log is blocked.
+    pub(crate) fn blocked(&self) -> Option<String> {
+        lock(&self.queue).blocked.clone()
     }
 
     fn close(&self) {
@@ -277,22 +300,18 @@ impl Handle {
         let writer = lock(&self.writer).take();
         if let Some(writer) = writer {
             // A writer that waits for a dead disk must not keep its process from stopping.
-            if self.shared.blocked().is_none() {
+            if !lock(&self.shared.queue).hangs {
                 let _ = writer.join();
             }
         }
     }
 }
 
-impl Shared {
-    fn blocked(&self) -> Option<String> {
-        lock(&self.queue).blocked.clone()
-    }
-}
-
 impl fmt::Debug for Log {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Log").field("dir", &self.handle.shared.dir).finish_non_exhaustive()
+        f.debug_struct("Log")
+            .field("dir", &self.handle.shared.dir)
+            .finish_non_exhaustive()
     }
 }
 
@@ -314,7 +333,15 @@ impl Log {
         fold: Arc<Mutex<F>>,
         options: Options,
     ) -> Result<Self> {
-        Self::open_on(Arc::new(RealDisk), dir, origin, sealer, clock, fold, options)
+        Self::open_on(
+            Arc::new(RealDisk),
+            dir,
+            origin,
+            sealer,
+            clock,
+            fold,
+            options,
+        )
     }
 
     /// [`Log::open`], writing segments through `disk`.
@@ -331,15 +358,29 @@ impl Log {
         options: Options,
     ) -> Result<Self> {
         let stall = options.stall;
-        let setup = open::Setup { disk, dir, origin, sealer, clock, fold, options };
+        let setup = open::Setup {
+            disk,
+            dir,
+            origin,
+            sealer,
+            clock,
+            fold,
+            options,
+        };
         let writer = open::open(setup)?;
         let shared = writer.shared();
         let thread = std::thread::Builder::new()
             .name("log".into())
             .spawn(move || writer.run())
             .map_err(|error| Error::new("start the log's writer").because(error))?;
-        let handle = Handle { shared, stall, writer: Mutex::new(Some(thread)) };
-        Ok(Self { handle: Arc::new(handle) })
+        let handle = Handle {
+            shared,
+            stall,
+            writer: Mutex::new(Some(thread)),
+        };
+        Ok(Self {
+            handle: Arc::new(handle),
+        })
     }
 
     /// Writes an entry and returns once it is durable and the fold has seen it. Never call it
@@ -351,7 +392,10 @@ impl Log {
     /// then nobody knows whether the entry was written, and the log is blocked.
     pub fn append(&self, draft: Draft) -> Result<Written> {
         if OWN_KINDS.contains(&draft.kind) {
-            return Err(Error::new(format!("only the log itself writes `{}`", draft.kind)));
+            return Err(Error::new(format!(
+                "only the log itself writes `{}`",
+                draft.kind
+            )));
         }
         let prepared = Box::new(Prepared::new(draft)?);
         self.ask(|answer| Job::Append(prepared, answer))
@@ -365,6 +409,7 @@ impl Log {
             Ok(result) => result,
             Err(RecvTimeoutError::Timeout) => {
                 let why = format!("the disk did not answer within {} ms", stall.as_millis());
+                lock(&self.handle.shared.queue).hangs = true;
                 self.handle.shared.block(&why);
                 Err(self.handle.shared.blocked_error(&why))
             }

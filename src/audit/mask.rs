@@ -61,11 +61,15 @@ impl Masker {
     /// Fails on a value shorter than [`VALUE_MIN`].
     pub fn hide(&mut self, value: &[u8]) -> Result<()> {
         if value.len() < VALUE_MIN {
-            return Err(Error::new(format!("a value of less than {VALUE_MIN} bytes"))
-                .hint("only values of at least 16 bytes can be masked in what tools return"));
+            return Err(
+                Error::new(format!("a value of less than {VALUE_MIN} bytes"))
+                    .hint("only values of at least 16 bytes can be masked in what tools return"),
+            );
         }
         for needle in spellings(value) {
-            let Some(key) = needle.first_chunk::<KEY>() else { continue };
+            let Some(key) = needle.first_chunk::<KEY>() else {
+                continue;
+            };
             let list = self.needles.entry(*key).or_default();
             if !list.contains(&needle) {
                 list.push(needle);
@@ -101,14 +105,20 @@ impl Masker {
     /// Length of the hidden value `rest` begins with.
     fn hidden_prefix(&self, rest: &[u8]) -> Option<usize> {
         let list = self.needles.get(rest.first_chunk::<KEY>()?)?;
-        list.iter().find(|needle| rest.starts_with(needle)).map(Vec::len)
+        list.iter()
+            .find(|needle| rest.starts_with(needle))
+            .map(Vec::len)
     }
 }
 
 /// The ways in which tools write a value.
 fn spellings(value: &[u8]) -> Vec<Vec<u8>> {
     let lower = hex(value);
-    let mut all = vec![value.to_vec(), lower.to_uppercase().into_bytes(), lower.into_bytes()];
+    let mut all = vec![
+        value.to_vec(),
+        lower.to_uppercase().into_bytes(),
+        lower.into_bytes(),
+    ];
     if let Ok(text) = std::str::from_utf8(value) {
         let mut quoted = Vec::new();
         canonical::write_string(text, &mut quoted);
@@ -119,7 +129,10 @@ fn spellings(value: &[u8]) -> Vec<Vec<u8>> {
         // Characters that also depend on the bytes before or after the value are left out.
         let from = [0, 2, 3].get(shift).copied().unwrap_or(0);
         let to = shifted.len() * 8 / 6;
-        for text in [STANDARD_NO_PAD.encode(&shifted), URL_SAFE_NO_PAD.encode(&shifted)] {
+        for text in [
+            STANDARD_NO_PAD.encode(&shifted),
+            URL_SAFE_NO_PAD.encode(&shifted),
+        ] {
             all.push(text.get(from..to).unwrap_or_default().into());
         }
     }
@@ -139,7 +152,11 @@ fn percent(value: &[u8], upper: bool, reserved_only: bool) -> Vec<u8> {
             out.push(byte);
             continue;
         }
-        let code = if upper { format!("%{byte:02X}") } else { format!("%{byte:02x}") };
+        let code = if upper {
+            format!("%{byte:02X}")
+        } else {
+            format!("%{byte:02x}")
+        };
         out.extend_from_slice(code.as_bytes());
     }
     out
@@ -190,7 +207,10 @@ mod tests {
         let text = serde_json::to_vec(&std::str::from_utf8(SECRET).unwrap()).unwrap();
         let masker = masker();
         assert_eq!(masker.mask(&text).bytes(), [b"\"", MARK, b"\""].concat());
-        assert_eq!(format!("{masker:?} {:?}", masker.mask(b"abc")), "Masker(1 values) Masked(3 bytes)");
+        assert_eq!(
+            format!("{masker:?} {:?}", masker.mask(b"abc")),
+            "Masker(1 values) Masked(3 bytes)"
+        );
         assert!(Masker::default().hide(b"fifteen bytes..").is_err());
     }
 }

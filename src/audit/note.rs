@@ -40,8 +40,10 @@ pub fn check_origin(origin: &str) -> Result<()> {
     if (1..=ORIGIN_MAX).contains(&origin.len()) && origin.bytes().all(good) {
         return Ok(());
     }
-    Err(Error::new(format!("`{}` cannot name a log", escaped(origin)))
-        .hint("a log's name is printable ASCII without spaces, `+`, quotes and backslashes"))
+    Err(
+        Error::new(format!("`{}` cannot name a log", escaped(origin)))
+            .hint("a log's name is printable ASCII without spaces, `+`, quotes and backslashes"),
+    )
 }
 
 /// A public key with the name of its log: `NAME+KEYID+BASE64(0x02 ‖ SPKI)`.
@@ -62,7 +64,10 @@ impl Vkey {
         if !point.is_some_and(|point| point.len() == POINT && point.first() == Some(&4)) {
             return Err(Error::new("the log key is not a P-256 key"));
         }
-        Ok(Self { name: name.into(), spki: spki.into() })
+        Ok(Self {
+            name: name.into(),
+            spki: spki.into(),
+        })
     }
 
     /// The DER of a P-256 key from its uncompressed point.
@@ -84,9 +89,15 @@ impl Vkey {
             return Err(bad());
         };
         let bytes = STANDARD.decode(key).map_err(|_| bad())?;
-        let Some((&TYPE_ECDSA, spki)) = bytes.split_first() else { return Err(bad()) };
+        let Some((&TYPE_ECDSA, spki)) = bytes.split_first() else {
+            return Err(bad());
+        };
         let vkey = Self::new(name, spki).map_err(|_| bad())?;
-        if hex(&vkey.key_id()) == id { Ok(vkey) } else { Err(bad()) }
+        if hex(&vkey.key_id()) == id {
+            Ok(vkey)
+        } else {
+            Err(bad())
+        }
     }
 
     /// Name of the log.
@@ -103,7 +114,9 @@ impl Vkey {
     /// Whether `signature` (ASN.1 DER) is this key's over `message`.
     pub fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
         let point = self.spki.get(SPKI_HEAD.len()..).unwrap_or_default();
-        UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, point).verify(message, signature).is_ok()
+        UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, point)
+            .verify(message, signature)
+            .is_ok()
     }
 }
 
@@ -133,7 +146,12 @@ pub struct Checkpoint {
 impl Checkpoint {
     /// The text that is signed.
     pub fn text(&self) -> String {
-        format!("{}\n{}\n{}\n", self.origin, self.size, STANDARD.encode(self.root))
+        format!(
+            "{}\n{}\n{}\n",
+            self.origin,
+            self.size,
+            STANDARD.encode(self.root)
+        )
     }
 
     /// The signed note, given the signature over [`Checkpoint::text`].
@@ -169,7 +187,9 @@ impl Note {
             return Err(bad("it is too long"));
         }
         let text = std::str::from_utf8(bytes).map_err(|_| bad("it is not UTF-8"))?;
-        let (body, signatures) = text.rsplit_once("\n\n").ok_or_else(|| bad("no signatures"))?;
+        let (body, signatures) = text
+            .rsplit_once("\n\n")
+            .ok_or_else(|| bad("no signatures"))?;
         let mut lines = body.split('\n');
         let (Some(origin), Some(size), Some(root), None) =
             (lines.next(), lines.next(), lines.next(), lines.next())
@@ -181,15 +201,30 @@ impl Note {
         if number.to_string() != size {
             return Err(bad("its size is no number"));
         }
-        let root: Option<Hash> = STANDARD.decode(root).ok().and_then(|root| root.try_into().ok());
+        let root: Option<Hash> = STANDARD
+            .decode(root)
+            .ok()
+            .and_then(|root| root.try_into().ok());
         let root = root.ok_or_else(|| bad("its root is no hash"))?;
-        let signatures = signatures.strip_suffix('\n').ok_or_else(|| bad("its end is missing"))?;
-        let signatures: Option<Vec<_>> =
-            signatures.split('\n').take(SIGNATURES_MAX + 1).map(signature).collect();
+        let signatures = signatures
+            .strip_suffix('\n')
+            .ok_or_else(|| bad("its end is missing"))?;
+        let signatures: Option<Vec<_>> = signatures
+            .split('\n')
+            .take(SIGNATURES_MAX + 1)
+            .map(signature)
+            .collect();
         let signatures = signatures.filter(|list| list.len() <= SIGNATURES_MAX);
         let signatures = signatures.ok_or_else(|| bad("a signature line is malformed"))?;
-        let checkpoint = Checkpoint { origin: origin.into(), size: number, root };
-        Ok(Self { checkpoint, signatures })
+        let checkpoint = Checkpoint {
+            origin: origin.into(),
+            size: number,
+            root,
+        };
+        Ok(Self {
+            checkpoint,
+            signatures,
+        })
     }
 
     /// Checks the signature of `vkey`. Signatures of other keys are ignored.
@@ -213,7 +248,10 @@ impl Note {
         if known.all(|signature| vkey.verifies(text.as_bytes(), &signature.bytes)) {
             return Ok(());
         }
-        Err(tampered(format!("the checkpoint's signature by key `{}` is wrong", hex(&id))))
+        Err(tampered(format!(
+            "the checkpoint's signature by key `{}` is wrong",
+            hex(&id)
+        )))
     }
 }
 
@@ -222,7 +260,11 @@ fn signature(line: &str) -> Option<Signature> {
     check_origin(name).ok()?;
     let bytes = STANDARD.decode(encoded).ok()?;
     let (key_id, bytes) = bytes.split_first_chunk::<4>()?;
-    Some(Signature { name: name.into(), key_id: *key_id, bytes: bytes.to_vec() })
+    Some(Signature {
+        name: name.into(),
+        key_id: *key_id,
+        bytes: bytes.to_vec(),
+    })
 }
 
 #[cfg(test)]
@@ -236,7 +278,11 @@ mod tests {
         let sealer = SoftwareSealer::open(&directory.path().join("key")).unwrap();
         let vkey = Vkey::new("keepgate.test/plane", &sealer.public_key()).unwrap();
         let origin = "keepgate.test/plane".into();
-        let checkpoint = Checkpoint { origin, size: 12, root: [5; 32] };
+        let checkpoint = Checkpoint {
+            origin,
+            size: 12,
+            root: [5; 32],
+        };
         let signature = sealer.sign(checkpoint.text().as_bytes()).unwrap();
         let note = checkpoint.note(&vkey, &signature);
         (vkey, checkpoint, note)

@@ -5,16 +5,17 @@ use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use serde_json::json;
 
 use super::disk::Disk;
 use super::entry::Entry;
-use super::frame::{self, Frames, Step, offset};
+use super::frame::{Frames, Step, offset};
 use super::log::{Fold, Head, Options, Shared};
 use super::note::{Note, check_origin};
 use super::sealer::{self, Sealer};
-use super::segment::{self, CHECKPOINT, Chain, Checked, Opening, Previous, Segment, Task};
+use super::segment::{self, Chain, Checked, Opening, Previous, Segment, Task};
 use super::tree::Frontier;
 use super::writer::{Active, Batch, Writer, create};
 use crate::call::id::Id;
@@ -45,14 +46,21 @@ struct Found {
 /// # Errors
 /// As [`super::Log::open`].
 pub fn key_in_force(dir: &Path) -> Result<Option<String>> {
-    if !dir.try_exists().context(|| format!("read `{}`", dir.display()))? {
+    if !dir
+        .try_exists()
+        .context(|| format!("read `{}`", dir.display()))?
+    {
         return Ok(None);
     }
     let note = segment::read_checkpoint(dir)?;
     let mut segments = segment::list(dir)?;
     while let Some(segment) = segments.pop() {
-        let task =
-            Task { segment: &segment, before: None, checkpoint: note.as_ref(), last: true };
+        let task = Task {
+            segment: &segment,
+            before: None,
+            checkpoint: note.as_ref(),
+            last: true,
+        };
         if let Some(chain) = segment::check(task, &mut |_| Ok(()))?.chain {
             return Ok(Some(chain.vkey.to_string()));
         }
@@ -94,14 +102,19 @@ pub(crate) fn open<F: Fold>(setup: Setup<'_, F>) -> Result<Writer> {
 /// Takes the directory for one writer.
 fn lock(dir: &Path) -> Result<File> {
     let what = || format!("open the log directory `{}`", dir.display());
-    DirBuilder::new().recursive(true).mode(0o750).create(dir).context(what)?;
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o750)
+        .create(dir)
+        .context(what)?;
     let file = File::open(dir).context(what)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => {
-            Err(Error::new(format!("the log `{}` is open for writing already", dir.display()))
-                .hint("another keeper of this plane runs; stop it first"))
-        }
+        Err(TryLockError::WouldBlock) => Err(Error::new(format!(
+            "the log `{}` is open for writing already",
+            dir.display()
+        ))
+        .hint("another keeper of this plane runs; stop it first")),
         Err(TryLockError::Error(error)) => Err(Error::new(what()).because(error)),
     }
 }
@@ -118,14 +131,22 @@ fn find<F: Fold>(
         let Some(chain) = checked.chain.clone() else {
             // The segment was being made when the machine stopped: nobody was answered.
             if covered > last.start {
-                return Err(last.tampered(0, last.start, "the checkpoint covers entries that are gone"));
+                return Err(last.tampered(
+                    0,
+                    last.start,
+                    "the checkpoint covers entries that are gone",
+                ));
             }
             remove_unborn(setup.dir, &last)?;
             continue;
         };
         check_neighbours(segments, &last)?;
         check_covered(&last, &checked, &chain, note)?;
-        return Ok(Some(Found { segment: last, checked, chain }));
+        return Ok(Some(Found {
+            segment: last,
+            checked,
+            chain,
+        }));
     }
     if covered > 0 {
         return Err(Error::of(
@@ -148,7 +169,12 @@ fn replay<F: Fold>(
         .fold
         .lock()
         .map_err(|_| Error::new("the state that follows the log is damaged"))?;
-    let task = Task { segment, before: None, checkpoint: note, last: true };
+    let task = Task {
+        segment,
+        before: None,
+        checkpoint: note,
+        last: true,
+    };
     segment::check(task, &mut |seen| {
         if seen.skeleton.kind == "segment" {
             let opening: Opening = serde_json::from_str(seen.skeleton.body)
@@ -244,7 +270,12 @@ fn keep_torn(dir: &Path, segment: &Segment, from: u64, to: u64) -> Result<()> {
     let mut number = 0_u32;
     let (path, mut torn) = loop {
         let path = dir.join(format!("{:020}-{from}-{number}.torn", segment.start));
-        match OpenOptions::new().write(true).create_new(true).mode(0o640).open(&path) {
+        match OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o640)
+            .open(&path)
+        {
             Ok(torn) => break (path, torn),
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => number += 1,
             Err(error) => {
@@ -256,8 +287,12 @@ fn keep_torn(dir: &Path, segment: &Segment, from: u64, to: u64) -> Result<()> {
     let mut at = from;
     let mut buffer = vec![0; 1 << 20];
     while at < to {
-        let size = usize::try_from(to - at).unwrap_or(usize::MAX).min(buffer.len());
-        let Some(piece) = buffer.get_mut(..size) else { break };
+        let size = usize::try_from(to - at)
+            .unwrap_or(usize::MAX)
+            .min(buffer.len());
+        let Some(piece) = buffer.get_mut(..size) else {
+            break;
+        };
         file.read_exact_at(piece, at).context(what)?;
         torn.write_all(piece).context(what)?;
         at += offset(size);
@@ -273,12 +308,19 @@ fn resume<F: Fold>(
     found: Found,
     note: Option<&Note>,
 ) -> Result<Writer> {
-    let Found { segment, checked, chain } = found;
+    let Found {
+        segment,
+        checked,
+        chain,
+    } = found;
     let torn = checked.length - checked.end;
     let what = || format!("cut the torn tail of `{}`", segment.path.display());
     if torn > 0 {
         keep_torn(setup.dir, &segment, checked.end, checked.length)?;
-        let file = OpenOptions::new().write(true).open(&segment.path).context(what)?;
+        let file = OpenOptions::new()
+            .write(true)
+            .open(&segment.path)
+            .context(what)?;
         file.set_len(checked.end).context(what)?;
         file.sync_all().context(what)?;
     }
@@ -286,13 +328,25 @@ fn resume<F: Fold>(
         .disk
         .open(&segment.path)
         .context(|| format!("open the segment `{}`", segment.path.display()))?;
-    let active = Active { segment, tail, length: checked.end, mix: Some(checked.mix) };
+    let active = Active {
+        segment,
+        tail,
+        length: checked.end,
+        mix: Some(checked.mix),
+    };
     let mut writer = writer(setup, lock, chain, active, note)?;
     if torn > 0 {
         let after = writer.chain.tree.size() - 1;
-        tracing::warn!(bytes = torn, after, "the log had a torn tail; it was cut off and kept");
+        tracing::warn!(
+            bytes = torn,
+            after,
+            "the log had a torn tail; it was cut off and kept"
+        );
         let body = json!({"bytes": torn, "after_seq": after});
-        writer.put_own("log.recovered", body.as_object().cloned().unwrap_or_default())?;
+        writer.put_own(
+            "log.recovered",
+            body.as_object().cloned().unwrap_or_default(),
+        )?;
     }
     if note.is_none() {
         writer.sign_now()?;
@@ -304,7 +358,12 @@ fn resume<F: Fold>(
 fn begin<F: Fold>(setup: Setup<'_, F>, lock: File, note: Option<&Note>) -> Result<Writer> {
     let vkey = sealer::vkey(&*setup.sealer, setup.origin)?;
     let origin = setup.origin.into();
-    let chain = Chain { origin, tree: Frontier::default(), prev: [0; 32], vkey };
+    let chain = Chain {
+        origin,
+        tree: Frontier::default(),
+        prev: [0; 32],
+        vkey,
+    };
     let active = create(&*setup.disk, setup.dir, 0)?;
     let mut writer = writer(setup, lock, chain, active, note)?;
     writer.write_opening(None)?;
@@ -320,7 +379,10 @@ fn writer<F: Fold>(
     active: Active,
     note: Option<&Note>,
 ) -> Result<Writer> {
-    let head = Head { size: chain.tree.size(), root: chain.tree.root() };
+    let head = Head {
+        size: chain.tree.size(),
+        root: chain.tree.root(),
+    };
     Ok(Writer {
         dir: setup.dir.into(),
         lock,
@@ -334,7 +396,7 @@ fn writer<F: Fold>(
         options: setup.options,
         shared: Arc::new(Shared::new(setup.dir, head)),
         signed: note.map_or(0, |note| note.checkpoint.size),
-        signed_at: None,
+        signed_at: Instant::now(),
         batch: Batch::default(),
     })
 }

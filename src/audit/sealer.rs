@@ -69,12 +69,16 @@ impl SoftwareSealer {
     /// Fails where the file is there already or cannot be written.
     pub fn create(path: &Path) -> Result<Self> {
         if path.symlink_metadata().is_ok() {
-            return Err(Error::new(format!("the log key `{}` is there already", path.display())));
+            return Err(Error::new(format!(
+                "the log key `{}` is there already",
+                path.display()
+            )));
         }
         let random = SystemRandom::new();
         let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &random)
             .map_err(|_| Error::new("the kernel gave no random numbers"))?;
-        replace_durably(path, pkcs8.as_ref(), 0o600)?;
+        replace_durably(path, pkcs8.as_ref(), 0o600)
+            .context(|| format!("write the log key `{}`", path.display()))?;
         Self::of(pkcs8.as_ref(), path)
     }
 
@@ -82,11 +86,15 @@ impl SoftwareSealer {
         let what = || format!("read the log key `{}`", path.display());
         let mode = file.metadata().context(what)?.mode() & 0o777;
         if mode & 0o077 != 0 {
-            return Err(Error::new(format!("others may read the log key `{}`", path.display()))
-                .hint(format!("make a new one, or `chmod 600 {}`", path.display())));
+            return Err(
+                Error::new(format!("others may read the log key `{}`", path.display()))
+                    .hint(format!("make a new one, or `chmod 600 {}`", path.display())),
+            );
         }
         let mut bytes = Vec::new();
-        file.take(KEY_FILE_MAX).read_to_end(&mut bytes).context(what)?;
+        file.take(KEY_FILE_MAX)
+            .read_to_end(&mut bytes)
+            .context(what)?;
         Self::of(&bytes, path)
     }
 

@@ -33,7 +33,11 @@ pub(crate) struct Segment {
 impl Segment {
     pub(crate) fn new(dir: &Path, start: u64) -> Self {
         let name = format!("{start:020}{SUFFIX}");
-        Self { start, path: dir.join(&name), name }
+        Self {
+            start,
+            path: dir.join(&name),
+            name,
+        }
     }
 
     /// The file, opened for reading, never through a symbolic link.
@@ -67,12 +71,19 @@ pub(crate) fn list(dir: &Path) -> Result<Vec<Segment>> {
     for item in std::fs::read_dir(dir).context(what)? {
         let name = item.context(what)?.file_name();
         let Some(name) = name.to_str() else { continue };
-        let Some(digits) = name.strip_suffix(SUFFIX) else { continue };
+        let Some(digits) = name.strip_suffix(SUFFIX) else {
+            continue;
+        };
         let start = digits.parse().ok().map(|start| Segment::new(dir, start));
-        let segment = start.filter(|segment| segment.name == name).ok_or_else(|| {
-            let name = crate::wire::text::escaped(name);
-            Error::of(error::Kind::Tampered, format!("`{name}` is not the name of a segment"))
-        })?;
+        let segment = start
+            .filter(|segment| segment.name == name)
+            .ok_or_else(|| {
+                let name = crate::wire::text::escaped(name);
+                Error::of(
+                    error::Kind::Tampered,
+                    format!("`{name}` is not the name of a segment"),
+                )
+            })?;
         all.push(segment);
     }
     all.sort_by_key(|segment| segment.start);
@@ -98,7 +109,9 @@ pub(crate) fn read_checkpoint(dir: &Path) -> Result<Option<Note>> {
         Err(error) => return Err(Error::new(what()).because(error)),
     };
     let mut bytes = Vec::new();
-    file.take(offset(super::note::NOTE_MAX) + 1).read_to_end(&mut bytes).context(what)?;
+    file.take(offset(super::note::NOTE_MAX) + 1)
+        .read_to_end(&mut bytes)
+        .context(what)?;
     Note::parse(&bytes).map(Some)
 }
 
@@ -214,10 +227,20 @@ pub(crate) fn check(
     let reading = || format!("read the segment `{}`", segment.path.display());
     let mut frames = Frames::new(segment.open()?, 0).context(reading)?;
     let chain = task.before.as_ref().map(|(chain, _)| chain.clone());
-    let mut checker = Checker { task, chain, mix: None, end: 0, waiting: Vec::new() };
+    let mut checker = Checker {
+        task,
+        chain,
+        mix: None,
+        end: 0,
+        waiting: Vec::new(),
+    };
     let broken = loop {
         match frames.step().context(reading)? {
-            Step::Frame { at, header, content } => {
+            Step::Frame {
+                at,
+                header,
+                content,
+            } => {
                 if let Some(why) = checker.frame(at, header, content, visit)? {
                     break Some((at, why));
                 }
@@ -246,7 +269,9 @@ pub(crate) fn check(
 
 impl Checker<'_> {
     fn next_seq(&self) -> u64 {
-        self.chain.as_ref().map_or(self.task.segment.start, |chain| chain.tree.size())
+        self.chain
+            .as_ref()
+            .map_or(self.task.segment.start, |chain| chain.tree.size())
     }
 
     fn bad(&self, at: u64, what: impl std::fmt::Display) -> Error {
@@ -269,7 +294,12 @@ impl Checker<'_> {
                 return Ok(Some("the payload's bytes do not fit its check"));
             }
             let len = offset(content.len() - frame::SALT);
-            self.waiting.push(Waiting { at, len, check: header.check, digest });
+            self.waiting.push(Waiting {
+                at,
+                len,
+                check: header.check,
+                digest,
+            });
             return Ok(None);
         }
         let hash = leaf(content);
@@ -281,7 +311,12 @@ impl Checker<'_> {
         let pruned = self.payloads(at, &skeleton.payloads, mix)?;
         self.link(at, &skeleton, hash)?;
         self.end = at + offset(frame::HEADER + content.len());
-        visit(Seen { skeleton: &skeleton, bytes: content, at, pruned })?;
+        visit(Seen {
+            skeleton: &skeleton,
+            bytes: content,
+            at,
+            pruned,
+        })?;
         Ok(None)
     }
 
@@ -290,7 +325,10 @@ impl Checker<'_> {
         let waiting = std::mem::take(&mut self.waiting);
         if named.len() != waiting.len() {
             let (found, want) = (waiting.len(), named.len());
-            return Err(self.bad(at, format!("{found} payload frames come before it, not {want}")));
+            return Err(self.bad(
+                at,
+                format!("{found} payload frames come before it, not {want}"),
+            ));
         }
         let mut pruned = 0;
         for (named, found) in named.iter().zip(&waiting) {
@@ -326,12 +364,19 @@ impl Checker<'_> {
             return Err(self.bad(at, "a segment that does not begin with a `segment` entry"));
         };
         let fits = if skeleton.seq != chain.tree.size() {
-            Err(format!("its number should be {}, but is {}", chain.tree.size(), skeleton.seq))
+            Err(format!(
+                "its number should be {}, but is {}",
+                chain.tree.size(),
+                skeleton.seq
+            ))
         } else if skeleton.prev != chain.prev {
             let (want, is) = (hex(&chain.prev), hex(&skeleton.prev));
             Err(format!("its `prev` should be {want}, but is {is}"))
         } else if skeleton.origin != chain.origin {
-            Err(format!("its origin should be `{}`, but is `{}`", chain.origin, skeleton.origin))
+            Err(format!(
+                "its origin should be `{}`, but is `{}`",
+                chain.origin, skeleton.origin
+            ))
         } else if skeleton.kind == "key.changed" {
             changed_key(&chain, skeleton).map(|vkey| chain.vkey = vkey)
         } else {
@@ -365,12 +410,22 @@ impl Checker<'_> {
             return Err(self.bad(at, "the `segment` entry does not fit the segment's name"));
         }
         match &self.task.before {
-            None => self.chain = Some(chain),
+            None => {
+                if let Some(note) = self.task.checkpoint
+                    && note.checkpoint.size == start
+                {
+                    compare(note, &chain).map_err(|error| self.bad(at, error))?;
+                }
+                self.chain = Some(chain);
+            }
             Some((before, previous)) => {
                 if opening.previous.as_ref() != Some(previous) {
                     return Err(self.bad(
                         at,
-                        format!("the segment before it is not `{}` of {} bytes", previous.name, previous.bytes),
+                        format!(
+                            "the segment before it is not `{}` of {} bytes",
+                            previous.name, previous.bytes
+                        ),
                     ));
                 }
                 if chain.tree != before.tree || chain.vkey != before.vkey {
@@ -384,7 +439,11 @@ impl Checker<'_> {
 
 /// The chain before the entry a segment begins with, as the entry itself says.
 fn chain_of(opening: &Opening, skeleton: &Skeleton<'_>) -> Result<Chain, String> {
-    let hashes: Option<Vec<Hash>> = opening.frontier.iter().map(|text| parse_hash(text)).collect();
+    let hashes: Option<Vec<Hash>> = opening
+        .frontier
+        .iter()
+        .map(|text| parse_hash(text))
+        .collect();
     let tree = hashes.and_then(|hashes| Frontier::of(opening.size, hashes));
     let tree = tree.ok_or("the `segment` entry has no fitting frontier")?;
     let vkey = Vkey::parse(&opening.vkey).map_err(|error| error.message())?;
@@ -392,8 +451,17 @@ fn chain_of(opening: &Opening, skeleton: &Skeleton<'_>) -> Result<Chain, String>
     if vkey.name() != skeleton.origin {
         return Err("the key in force is that of another log".into());
     }
-    let prev = if opening.size == 0 { [0; 32] } else { skeleton.prev };
-    Ok(Chain { origin: skeleton.origin.into(), tree, prev, vkey })
+    let prev = if opening.size == 0 {
+        [0; 32]
+    } else {
+        skeleton.prev
+    };
+    Ok(Chain {
+        origin: skeleton.origin.into(),
+        tree,
+        prev,
+        vkey,
+    })
 }
 
 /// The new key of a `key.changed` entry.

@@ -54,7 +54,7 @@ pub(crate) struct Writer {
     pub(crate) shared: Arc<Shared>,
     /// Size of the latest checkpoint.
     pub(crate) signed: u64,
-    pub(crate) signed_at: Option<Instant>,
+    pub(crate) signed_at: Instant,
     pub(crate) batch: Batch,
 }
 
@@ -94,8 +94,8 @@ impl Writer {
             self.commit(jobs)?;
             self.checkpoint_if_due()?;
         }
-        if self.shared.is_idle() && self.signed < self.chain.tree.size() {
-            self.sign()?.unwrap_or_else(|error| warn_unsigned(&error));
+        if self.shared.blocked().is_none() && self.signed < self.chain.tree.size() {
+            self.sign_or_warn()?;
         }
         Ok(())
     }
@@ -116,29 +116,51 @@ impl Writer {
     }
 
     fn job(&mut self, job: Job) -> Result<(), Dead> {
+        let ready = match &job {
+            Job::Append(..) => self.make_room(),
+            Job::Rotate(..) => self.make_room().and_then(|()| self.flush()),
+            Job::Checkpoint(_) => self.flush(),
+        };
+        if let Err(Dead(why)) = ready {
+            self.shared.block(&why);
+            job.refuse(self.shared.blocked_error(&why));
+            return Err(Dead(why));
+        }
         match job {
             Job::Append(prepared, answer) => {
-                self.make_room()?;
                 match self.put(*prepared) {
                     Ok(entry) => self.batch.entries.push((entry, Some(answer))),
                     Err(error) => drop(answer.send(Err(error))),
                 }
-                if self.batch.bytes.len() > BATCH_MAX { self.flush() } else { Ok(()) }
+                if self.batch.bytes.len() > BATCH_MAX {
+                    self.flush()
+                } else {
+                    Ok(())
+                }
             }
             Job::Rotate(sealer, answer) => {
-                self.make_room()?;
-                self.flush()?;
-                let result = self.rotate(sealer)?;
-                drop(answer.send(result));
-                Ok(())
+                let result = self.rotate(sealer);
+                self.answer(&answer, result)
             }
             Job::Checkpoint(answer) => {
-                self.flush()?;
-                let result = self.sign()?;
-                drop(answer.send(result));
-                Ok(())
+                let result = self.sign();
+                self.answer(&answer, result)
             }
         }
+    }
+
+    /// Blocks the log before anybody hears of the failure, so that its reason is the one told.
+    fn answer<T>(&self, answer: &Answer<T>, result: Result<Result<T>, Dead>) -> Result<(), Dead> {
+        let (result, done) = match result {
+            Ok(result) => (result, Ok(())),
+            Err(Dead(why)) => {
+                self.shared.block(&why);
+                (Err(self.shared.blocked_error(&why)), Err(Dead(why)))
+            }
+        };
+        // Whoever asked may have given up.
+        let _ = answer.send(result);
+        done
     }
 
     /// Appends one entry to the batch and the chain.
@@ -163,11 +185,18 @@ impl Writer {
     }
 
     /// Writes one of the log's own entries and makes it durable.
-    pub(crate) fn put_own(&mut self, kind: &'static str, body: Map<String, Value>) -> Result<Written> {
+    pub(crate) fn put_own(
+        &mut self,
+        kind: &'static str,
+        body: Map<String, Value>,
+    ) -> Result<Written> {
         let entry = self.put(Prepared::new(Draft::new(kind, body))?)?;
-        let written = Written { seq: entry.seq, time: entry.time };
+        let written = Written {
+            seq: entry.seq,
+            time: entry.time,
+        };
         self.batch.entries.push((entry, None));
-        self.flush().map_err(|Dead(why)| self.shared.blocked_error(&why))?;
+        self.flush().map_err(|Dead(why)| Error::new(why))?;
         Ok(written)
     }
 
@@ -179,24 +208,37 @@ impl Writer {
         let path = self.active.segment.path.display();
         let dead = |what: &str, error: std::io::Error| Dead(format!("{what} `{path}`: {error}"));
         let tail = &mut self.active.tail;
-        tail.append(&self.batch.bytes).map_err(|error| dead("write", error))?;
+        tail.append(&self.batch.bytes)
+            .map_err(|error| dead("write", error))?;
         tail.sync().map_err(|error| dead("fdatasync", error))?;
         self.active.length += offset(self.batch.bytes.len());
-        tail.check(self.active.length).map_err(|error| dead("check", error))?;
+        tail.check(self.active.length)
+            .map_err(|error| dead("check", error))?;
         self.batch.bytes.clear();
         self.batch.bytes.shrink_to(BUFFER_KEPT);
         {
             let Ok(mut fold) = self.fold.lock() else {
                 return Err(Dead("the state that follows the log is damaged".into()));
             };
-            for (entry, _) in self.batch.entries.iter().filter(|(e, _)| e.kind != "segment") {
+            for (entry, _) in self
+                .batch
+                .entries
+                .iter()
+                .filter(|(e, _)| e.kind != "segment")
+            {
                 fold.apply(entry);
             }
         }
-        let head = Head { size: self.chain.tree.size(), root: self.chain.tree.root() };
+        let head = Head {
+            size: self.chain.tree.size(),
+            root: self.chain.tree.root(),
+        };
         self.shared.publish(head);
         for (entry, answer) in self.batch.entries.drain(..) {
-            let written = Written { seq: entry.seq, time: entry.time };
+            let written = Written {
+                seq: entry.seq,
+                time: entry.time,
+            };
             // Whoever asked may have given up; the entry stays.
             let _ = answer.is_some_and(|answer| answer.send(Ok(written)).is_ok());
         }
@@ -238,7 +280,13 @@ impl Writer {
             .map_err(|_| Error::new("the state that follows the log is damaged"))?
             .snapshot();
         let opening = Opening {
-            frontier: self.chain.tree.hashes().iter().map(|hash| hex(hash)).collect(),
+            frontier: self
+                .chain
+                .tree
+                .hashes()
+                .iter()
+                .map(|hash| hex(hash))
+                .collect(),
             previous,
             size: self.chain.tree.size(),
             state,
@@ -267,7 +315,14 @@ impl Writer {
         let (old, new) = (self.chain.vkey.to_string(), vkey.to_string());
         let text = key_change_text(&self.chain.origin, self.chain.tree.size(), &old, &new);
         let signature = STANDARD.encode(self.sealer.sign(text.as_bytes())?);
-        Ok((members(&KeyChanged { new, old, signature })?, vkey))
+        Ok((
+            members(&KeyChanged {
+                new,
+                old,
+                signature,
+            })?,
+            vkey,
+        ))
     }
 
     /// When the next checkpoint is due; `None` when all is signed.
@@ -275,18 +330,23 @@ impl Writer {
         if self.signed == self.chain.tree.size() {
             return None;
         }
-        let last = self.signed_at.unwrap_or_else(Instant::now);
-        Some(last + self.options.checkpoint_every)
+        Some(self.signed_at + self.options.checkpoint_every)
     }
 
     /// Signs when it is due and nobody waits, or when it is overdue once more.
     fn checkpoint_if_due(&mut self) -> Result<(), Dead> {
-        let Some(due) = self.checkpoint_due() else { return Ok(()) };
+        let Some(due) = self.checkpoint_due() else {
+            return Ok(());
+        };
         let now = Instant::now();
         let overdue = due + self.options.checkpoint_every;
         if now < due || (now < overdue && !self.shared.is_idle()) {
             return Ok(());
         }
+        self.sign_or_warn()
+    }
+
+    fn sign_or_warn(&mut self) -> Result<(), Dead> {
         if let Err(error) = self.sign()? {
             warn_unsigned(&error);
         }
@@ -296,7 +356,7 @@ impl Writer {
     /// Signs and stores a checkpoint over what is durable. A sealer that fails is tried again; a
     /// disk that fails ends the log.
     fn sign(&mut self) -> Result<Result<String>, Dead> {
-        self.signed_at = Some(Instant::now());
+        self.signed_at = Instant::now();
         let checkpoint = Checkpoint {
             origin: self.chain.origin.clone(),
             size: self.chain.tree.size(),
@@ -316,7 +376,8 @@ impl Writer {
 
     /// [`Writer::sign`] before the thread runs.
     pub(crate) fn sign_now(&mut self) -> Result<String> {
-        self.sign().unwrap_or_else(|Dead(why)| Err(self.shared.blocked_error(&why)))
+        self.sign()
+            .unwrap_or_else(|Dead(why)| Err(self.shared.blocked_error(&why)))
     }
 }
 
@@ -326,7 +387,12 @@ pub(crate) fn create(disk: &dyn Disk, dir: &std::path::Path, start: u64) -> Resu
     let tail = disk
         .create(&segment.path)
         .context(|| format!("create the segment `{}`", segment.path.display()))?;
-    Ok(Active { segment, tail, length: 0, mix: None })
+    Ok(Active {
+        segment,
+        tail,
+        length: 0,
+        mix: None,
+    })
 }
 
 fn warn_unsigned(error: &Error) {

@@ -92,7 +92,9 @@ impl Keeper {
     /// # Errors
     /// Fails where the descriptor cannot be used.
     pub(super) fn join(self: &Rc<Self>, socket: OwnedFd) -> Result<()> {
-        let probe = socket.try_clone().context(|| "copy the keeper's link".into())?;
+        let probe = socket
+            .try_clone()
+            .context(|| "copy the keeper's link".into())?;
         let socket = Rc::new(AsyncLink::new(socket)?);
         self.leave();
         let reader = spawn_local(Rc::clone(self).read(Rc::clone(&socket), probe)).abort_handle();
@@ -128,7 +130,10 @@ impl Keeper {
     pub(super) fn note(&self, agent: &str, why: String) {
         tracing::info!(agent, why, "malformed input");
         // A full queue drops it; the log line above is left.
-        drop(self.notes.try_send(FrontToKeeper::Malformed { agent: agent.into(), why }));
+        drop(self.notes.try_send(FrontToKeeper::Malformed {
+            agent: agent.into(),
+            why,
+        }));
     }
 
     /// Resolves when the keeper has sent what it never should: the link is of no use any more, and
@@ -143,7 +148,10 @@ impl Keeper {
     }
 
     fn socket(&self) -> Option<Rc<AsyncLink>> {
-        self.link.borrow().as_ref().map(|link| Rc::clone(&link.socket))
+        self.link
+            .borrow()
+            .as_ref()
+            .map(|link| Rc::clone(&link.socket))
     }
 
     fn leave(&self) {
@@ -154,7 +162,9 @@ impl Keeper {
 
     async fn pass_on(self: Rc<Self>, mut notes: mpsc::Receiver<FrontToKeeper>) {
         while let Some(note) = notes.recv().await {
-            let Some(socket) = self.socket() else { continue };
+            let Some(socket) = self.socket() else {
+                continue;
+            };
             if let Err(error) = socket.send(&note, &[], &[]).await {
                 tracing::warn!(%error, "cannot tell the keeper of malformed input");
             }
@@ -205,5 +215,8 @@ fn hung_up(probe: &OwnedFd) -> bool {
     let mut fds = [PollFd::new(probe.as_fd(), PollFlags::empty())];
     let seen = poll(&mut fds, PollTimeout::ZERO);
     let [fd] = fds;
-    seen.is_ok() && fd.revents().is_some_and(|events| events.contains(PollFlags::POLLHUP))
+    seen.is_ok()
+        && fd
+            .revents()
+            .is_some_and(|events| events.contains(PollFlags::POLLHUP))
 }

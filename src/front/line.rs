@@ -20,7 +20,11 @@ pub struct Lines {
 impl Lines {
     /// Lines of at most `max` bytes.
     pub fn new(max: usize) -> Self {
-        Self { unfinished: Vec::new(), max, passing_over: false }
+        Self {
+            unfinished: Vec::new(),
+            max,
+            passing_over: false,
+        }
     }
 
     /// Takes bytes up to the end of the first line in `chunk`; gives that line, if it ended or went
@@ -43,7 +47,10 @@ impl Lines {
             return (Some(Line::TooLong), rest);
         }
         self.unfinished.extend_from_slice(part);
-        (ends.then(|| Line::Whole(std::mem::take(&mut self.unfinished))), rest)
+        (
+            ends.then(|| Line::Whole(std::mem::take(&mut self.unfinished))),
+            rest,
+        )
     }
 
     /// Bytes have come that are no line yet.
@@ -71,15 +78,21 @@ mod tests {
     #[test]
     fn a_long_line_is_told_at_once_and_passed_over() {
         let mut lines = Lines::new(4);
-        assert_eq!(all(&mut lines, b"abcd\nab"), [Line::Whole(b"abcd".to_vec())]);
+        assert_eq!(
+            all(&mut lines, b"abcd\nab"),
+            [Line::Whole(b"abcd".to_vec())]
+        );
         assert_eq!(all(&mut lines, b"cde"), [Line::TooLong]);
         assert!(lines.is_unfinished());
-        assert_eq!(all(&mut lines, b"fghijk\n\nx\nabcde\ny\n"), [
-            Line::Whole(b"".to_vec()),
-            Line::Whole(b"x".to_vec()),
-            Line::TooLong,
-            Line::Whole(b"y".to_vec()),
-        ]);
+        assert_eq!(
+            all(&mut lines, b"fghijk\n\nx\nabcde\ny\n"),
+            [
+                Line::Whole(b"".to_vec()),
+                Line::Whole(b"x".to_vec()),
+                Line::TooLong,
+                Line::Whole(b"y".to_vec()),
+            ]
+        );
         assert!(!lines.is_unfinished());
     }
 

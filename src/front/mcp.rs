@@ -61,7 +61,10 @@ pub(super) struct Session {
 impl Session {
     /// A session that has not begun.
     pub(super) fn new(server: &str) -> Self {
-        Self { server: server.into(), client: None }
+        Self {
+            server: server.into(),
+            client: None,
+        }
     }
 
     /// `initialize` was answered.
@@ -97,9 +100,10 @@ impl Session {
             // Clients of the stateless era ask this first and fall back to `initialize` when it is
             // unknown, so it is nothing to note.
             "server/discover" => Ok(Step::Reply(Refusal::unknown(method).of(id).line())),
-            "tools/list" | "tools/call" if !self.is_open() => {
-                Err(Refusal::new(INVALID_REQUEST, "the session has not begun; send `initialize`"))
-            }
+            "tools/list" | "tools/call" if !self.is_open() => Err(Refusal::new(
+                INVALID_REQUEST,
+                "the session has not begun; send `initialize`",
+            )),
             "tools/list" => list(id, params),
             "tools/call" => call(id, params),
             _ => Err(Refusal::unknown(method)),
@@ -112,13 +116,22 @@ impl Session {
         params: Option<&RawValue>,
     ) -> Result<Vec<u8>, Refusal> {
         if self.is_open() {
-            return Err(Refusal::new(INVALID_REQUEST, "the session has begun already"));
+            return Err(Refusal::new(
+                INVALID_REQUEST,
+                "the session has begun already",
+            ));
         }
         let wanted: Initialize<'_> = members(params)?;
         let version = wanted.protocol_version.and_then(string).ok_or_else(|| {
-            Refusal::new(INVALID_PARAMS, "`protocolVersion` is missing or not a string")
+            Refusal::new(
+                INVALID_PARAMS,
+                "`protocolVersion` is missing or not a string",
+            )
         })?;
-        let version = VERSIONS.iter().find(|known| **known == version).unwrap_or(&LATEST);
+        let version = VERSIONS
+            .iter()
+            .find(|known| **known == version)
+            .unwrap_or(&LATEST);
         self.client = Some(label(wanted.client_info));
         let result = json!({
             "protocolVersion": version,
@@ -134,7 +147,10 @@ fn notification<'a>(method: &str, params: Option<&RawValue>) -> Step<'a> {
     match method {
         "notifications/cancelled" => {
             let cancelled: Result<Cancelled<'_>, Refusal> = members(params);
-            match cancelled.ok().and_then(|cancelled| message::key(cancelled.request_id?)) {
+            match cancelled
+                .ok()
+                .and_then(|cancelled| message::key(cancelled.request_id?))
+            {
                 Some(key) => Step::Cancel(key),
                 None => Step::Note("a cancellation without the id of a request"),
             }
@@ -142,7 +158,9 @@ fn notification<'a>(method: &str, params: Option<&RawValue>) -> Step<'a> {
         "notifications/initialized"
         | "notifications/progress"
         | "notifications/roots/list_changed" => Step::Pass,
-        "initialize" | "ping" | "tools/list" | "tools/call" => Step::Note("a request without an id"),
+        "initialize" | "ping" | "tools/list" | "tools/call" => {
+            Step::Note("a request without an id")
+        }
         _ => Step::Note("unknown notification"),
     }
 }
@@ -171,9 +189,15 @@ fn call<'a>(id: &RequestId, params: Option<&'a RawValue>) -> Result<Step<'a>, Re
         return Err(invalid("`arguments` is not an object".into()));
     }
     if arguments.len() > ARGUMENTS_MAX {
-        return Err(invalid(format!("`arguments` is longer than {ARGUMENTS_MAX} bytes")));
+        return Err(invalid(format!(
+            "`arguments` is longer than {ARGUMENTS_MAX} bytes"
+        )));
     }
-    Ok(Step::Call { id: id.clone(), tool, arguments: arguments.as_bytes() })
+    Ok(Step::Call {
+        id: id.clone(),
+        tool,
+        arguments: arguments.as_bytes(),
+    })
 }
 
 /// Params of `initialize` that mean something here; others pass.
@@ -225,7 +249,9 @@ fn label(info: Option<&RawValue>) -> String {
         version: String,
     }
     let info: Option<Info> = info.and_then(|info| serde_json::from_str(info.get()).ok());
-    let Some(info) = info else { return String::new() };
+    let Some(info) = info else {
+        return String::new();
+    };
     let mut label = if info.version.is_empty() {
         info.name
     } else {
@@ -246,7 +272,9 @@ mod tests {
             Step::Reply(line) => String::from_utf8(line).unwrap(),
             Step::Refuse(refusal) => String::from_utf8(refusal.line()).unwrap(),
             Step::Note(what) => what.into(),
-            Step::Call { tool, arguments, .. } => {
+            Step::Call {
+                tool, arguments, ..
+            } => {
                 format!("call {tool} {}", std::str::from_utf8(arguments).unwrap())
             }
             Step::List(_) => "list".into(),
@@ -257,13 +285,20 @@ mod tests {
 
     fn opened() -> Session {
         let mut session = Session::new("1");
-        take(&mut session, r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-06-18"}}"#);
+        take(
+            &mut session,
+            r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-06-18"}}"#,
+        );
         session
     }
 
     #[test]
     fn every_revision_is_agreed_on_and_another_gets_the_latest() {
-        for (asked, agreed) in VERSIONS.map(|v| (v, v)).into_iter().chain([("2031-01-01", LATEST)]) {
+        for (asked, agreed) in VERSIONS
+            .map(|v| (v, v))
+            .into_iter()
+            .chain([("2031-01-01", LATEST)])
+        {
             let mut session = Session::new("9.9");
             let line = format!(
                 r#"{{"jsonrpc":"2.0","id":1,"method":"initialize","params":{{"protocolVersion":"{asked}","clientInfo":{{"name":"c{}","version":"1"}}}}}}"#,
@@ -272,7 +307,10 @@ mod tests {
             let reply: Value = serde_json::from_str(&take(&mut session, &line)).unwrap();
             assert_eq!(reply["result"]["protocolVersion"], agreed);
             assert_eq!(reply["result"]["serverInfo"]["version"], "9.9");
-            assert_eq!(reply["result"]["capabilities"]["tools"]["listChanged"], true);
+            assert_eq!(
+                reply["result"]["capabilities"]["tools"]["listChanged"],
+                true
+            );
             assert_eq!(session.client().len(), 255);
         }
     }
@@ -281,12 +319,21 @@ mod tests {
     fn a_call_passes_its_arguments_untouched() {
         let mut session = opened();
         let line = r#"{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"a__b","arguments":{ "x":1.0 , "\u0061":2},"_meta":{"progressToken":1},"task":{}}}"#;
-        assert_eq!(take(&mut session, line), r#"call a__b { "x":1.0 , "\u0061":2}"#);
+        assert_eq!(
+            take(&mut session, line),
+            r#"call a__b { "x":1.0 , "\u0061":2}"#
+        );
         let line = r#"{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"a__b"}}"#;
         assert_eq!(take(&mut session, line), "call a__b {}");
         let line = r#"{"jsonrpc":"2.0","id":2,"method":"tools/list","params":{"_meta":{}}}"#;
         assert_eq!(take(&mut session, line), "list");
-        assert_eq!(take(&mut session, r#"{"jsonrpc":"2.0","id":2,"method":"tools/list"}"#), "list");
+        assert_eq!(
+            take(
+                &mut session,
+                r#"{"jsonrpc":"2.0","id":2,"method":"tools/list"}"#
+            ),
+            "list"
+        );
     }
 
     #[test]
@@ -294,19 +341,70 @@ mod tests {
         let mut session = opened();
         let long = "x".repeat(ARGUMENTS_MAX);
         for (method, params, code, why) in [
-            ("initialize", r#"{"protocolVersion":"2025-06-18"}"#, -32600, "the session has begun already"),
-            ("tools/list", r#"{"cursor":"x"}"#, -32602, "unknown `cursor`"),
-            ("tools/call", "{}", -32602, "`name` is missing or not a string"),
-            ("tools/call", r#"{"name":1}"#, -32602, "`name` is missing or not a string"),
-            ("tools/call", &format!(r#"{{"name":"{}"}}"#, "x".repeat(129)), -32602, "`name` is longer than 128 bytes"),
-            ("tools/call", r#"{"name":"x","arguments":null}"#, -32602, "`arguments` is not an object"),
-            ("tools/call", r#"{"name":"x","arguments":[]}"#, -32602, "`arguments` is not an object"),
-            ("tools/call", &format!(r#"{{"name":"x","arguments":{{"a":"{long}"}}}}"#), -32602, "`arguments` is longer than 1048576 bytes"),
-            ("logging/setLevel", r#"{"level":"debug"}"#, -32601, "unknown method `logging/setLevel`"),
+            (
+                "initialize",
+                r#"{"protocolVersion":"2025-06-18"}"#,
+                -32600,
+                "the session has begun already",
+            ),
+            (
+                "tools/list",
+                r#"{"cursor":"x"}"#,
+                -32602,
+                "unknown `cursor`",
+            ),
+            (
+                "tools/call",
+                "{}",
+                -32602,
+                "`name` is missing or not a string",
+            ),
+            (
+                "tools/call",
+                r#"{"name":1}"#,
+                -32602,
+                "`name` is missing or not a string",
+            ),
+            (
+                "tools/call",
+                &format!(r#"{{"name":"{}"}}"#, "x".repeat(129)),
+                -32602,
+                "`name` is longer than 128 bytes",
+            ),
+            (
+                "tools/call",
+                r#"{"name":"x","arguments":null}"#,
+                -32602,
+                "`arguments` is not an object",
+            ),
+            (
+                "tools/call",
+                r#"{"name":"x","arguments":[]}"#,
+                -32602,
+                "`arguments` is not an object",
+            ),
+            (
+                "tools/call",
+                &format!(r#"{{"name":"x","arguments":{{"a":"{long}"}}}}"#),
+                -32602,
+                "`arguments` is longer than 1048576 bytes",
+            ),
+            (
+                "logging/setLevel",
+                r#"{"level":"debug"}"#,
+                -32601,
+                "unknown method `logging/setLevel`",
+            ),
             ("a\\u001b", "{}", -32601, "unknown method `a\\\\u{1b}`"),
-            ("server/discover", "{}", -32601, "unknown method `server/discover`"),
+            (
+                "server/discover",
+                "{}",
+                -32601,
+                "unknown method `server/discover`",
+            ),
         ] {
-            let line = format!(r#"{{"jsonrpc":"2.0","id":"q","method":"{method}","params":{params}}}"#);
+            let line =
+                format!(r#"{{"jsonrpc":"2.0","id":"q","method":"{method}","params":{params}}}"#);
             let told = format!(
                 "{{\"jsonrpc\":\"2.0\",\"id\":\"q\",\"error\":{{\"code\":{code},\"message\":\"{why}\"}}}}\n"
             );
@@ -318,12 +416,18 @@ mod tests {
     fn nothing_but_ping_comes_before_initialize() {
         let mut session = Session::new("1");
         let ask = |session: &mut Session, method: &str| {
-            take(session, &format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}"}}"#))
+            take(
+                session,
+                &format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}"}}"#),
+            )
         };
         assert!(ask(&mut session, "tools/list").contains("send `initialize`"));
         assert!(ask(&mut session, "tools/call").contains("send `initialize`"));
         assert!(ask(&mut session, "initialize").contains("`protocolVersion` is missing"));
-        assert_eq!(ask(&mut session, "ping"), "{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{}}\n");
+        assert_eq!(
+            ask(&mut session, "ping"),
+            "{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{}}\n"
+        );
         assert!(!session.is_open());
     }
 
@@ -331,12 +435,30 @@ mod tests {
     fn notifications_are_never_answered() {
         let mut session = opened();
         for (line, step) in [
-            (r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#, ""),
-            (r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":"\u0061"}}"#, "cancel Text(\"a\")"),
-            (r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":7}}"#, "cancel Number(7)"),
-            (r#"{"jsonrpc":"2.0","method":"notifications/cancelled"}"#, "a cancellation without the id of a request"),
-            (r#"{"jsonrpc":"2.0","method":"tools/call","params":{"name":"x"}}"#, "a request without an id"),
-            (r#"{"jsonrpc":"2.0","method":"notifications/x"}"#, "unknown notification"),
+            (
+                r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#,
+                "",
+            ),
+            (
+                r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":"\u0061"}}"#,
+                "cancel Text(\"a\")",
+            ),
+            (
+                r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":7}}"#,
+                "cancel Number(7)",
+            ),
+            (
+                r#"{"jsonrpc":"2.0","method":"notifications/cancelled"}"#,
+                "a cancellation without the id of a request",
+            ),
+            (
+                r#"{"jsonrpc":"2.0","method":"tools/call","params":{"name":"x"}}"#,
+                "a request without an id",
+            ),
+            (
+                r#"{"jsonrpc":"2.0","method":"notifications/x"}"#,
+                "unknown notification",
+            ),
             (r#"{"jsonrpc":"2.0","id":1,"result":{}}"#, ""),
         ] {
             assert_eq!(take(&mut session, line), step);

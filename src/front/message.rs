@@ -90,7 +90,12 @@ pub struct Refusal {
 
 impl Refusal {
     pub(super) fn new(code: i64, what: impl Into<String>) -> Self {
-        Self { id: None, code, what: what.into(), detail: None }
+        Self {
+            id: None,
+            code,
+            what: what.into(),
+            detail: None,
+        }
     }
 
     pub(super) fn of(mut self, id: &RequestId) -> Self {
@@ -101,7 +106,10 @@ impl Refusal {
     /// A method that does not exist here.
     pub(super) fn unknown(method: &str) -> Self {
         let detail = format!("unknown method `{}`", Escaped::cut(method, METHOD_SHOWN));
-        Self { detail: Some(detail), ..Self::new(METHOD_NOT_FOUND, "unknown method") }
+        Self {
+            detail: Some(detail),
+            ..Self::new(METHOD_NOT_FOUND, "unknown method")
+        }
     }
 
     /// What was wrong, without a byte of what came.
@@ -116,7 +124,11 @@ impl Refusal {
 
     /// The line that tells the agent.
     pub(super) fn line(&self) -> Vec<u8> {
-        error(self.id.as_ref(), self.code, self.detail.as_ref().unwrap_or(&self.what))
+        error(
+            self.id.as_ref(),
+            self.code,
+            self.detail.as_ref().unwrap_or(&self.what),
+        )
     }
 }
 
@@ -131,7 +143,10 @@ impl fmt::Display for Refusal {
 /// # Errors
 /// Refuses what is not strict JSON (see [`json`]) or not one JSON-RPC 2.0 message; batches too.
 pub fn read(line: &[u8]) -> Result<Message<'_>, Refusal> {
-    let limits = json::Limits { bytes: LINE_MAX, ..json::Limits::default() };
+    let limits = json::Limits {
+        bytes: LINE_MAX,
+        ..json::Limits::default()
+    };
     json::check(line, &limits).map_err(|bad| Refusal {
         detail: Some(bad.to_string()),
         ..Refusal::new(PARSE_ERROR, format!("{} at byte {}", bad.what, bad.offset))
@@ -169,7 +184,9 @@ struct Envelope<'a> {
 }
 
 /// A member that is there, even as `null`.
-pub(super) fn present<'de, D: Deserializer<'de>>(from: D) -> Result<Option<&'de RawValue>, D::Error> {
+pub(super) fn present<'de, D: Deserializer<'de>>(
+    from: D,
+) -> Result<Option<&'de RawValue>, D::Error> {
     <&RawValue>::deserialize(from).map(Some)
 }
 
@@ -189,12 +206,22 @@ impl<'a> Envelope<'a> {
             return Err("a request and a response at the same time");
         }
         let method = string(method).ok_or("`method` is not a string")?;
-        if self.params.is_some_and(|params| !params.get().starts_with('{')) {
+        if self
+            .params
+            .is_some_and(|params| !params.get().starts_with('{'))
+        {
             return Err("`params` is not an object");
         }
         Ok(match id {
-            Some(id) => Message::Request { id, method, params: self.params },
-            None => Message::Notification { method, params: self.params },
+            Some(id) => Message::Request {
+                id,
+                method,
+                params: self.params,
+            },
+            None => Message::Notification {
+                method,
+                params: self.params,
+            },
         })
     }
 }
@@ -207,12 +234,21 @@ pub(super) fn string(raw: &RawValue) -> Option<String> {
 fn request_id(raw: &RawValue) -> Result<RequestId, Refusal> {
     let text = raw.get();
     if text.len() > ID_MAX {
-        return Err(Refusal::new(INVALID_REQUEST, format!("`id` is longer than {ID_MAX} bytes")));
+        return Err(Refusal::new(
+            INVALID_REQUEST,
+            format!("`id` is longer than {ID_MAX} bytes"),
+        ));
     }
     let key = key(raw).ok_or_else(|| {
-        Refusal::new(INVALID_REQUEST, "`id` is neither a string nor a whole number")
+        Refusal::new(
+            INVALID_REQUEST,
+            "`id` is neither a string nor a whole number",
+        )
     })?;
-    Ok(RequestId { raw: text.to_owned(), key })
+    Ok(RequestId {
+        raw: text.to_owned(),
+        key,
+    })
 }
 
 /// What an id means; `None` for what is no id.
@@ -254,7 +290,9 @@ pub(super) fn notification(method: &str) -> Vec<u8> {
 /// JSON has newlines only between tokens, where a space means the same.
 fn one_line(mut line: Vec<u8>) -> Vec<u8> {
     if let Some((_, body)) = line.split_last_mut() {
-        body.iter_mut().filter(|byte| matches!(**byte, b'\n' | b'\r')).for_each(|byte| *byte = b' ');
+        body.iter_mut()
+            .filter(|byte| matches!(**byte, b'\n' | b'\r'))
+            .for_each(|byte| *byte = b' ');
     }
     line
 }
@@ -271,11 +309,19 @@ mod tests {
     #[test]
     fn a_request_keeps_its_bytes() {
         let line = br#" {"jsonrpc":"2.0","id":"\u0061\n","method":"ping","params":{ "a" : 1 },"more":[]} "#;
-        let Message::Request { id, method, params } = read(line).unwrap() else { panic!() };
+        let Message::Request { id, method, params } = read(line).unwrap() else {
+            panic!()
+        };
         assert_eq!(id.key, Key::Text("a\n".into()));
-        assert_eq!((method.as_str(), params.unwrap().get()), ("ping", "{ \"a\" : 1 }"));
+        assert_eq!(
+            (method.as_str(), params.unwrap().get()),
+            ("ping", "{ \"a\" : 1 }")
+        );
         let answer = String::from_utf8(result(&id, &[b"{\n\"x\":1\r\n}"])).unwrap();
-        assert_eq!(answer, "{\"jsonrpc\":\"2.0\",\"id\":\"\\u0061\\n\",\"result\":{ \"x\":1  }}\n");
+        assert_eq!(
+            answer,
+            "{\"jsonrpc\":\"2.0\",\"id\":\"\\u0061\\n\",\"result\":{ \"x\":1  }}\n"
+        );
     }
 
     #[test]
@@ -284,7 +330,10 @@ mod tests {
             read(br#"{"jsonrpc":"2.0","method":"x"}"#).unwrap(),
             Message::Notification { params: None, .. }
         ));
-        for line in [r#"{"jsonrpc":"2.0","id":1,"result":null}"#, r#"{"jsonrpc":"2.0","id":"a","error":{}}"#] {
+        for line in [
+            r#"{"jsonrpc":"2.0","id":1,"result":null}"#,
+            r#"{"jsonrpc":"2.0","id":"a","error":{}}"#,
+        ] {
             assert!(matches!(read(line.as_bytes()).unwrap(), Message::Response));
         }
     }
@@ -292,29 +341,107 @@ mod tests {
     #[test]
     fn every_malformed_line_is_refused_precisely() {
         for (line, id, code, why) in [
-            ("{", "null", -32700, "expected a key in double quotes at byte 1"),
-            (r#"{"jsonrpc":"2.0","id":1,"method":"a","method":"b"}"#, "null", -32700, "duplicate key `method` at byte 37"),
+            (
+                "{",
+                "null",
+                -32700,
+                "expected a key in double quotes at byte 1",
+            ),
+            (
+                r#"{"jsonrpc":"2.0","id":1,"method":"a","method":"b"}"#,
+                "null",
+                -32700,
+                "duplicate key `method` at byte 37",
+            ),
             ("7", "null", -32600, "a message is an object"),
-            ("[]", "null", -32600, "batches are not served; send one message a line"),
-            (r#"{"id":1,"method":"a"}"#, "1", -32600, "`jsonrpc` is not \\\"2.0\\\""),
-            (r#"{"jsonrpc":2.0,"id":1,"method":"a"}"#, "1", -32600, "`jsonrpc` is not \\\"2.0\\\""),
-            (r#"{"jsonrpc":"2.0","id":null,"method":"a"}"#, "null", -32600, "`id` is neither a string nor a whole number"),
-            (r#"{"jsonrpc":"2.0","id":1.5,"method":"a"}"#, "null", -32600, "`id` is neither a string nor a whole number"),
-            (r#"{"jsonrpc":"2.0","id":{},"method":"a"}"#, "null", -32600, "`id` is neither a string nor a whole number"),
-            (r#"{"jsonrpc":"2.0","id":1,"method":7}"#, "1", -32600, "`method` is not a string"),
-            (r#"{"jsonrpc":"2.0","id":1,"method":null}"#, "1", -32600, "`method` is not a string"),
-            (r#"{"jsonrpc":"2.0","id":1}"#, "1", -32600, "neither a request nor a response"),
-            (r#"{"jsonrpc":"2.0","result":1}"#, "null", -32600, "neither a request nor a response"),
-            (r#"{"jsonrpc":"2.0","id":1,"method":"a","error":null}"#, "1", -32600, "a request and a response at the same time"),
-            (r#"{"jsonrpc":"2.0","id":1,"method":"a","params":[]}"#, "1", -32600, "`params` is not an object"),
-            (r#"{"jsonrpc":"2.0","id":1,"method":"a","params":null}"#, "1", -32600, "`params` is not an object"),
+            (
+                "[]",
+                "null",
+                -32600,
+                "batches are not served; send one message a line",
+            ),
+            (
+                r#"{"id":1,"method":"a"}"#,
+                "1",
+                -32600,
+                "`jsonrpc` is not \\\"2.0\\\"",
+            ),
+            (
+                r#"{"jsonrpc":2.0,"id":1,"method":"a"}"#,
+                "1",
+                -32600,
+                "`jsonrpc` is not \\\"2.0\\\"",
+            ),
+            (
+                r#"{"jsonrpc":"2.0","id":null,"method":"a"}"#,
+                "null",
+                -32600,
+                "`id` is neither a string nor a whole number",
+            ),
+            (
+                r#"{"jsonrpc":"2.0","id":1.5,"method":"a"}"#,
+                "null",
+                -32600,
+                "`id` is neither a string nor a whole number",
+            ),
+            (
+                r#"{"jsonrpc":"2.0","id":{},"method":"a"}"#,
+                "null",
+                -32600,
+                "`id` is neither a string nor a whole number",
+            ),
+            (
+                r#"{"jsonrpc":"2.0","id":1,"method":7}"#,
+                "1",
+                -32600,
+                "`method` is not a string",
+            ),
+            (
+                r#"{"jsonrpc":"2.0","id":1,"method":null}"#,
+                "1",
+                -32600,
+                "`method` is not a string",
+            ),
+            (
+                r#"{"jsonrpc":"2.0","id":1}"#,
+                "1",
+                -32600,
+                "neither a request nor a response",
+            ),
+            (
+                r#"{"jsonrpc":"2.0","result":1}"#,
+                "null",
+                -32600,
+                "neither a request nor a response",
+            ),
+            (
+                r#"{"jsonrpc":"2.0","id":1,"method":"a","error":null}"#,
+                "1",
+                -32600,
+                "a request and a response at the same time",
+            ),
+            (
+                r#"{"jsonrpc":"2.0","id":1,"method":"a","params":[]}"#,
+                "1",
+                -32600,
+                "`params` is not an object",
+            ),
+            (
+                r#"{"jsonrpc":"2.0","id":1,"method":"a","params":null}"#,
+                "1",
+                -32600,
+                "`params` is not an object",
+            ),
         ] {
             let told = format!(
                 "{{\"jsonrpc\":\"2.0\",\"id\":{id},\"error\":{{\"code\":{code},\"message\":\"{why}\"}}}}\n"
             );
             assert_eq!(refused(line), told);
         }
-        let long = format!(r#"{{"jsonrpc":"2.0","id":"{}","method":"a"}}"#, "x".repeat(255));
+        let long = format!(
+            r#"{{"jsonrpc":"2.0","id":"{}","method":"a"}}"#,
+            "x".repeat(255)
+        );
         assert!(refused(&long).contains("`id` is longer than 256 bytes"));
     }
 

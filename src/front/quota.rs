@@ -17,14 +17,25 @@ pub(super) struct Quota {
 impl Quota {
     /// Empty room for `max` units.
     pub(super) fn new(max: usize) -> Rc<Self> {
-        Rc::new(Self { used: Cell::new(0), max, freed: Notify::new() })
+        Rc::new(Self {
+            used: Cell::new(0),
+            max,
+            freed: Notify::new(),
+        })
     }
 
     /// Takes `amount` units; `None` where they are not free.
     pub(super) fn take(self: &Rc<Self>, amount: usize) -> Option<Share> {
-        let used = self.used.get().checked_add(amount).filter(|used| *used <= self.max)?;
+        let used = self
+            .used
+            .get()
+            .checked_add(amount)
+            .filter(|used| *used <= self.max)?;
         self.used.set(used);
-        Some(Share { of: Rc::clone(self), amount })
+        Some(Share {
+            of: Rc::clone(self),
+            amount,
+        })
     }
 
     /// Waits until `most` units or fewer are taken.
@@ -46,7 +57,9 @@ pub(super) struct Share {
 
 impl Drop for Share {
     fn drop(&mut self) {
-        self.of.used.set(self.of.used.get().saturating_sub(self.amount));
+        self.of
+            .used
+            .set(self.of.used.get().saturating_sub(self.amount));
         self.of.freed.notify_one();
     }
 }

@@ -94,18 +94,16 @@ impl Keeper {
 
     fn quota(&self, asked: &Asked) -> Result<(), Refusal> {
         let bytes = u64::try_from(asked.arguments.len()).unwrap_or(u64::MAX);
-        let Err(exceeded) = self.quota.take(&asked.agent, bytes, self.clock.since_boot_micros())
-        else {
-            return Ok(());
-        };
-        if exceeded.record {
+        let Err(exceeded) = self.count(&asked.agent, bytes) else { return Ok(()) };
+        if exceeded.report {
             let mut body = Map::new();
             body.insert("agent".into(), asked.agent.as_str().into());
-            body.insert("which".into(), exceeded.which.into());
+            body.insert("which".into(), json!(exceeded.which));
             self.log.append(Draft::new("quota.exceeded", body))?;
         }
-        let say = format!("{exceeded}");
-        Err(Refusal::over_quota(say, true))
+        let wait = exceeded.retry_after.as_secs() + 1;
+        let say = format!("{} is used up; try again in {wait} s", exceeded.which);
+        Err(Refusal::over_quota(say))
     }
 }
 

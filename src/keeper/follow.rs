@@ -28,7 +28,7 @@ fn follow(keeper: &Keeper, next: &mut u64) -> Result<()> {
         tell(&keeper.setup.plane, &entry);
         *next = entry.seq + 1;
     }
-    keeper.index().catch_up(&reader)
+    keeper.index().catch_up(&reader).map(drop)
 }
 
 /// One structured line: `KEEPGATE_SEQ=`, `KEEPGATE_PLANE=` and so on in the journal.

@@ -11,6 +11,7 @@ mod admit;
 mod answer;
 mod follow;
 mod hands;
+mod key;
 mod links;
 mod look;
 mod pipeline;
@@ -32,7 +33,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use crate::audit::index::Index;
-use crate::audit::quota::Quota;
+use crate::audit::quota::{Exceeded, Quota};
 use crate::audit::{Log, Masker};
 use crate::call::Call;
 use crate::call::id::Id;
@@ -40,7 +41,7 @@ use crate::catalog::Catalog;
 use crate::error::Result;
 use crate::mode::Current;
 use crate::policy::Engine;
-use crate::time::{SystemClock, Timestamp};
+use crate::time::{Clock, SystemClock, Timestamp};
 use crate::undo::Store;
 use refuse::Refusal;
 use state::State;
@@ -57,7 +58,7 @@ struct Keeper {
     hands: hands::Hands,
     store: Store,
     runs: runs::Runs,
-    quota: Quota,
+    quota: Mutex<Quota>,
     index: Mutex<Index>,
     seats: seats::Seats,
     clock: SystemClock,
@@ -101,6 +102,13 @@ impl Keeper {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts what an agent is about to have recorded.
+    fn count(&self, agent: &str, bytes: u64) -> std::result::Result<(), Exceeded> {
+        // Time since boot: a wall clock that is set gives nobody anything.
+        let now = Timestamp::from_micros(self.clock.since_boot_micros());
+        self.quota.lock().unwrap_or_else(PoisonError::into_inner).take(agent, bytes, now)
     }
 
     /// Runs `change` while no call is between its judgement and its intent.

@@ -60,8 +60,8 @@ impl Refusal {
     }
 
     /// Too many calls, or too much in the log.
-    pub(super) fn over_quota(say: String, quiet: bool) -> Self {
-        Self { say: Some(say), quiet, ..Self::new("over_quota") }
+    pub(super) fn over_quota(say: String) -> Self {
+        Self { say: Some(say), quiet: true, ..Self::new("over_quota") }
     }
 
     /// Rules or policy say no.

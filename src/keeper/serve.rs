@@ -59,7 +59,8 @@ pub fn run(control: OwnedFd, setup: Setup, fds: Vec<OwnedFd>) -> Result<()> {
     if !keeper.seats.empty(STOP_WAIT) {
         tracing::warn!("calls were still in flight when the plane stopped; they end as unknown");
     }
-    keeper.log.close()
+    keeper.log.close();
+    Ok(())
 }
 
 impl Keeper {
@@ -185,8 +186,7 @@ fn malformed(keeper: &Keeper, agent: &str, why: &str) {
     let mut body = Map::new();
     body.insert("agent".into(), Value::from(agent));
     body.insert("why".into(), Value::from(why));
-    let counted = keeper.quota.take(agent, 0, keeper.clock.since_boot_micros());
-    if counted.is_ok()
+    if keeper.count(agent, 0).is_ok()
         && let Err(error) = keeper.log.append(Draft::new("front.malformed", body))
     {
         tracing::error!(agent, %error, "malformed input could not be recorded");

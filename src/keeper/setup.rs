@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::Quotas;
+use crate::audit::quota::Limits;
 use crate::jail::confine::Confine;
 use crate::policy::RootGround;
 use crate::wire::messages::HttpRule;
@@ -37,8 +37,10 @@ pub struct Setup {
     pub roots: BTreeMap<String, RootGround>,
     /// The ways out that `http.request` has.
     pub http: Vec<HttpRule>,
-    /// How much each agent, and the plane, may ask and have recorded.
-    pub quota: Quotas,
+    /// How much each agent may have recorded.
+    pub agent_quota: Limits,
+    /// How much all agents together may have recorded.
+    pub plane_quota: Limits,
     /// Degradations the operator accepts.
     pub accept: Vec<String>,
 }

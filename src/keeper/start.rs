@@ -9,10 +9,10 @@ use ring::digest::{SHA256, digest};
 use serde_json::{Map, Value, json};
 
 use super::state::{Policy, State};
-use super::{Keeper, Setup, hands, runs, seats};
+use super::{Keeper, Setup, hands, key, runs, seats};
 use crate::audit::index::Index;
 use crate::audit::quota::Quota;
-use crate::audit::{Draft, Log, Masker, Options, SoftwareSealer};
+use crate::audit::{Draft, Log, Masker, Options};
 use crate::catalog::Catalog;
 use crate::error::{Context, Error, Kind, Result};
 use crate::policy::{Engine, default_policy};
@@ -36,20 +36,20 @@ impl Keeper {
                 _ => {}
             }
         }
-        let sealer = SoftwareSealer::open_or_create(&state_dir.join("keys/log.pk8"))?;
+        let sealer = key::in_force(&state_dir, &setup.origin)?;
         let clock = SystemClock;
         let state = Arc::new(Mutex::new(State::default()));
         let log = Log::open(
             &state_dir.join("log"),
             &setup.origin,
-            Arc::new(sealer),
+            sealer,
             Arc::new(clock),
             Arc::clone(&state),
             Options::default(),
         )?;
         let catalog = Catalog::native()?;
         let engine = policy(&log, &state, &state_dir, &catalog)?;
-        let quota = Quota::new(setup.quota.clone().into());
+        let quota = Mutex::new(Quota::new(setup.agent_quota, setup.plane_quota));
         let index = Index::open(&state_dir.join("index.sqlite"))?;
         let keeper = Self {
             setup,
@@ -84,7 +84,8 @@ impl Keeper {
         let text = json!({
             "roots": self.setup.roots,
             "http": self.setup.http,
-            "quota": self.setup.quota,
+            "agent_quota": self.setup.agent_quota,
+            "plane_quota": self.setup.plane_quota,
             "unattended": self.setup.unattended,
             "operator_uid": self.setup.operator_uid,
             "accept": self.setup.accept,

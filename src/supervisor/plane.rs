@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 use super::listeners::Listeners;
 use super::setup::{Boot, Setup};
 use crate::config::{Config, Paths};
-use crate::error::Result;
+use crate::error::{Context, Result};
 use crate::sys::spawn;
 use crate::wire::frame;
 use crate::wire::messages::{Control, Report, Role};
@@ -164,7 +164,8 @@ impl Plane {
 
     fn start(&mut self, role: Role) -> Result<()> {
         let (ours, theirs) = super::link()?;
-        let child = spawn::role(&self.setup.program, role.name(), &self.name, theirs.as_fd())?;
+        let child = spawn::role(&self.setup.program, role.name(), &self.name, theirs.as_fd())
+            .context(|| format!("start the {}", role.name()))?;
         let now = Instant::now();
         if let Some(seat) = self.roles.get_mut(&role) {
             seat.due = None;

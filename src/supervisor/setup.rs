@@ -105,7 +105,8 @@ impl Setup {
             unattended: plane.unattended,
             roots: grounds(plane),
             http: plane.http.clone(),
-            quota: plane.quota.clone(),
+            agent_quota: plane.quota.agent(),
+            plane_quota: plane.quota.plane(),
             accept: appliance.accept.clone(),
         };
         let jailer = JailerSetup {

@@ -41,7 +41,12 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { bytes: 1 << 20, depth: 64, members: 10_000, values: 100_000 }
+        Self {
+            bytes: 1 << 20,
+            depth: 64,
+            members: 10_000,
+            values: 100_000,
+        }
     }
 }
 
@@ -61,7 +66,12 @@ pub struct Bad {
 
 impl Bad {
     fn new(what: impl Into<String>, offset: usize) -> Self {
-        Self { what: what.into(), offset, path: String::new(), key: None }
+        Self {
+            what: what.into(),
+            offset,
+            path: String::new(),
+            key: None,
+        }
     }
 
     fn under(mut self, part: fmt::Arguments<'_>) -> Self {
@@ -109,14 +119,22 @@ pub fn check(bytes: &[u8], limits: &Limits) -> Result<(), Bad> {
 
 fn document<'a, B: Build<'a>>(bytes: &'a [u8], limits: &'a Limits) -> Result<B, Bad> {
     if bytes.len() > limits.bytes {
-        return Err(Bad::new(format!("longer than {} bytes", limits.bytes), limits.bytes));
+        return Err(Bad::new(
+            format!("longer than {} bytes", limits.bytes),
+            limits.bytes,
+        ));
     }
-    let text = std::str::from_utf8(bytes)
-        .map_err(|error| Bad::new("not UTF-8", error.valid_up_to()))?;
+    let text =
+        std::str::from_utf8(bytes).map_err(|error| Bad::new("not UTF-8", error.valid_up_to()))?;
     if text.starts_with('\u{feff}') {
         return Err(Bad::new("a byte order mark", 0));
     }
-    let mut scanner = Scanner { text, at: 0, values: 0, limits };
+    let mut scanner = Scanner {
+        text,
+        at: 0,
+        values: 0,
+        limits,
+    };
     scanner.space();
     let value = scanner.value(0)?;
     scanner.space();
@@ -155,7 +173,12 @@ impl Build<'_> for Value {
     }
 
     fn object(members: BTreeMap<Cow<'_, str>, Self>) -> Self {
-        Self::Object(members.into_iter().map(|(key, value)| (key.into_owned(), value)).collect())
+        Self::Object(
+            members
+                .into_iter()
+                .map(|(key, value)| (key.into_owned(), value))
+                .collect(),
+        )
     }
 }
 
@@ -222,7 +245,11 @@ impl<'a> Scanner<'a> {
     }
 
     fn word(&mut self, word: &str, leaf: Leaf<'a>) -> Result<Leaf<'a>, Bad> {
-        match self.text.get(self.at..).is_some_and(|rest| rest.starts_with(word)) {
+        match self
+            .text
+            .get(self.at..)
+            .is_some_and(|rest| rest.starts_with(word))
+        {
             true => {
                 self.at += word.len();
                 Ok(leaf)
@@ -241,7 +268,10 @@ impl<'a> Scanner<'a> {
         loop {
             self.space();
             let index = items.len();
-            items.push(self.value(depth).map_err(|bad| bad.under(format_args!("{index}")))?);
+            items.push(
+                self.value(depth)
+                    .map_err(|bad| bad.under(format_args!("{index}")))?,
+            );
             self.space();
             if self.eat(b']') {
                 return Ok(B::array(items));
@@ -289,7 +319,10 @@ impl<'a> Scanner<'a> {
         let key = self.string()?;
         if members.contains_key(&key) {
             let shown = Some(Escaped::cut(&key, KEY_SHOWN).to_string());
-            return Err(Bad { key: shown, ..Bad::new("duplicate key", start) });
+            return Err(Bad {
+                key: shown,
+                ..Bad::new("duplicate key", start)
+            });
         }
         self.space();
         if !self.eat(b':') {
@@ -387,7 +420,10 @@ impl<'a> Scanner<'a> {
         }
         let text = self.since(start);
         if text.len() > NUMBER_TEXT_MAX {
-            return Err(Bad::new(format!("a number of over {NUMBER_TEXT_MAX} digits"), start));
+            return Err(Bad::new(
+                format!("a number of over {NUMBER_TEXT_MAX} digits"),
+                start,
+            ));
         }
         // `str::parse` rounds correctly (IEEE 754), which serde_json does only on request.
         let value: f64 = text.parse().map_err(|_| Bad::new("not a number", start))?;
@@ -421,7 +457,10 @@ fn exact(value: f64) -> Option<Number> {
     if value.fract() != 0.0 {
         return Number::from_f64(value);
     }
-    #[expect(clippy::cast_possible_truncation, reason = "a whole number within 2^53-1 fits exactly")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "a whole number within 2^53-1 fits exactly"
+    )]
     let whole = value as i64;
     Some(Number::from(whole))
 }
@@ -437,18 +476,38 @@ mod tests {
         let limits = Limits::default();
         let checked = check(text.as_bytes(), &limits);
         let parsed = parse(text.as_bytes(), &limits);
-        assert_eq!(checked.err(), parsed.as_ref().err().cloned(), "check and parse agree");
+        assert_eq!(
+            checked.err(),
+            parsed.as_ref().err().cloned(),
+            "check and parse agree"
+        );
         parsed.map_err(|bad| bad.to_string())
     }
 
     #[test]
     fn what_is_clear_is_read() {
         for (text, value) in [
-            (r#" {"a":[1,-2.5,true,false,null,"x"],"b":{}} "#, json!({"a":[1,-2.5,true,false,null,"x"],"b":{}})),
-            (r#""\ud83d\ude00\u0000\"\\\/\b\f\n\r\té""#, json!("😀\0\"\\/\u{8}\u{c}\n\r\té")),
+            (
+                r#" {"a":[1,-2.5,true,false,null,"x"],"b":{}} "#,
+                json!({"a":[1,-2.5,true,false,null,"x"],"b":{}}),
+            ),
+            (
+                r#""\ud83d\ude00\u0000\"\\\/\b\f\n\r\té""#,
+                json!("😀\0\"\\/\u{8}\u{c}\n\r\té"),
+            ),
             ("[]", json!([])),
-            ("[1.0, 1e3, -0, 0.0e9, 9007199254740991, -9007199254740991.0, 5e-324]",
-                json!([1, 1000, 0, 0, 9_007_199_254_740_991_i64, -9_007_199_254_740_991_i64, 5e-324])),
+            (
+                "[1.0, 1e3, -0, 0.0e9, 9007199254740991, -9007199254740991.0, 5e-324]",
+                json!([
+                    1,
+                    1000,
+                    0,
+                    0,
+                    9_007_199_254_740_991_i64,
+                    -9_007_199_254_740_991_i64,
+                    5e-324
+                ]),
+            ),
         ] {
             assert_eq!(read(text).unwrap(), value);
         }
@@ -458,9 +517,18 @@ mod tests {
     fn what_is_unclear_is_refused_with_its_place() {
         for (text, why) in [
             (r#"{"b":1,"a":2,   "a":3}"#, "duplicate key `a` at byte 16"),
-            (r#"{"p":{"a":2,"\u0061":3}}"#, "duplicate key `a` at byte 12 in `/p`"),
-            ("{\"\\u001b[2J\":1,\"\\u001b[2J\":1}", "duplicate key `\\u{1b}[2J` at byte 15"),
-            (r#"[0,{"k":["\udc00"]}]"#, "half of a surrogate pair at byte 10 in `/1/k/0`"),
+            (
+                r#"{"p":{"a":2,"\u0061":3}}"#,
+                "duplicate key `a` at byte 12 in `/p`",
+            ),
+            (
+                "{\"\\u001b[2J\":1,\"\\u001b[2J\":1}",
+                "duplicate key `\\u{1b}[2J` at byte 15",
+            ),
+            (
+                r#"[0,{"k":["\udc00"]}]"#,
+                "half of a surrogate pair at byte 10 in `/1/k/0`",
+            ),
             (r#""\ud800x""#, "half of a surrogate pair at byte 1"),
             (r#""\ud800\ud800""#, "half of a surrogate pair at byte 1"),
             (r#""\ud800\n""#, "half of a surrogate pair at byte 1"),
@@ -483,9 +551,18 @@ mod tests {
             ("1.", "expected a digit at byte 2"),
             ("1e+", "expected a digit at byte 3"),
             ("-01", "a number with a leading zero at byte 0"),
-            ("[9007199254740992]", "a number beyond 9007199254740991, or too close to zero at byte 1 in `/0`"),
-            ("-1e400", "a number beyond 9007199254740991, or too close to zero at byte 0"),
-            ("0.1e-400", "a number beyond 9007199254740991, or too close to zero at byte 0"),
+            (
+                "[9007199254740992]",
+                "a number beyond 9007199254740991, or too close to zero at byte 1 in `/0`",
+            ),
+            (
+                "-1e400",
+                "a number beyond 9007199254740991, or too close to zero at byte 0",
+            ),
+            (
+                "0.1e-400",
+                "a number beyond 9007199254740991, or too close to zero at byte 0",
+            ),
         ] {
             assert_eq!(read(text).unwrap_err(), why, "{text}");
         }
@@ -498,7 +575,10 @@ mod tests {
         let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
         assert!(read(&nested(64)).is_ok());
         let why = read(&nested(65)).unwrap_err();
-        assert!(why.starts_with("nested deeper than 64 levels at byte 64 in `"), "{why}");
+        assert!(
+            why.starts_with("nested deeper than 64 levels at byte 64 in `"),
+            "{why}"
+        );
         assert!(read(&"[".repeat(1 << 20)).is_err());
 
         let object = |count: usize| {
@@ -506,12 +586,20 @@ mod tests {
             format!("{{{}}}", members.join(","))
         };
         assert!(read(&object(10_000)).is_ok());
-        assert!(read(&object(10_001)).unwrap_err().starts_with("more than 10000 members"));
+        assert!(
+            read(&object(10_001))
+                .unwrap_err()
+                .starts_with("more than 10000 members")
+        );
         assert!(read(&format!("[{}0]", "0,".repeat(99_998))).is_ok());
         assert!(read(&format!("[{}0]", "0,".repeat(99_999))).is_err());
         assert!(read(&format!("\"{}\"", "x".repeat(1 << 20))).is_err());
         assert!(read(&"1".repeat(129)).is_err());
-        let deep = format!("{}1,1{}", "{\"kkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkk\":".repeat(60), "}".repeat(60));
+        let deep = format!(
+            "{}1,1{}",
+            "{\"kkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkk\":".repeat(60),
+            "}".repeat(60)
+        );
         assert!(read(&deep).unwrap_err().len() < 400, "{:?}", read(&deep));
     }
 

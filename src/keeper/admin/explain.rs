@@ -9,7 +9,7 @@ use crate::call::{Caller, admit};
 use crate::error::{Context, Error, Kind, Result};
 use crate::keeper::Keeper;
 use crate::time::Clock;
-use crate::wire::admin::{Explained, Filter, Mode};
+use crate::wire::admin::{Explained, Mode};
 use crate::wire::text::Escaped;
 
 impl Keeper {
@@ -17,14 +17,13 @@ impl Keeper {
         match about {
             Explained::Seq { seq } => self.explain_entry(&self.entry(seq)?),
             Explained::Request { id } => {
-                let filter = Filter { request: Some(id.to_string()), ..Filter::default() };
+                let reader = self.log.reader()?;
                 let mut index = self.index();
-                index.catch_up(&self.log.reader()?)?;
-                let seq = index.first_of(&filter)?.ok_or_else(|| {
-                    Error::of(Kind::Usage, format!("no call has request id `{id}`"))
-                })?;
+                index.catch_up(&reader)?;
+                let entries = index.call(&id.to_string(), &reader)?;
                 drop(index);
-                self.explain_entry(&self.entry(seq)?)
+                let none = || Error::of(Kind::Usage, format!("no call has request id `{id}`"));
+                self.explain_entry(entries.first().ok_or_else(none)?)
             }
             Explained::Call { agent, tool, arguments } => {
                 let raw = arguments.to_string();
@@ -42,7 +41,10 @@ impl Keeper {
         if seq >= self.log.head().size {
             return Err(none());
         }
-        self.log.reader()?.entries(seq)?.next().ok_or_else(none)?
+        let reader = self.log.reader()?;
+        let mut index = self.index();
+        index.catch_up(&reader)?;
+        index.seq(seq, &reader)?.ok_or_else(none)
     }
 
     fn explain_entry(&self, entry: &Entry) -> Result<Value> {

@@ -15,9 +15,9 @@ use std::time::Duration;
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use serde_json::{Map, Value, json};
 
-use super::Keeper;
 use super::start::sha256;
-use crate::audit::{Draft, SoftwareSealer};
+use super::{Keeper, key};
+use crate::audit::{Draft, Entry};
 use crate::error::{Context, Error, Kind, Result};
 use crate::wire::admin::{Answer, Ask, LINE_MAX, Mode, Question, VERSION};
 use crate::wire::json as strict;
@@ -115,7 +115,11 @@ impl Keeper {
             Ask::Query { filter } => {
                 let mut index = self.index();
                 index.catch_up(&self.log.reader()?)?;
-                index.query(&filter)
+                let limit = filter.limit.unwrap_or(100).min(1000);
+                let entries = index.entries(&filter, &self.log.reader()?)?;
+                let more = u32::try_from(entries.len()).is_ok_and(|len| len >= limit);
+                let entries = entries.iter().map(shown).collect::<Result<Vec<Value>>>()?;
+                Ok(json!({"entries": entries, "more": more}))
             }
             Ask::RebuildIndex => {
                 let mut index = self.index();
@@ -143,9 +147,14 @@ impl Keeper {
     }
 
     fn rotate_log_key(&self) -> Result<Value> {
-        let keys = self.setup.state.join("keys");
-        let sealer = SoftwareSealer::replace(&keys.join("log.pk8"))?;
+        let (sealer, successor) = key::successor(&self.setup.state)?;
         let written = self.log.rotate_key(Arc::new(sealer))?;
+        key::succeed(&self.setup.state, &successor)?;
         Ok(json!({"seq": written.seq}))
     }
+}
+
+/// An entry as the log has it.
+fn shown(entry: &Entry) -> Result<Value> {
+    serde_json::from_slice(entry.bytes()).context(|| "read an entry".into())
 }

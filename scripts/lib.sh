@@ -1,0 +1,209 @@
+# Shared by the scripts here; sourced by bash, never run.
+# shellcheck shell=bash
+
+set -euo pipefail
+
+root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
+cd -- "$root"
+
+# One place for results, whatever the caller's environment says. Read by cargo.
+export CARGO_TARGET_DIR="$root/target"
+
+readonly TARGET=x86_64-unknown-linux-gnu
+readonly RUST_MINOR=95
+readonly VENV="$root/target/venv"
+# Read by the scripts that source this file.
+# shellcheck disable=SC2034
+readonly PYTHON="$VENV/bin/python" BINARY="$root/target/keepgate"
+
+# --- what people see -----------------------------------------------------------------------------
+
+if [[ -t 1 && -z ${NO_COLOR:-} && ${TERM:-dumb} != dumb ]]; then
+    bold=$'\e[1m' dim=$'\e[2m' red=$'\e[31m' green=$'\e[32m' yellow=$'\e[33m' plain=$'\e[0m'
+else
+    bold='' dim='' red='' green='' yellow='' plain=''
+fi
+
+say() { printf '%s\n' "$*"; }
+step() { printf '%s==>%s %s\n' "$bold$green" "$plain" "$*"; }
+note() { printf '    %s%s%s\n' "$dim" "$*" "$plain"; }
+warn() { printf '%swarning:%s %s\n' "$yellow" "$plain" "$*" >&2; }
+
+# fail WHAT [HINT...]: the way every error of these scripts looks.
+fail() {
+    printf '%serror:%s %s\n' "$red" "$plain" "$1" >&2
+    shift
+    if (($#)); then
+        printf '\n' >&2
+        printf 'hint: %s\n' "$@" >&2
+    fi
+    exit 1
+}
+
+# --- what is installed ---------------------------------------------------------------------------
+
+as_root() {
+    if ((EUID == 0)); then
+        "$@"
+    elif command -v sudo >/dev/null; then
+        sudo -- "$@"
+    else
+        fail "\`$*\` needs root, and there is no sudo" "run this script as root"
+    fi
+}
+
+has_package() {
+    [[ $(dpkg-query --show --showformat='${db:Status-Status}' "$1" 2>/dev/null) == installed ]]
+}
+
+# need_apt PACKAGE...: installs what is missing, and asks for no password where nothing is.
+need_apt() {
+    local package missing=()
+    for package in "$@"; do
+        has_package "$package" || missing+=("$package")
+    done
+    ((${#missing[@]})) || return 0
+    command -v apt-get >/dev/null || fail "missing: ${missing[*]}" \
+        "this is not Debian: install them the way your system does, or build on Debian 12 or 13"
+    step "installing ${missing[*]}"
+    apt_install "${missing[@]}" || {
+        apt_update
+        apt_install "${missing[@]}" || fail "apt could not install: ${missing[*]}" \
+            "sudo apt-get update && sudo apt-get install ${missing[*]}"
+    }
+}
+
+apt_install() {
+    as_root env DEBIAN_FRONTEND=noninteractive \
+        apt-get -qq -o Dpkg::Use-Pty=0 install --no-install-recommends -y "$@" >/dev/null
+}
+
+apt_update() {
+    as_root apt-get -qq update || warn "apt could not refresh its lists"
+}
+
+# new_enough COMMAND...: does this rustc, with a cargo beside it, suffice?
+new_enough() {
+    local version
+    version=$("$@" --version 2>/dev/null) || return 1
+    [[ $version =~ ^rustc\ 1\.([0-9]+)\. ]] && ((BASH_REMATCH[1] >= RUST_MINOR))
+}
+
+# need_rust: a rustc that is new enough, whatever its toolchain is called.
+need_rust() {
+    local wanted="1.$RUST_MINOR.0" command
+    command="rustup toolchain install $wanted --profile minimal --component rustfmt,clippy"
+    # A fresh rustup is not on this shell's PATH yet.
+    PATH="$PATH:${CARGO_HOME:-${HOME:-/root}/.cargo}/bin"
+    if new_enough rustc && cargo --version >/dev/null 2>&1; then
+        return 0
+    fi
+    if ! command -v rustup >/dev/null; then
+        rustup_from_apt || fail "Keepgate needs rustc 1.$RUST_MINOR or newer, and there is no rustup" \
+            "install rustup as its project describes, then run: $command"
+    fi
+    local toolchain
+    while read -r toolchain _; do
+        if new_enough rustup run "$toolchain" rustc; then
+            export RUSTUP_TOOLCHAIN="$toolchain"
+            return 0
+        fi
+    done < <(rustup toolchain list 2>/dev/null)
+    step "installing Rust $wanted"
+    # shellcheck disable=SC2086 # the words of the command shown to people
+    $command >/dev/null || fail "rustup could not install Rust $wanted" "run: $command"
+    export RUSTUP_TOOLCHAIN="$wanted"
+    new_enough rustc || fail "rustc is still older than 1.$RUST_MINOR" "run: $command"
+}
+
+# Debian 13 has rustup as a package, Debian 12 has not.
+rustup_from_apt() {
+    command -v apt-cache >/dev/null || return 1
+    apt-cache show rustup >/dev/null 2>&1 || apt_update
+    apt-cache show rustup >/dev/null 2>&1 && need_apt rustup
+}
+
+# need_venv: the official MCP SDK for Python, at fixed versions, in target/venv. Prefers the
+# system's Python: other users can run it, one below somebody's home they cannot.
+need_venv() {
+    local wanted=scripts/demo/requirements.txt python
+    if cmp -s "$wanted" "$VENV/requirements.txt" && "$PYTHON" -c 'import mcp' 2>/dev/null; then
+        return 0
+    fi
+    need_apt python3 python3-venv
+    python=/usr/bin/python3
+    [[ -x $python ]] || python=$(command -v python3)
+    "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' ||
+        fail "the MCP SDK needs Python 3.10 or newer; \`$python\` is older"
+    step "installing the MCP SDK for Python into target/venv"
+    rm -rf -- "$VENV"
+    "$python" -m venv "$VENV"
+    "$PYTHON" -m pip install --quiet --disable-pip-version-check --requirement "$wanted" ||
+        fail "pip could not install the MCP SDK" "see the messages above; then run this script again"
+    # Other users run it in tests, whatever this shell's umask is.
+    chmod -R go+rX -- "$VENV"
+    cp -- "$wanted" "$VENV/requirements.txt"
+}
+
+# --- the host ------------------------------------------------------------------------------------
+
+# landlock_abi: the kernel's version of the Landlock interface; 0 where there is none.
+landlock_abi() {
+    # landlock_create_ruleset(2) is 444; flag 1 asks for the version.
+    python3 -c 'import ctypes; print(max(0, ctypes.CDLL(None).syscall(444, None, 0, 1)))' 2>/dev/null ||
+        echo 0
+}
+
+# kernel_at_least MAJOR MINOR
+kernel_at_least() {
+    local major minor
+    IFS=.- read -r major minor _ < <(uname -r)
+    ((major > $1 || (major == $1 && minor >= $2)))
+}
+
+# as_uid UID COMMAND...: runs it as a user that need not exist, without any group or privilege.
+as_uid() {
+    local uid=$1
+    shift
+    setpriv --reuid "$uid" --regid "$uid" --clear-groups --no-new-privs -- "$@"
+}
+
+# free_uid FROM: the highest number from FROM downwards that no user has.
+free_uid() {
+    local uid=$1
+    while getent passwd "$uid" >/dev/null; do uid=$((uid - 1)); done
+    echo "$uid"
+}
+
+# --- the build -----------------------------------------------------------------------------------
+
+cargo_home() { echo "${CARGO_HOME:-$HOME/.cargo}"; }
+
+# release_environment: flags under which a release is the same bytes wherever it is built. They
+# replace the flags of .cargo/config.toml, so the static link is named again.
+release_environment() {
+    local home sysroot pair flags=(-Ctarget-feature=+crt-static) c=()
+    home=$(cargo_home) sysroot=$(rustc --print sysroot)
+    for pair in "$sysroot=/rust" "$home=/cargo" "$root=/keepgate"; do
+        flags+=("--remap-path-prefix=$pair")
+        c+=("$(printf '%q' "-ffile-prefix-map=$pair")")
+    done
+    # Unit separators, as cargo wants them: paths may hold spaces.
+    CARGO_ENCODED_RUSTFLAGS=$(IFS=$'\x1f' && echo "${flags[*]}")
+    export CARGO_ENCODED_RUSTFLAGS CC_SHELL_ESCAPED_FLAGS=1 CFLAGS="${c[*]}"
+    unset RUSTFLAGS
+}
+
+# timed NAME COMMAND...: one step of a longer script, with its time; the first failure ends it.
+timed() {
+    local name=$1 from=$SECONDS
+    shift
+    step "$name"
+    # No `if` around the command: that would switch off errexit inside of it.
+    local failed=0
+    ( set -e; "$@" ) && true || failed=$?
+    if ((failed)); then
+        fail "step \`$name\` failed after $((SECONDS - from)) s (exit $failed)"
+    fi
+    note "$name: $((SECONDS - from)) s"
+}

@@ -1,0 +1,289 @@
+//! How much agents may write into the log: token buckets for entries per minute and bytes per
+//! day, for each agent and for the plane as a whole.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::time::Timestamp;
+
+const MINUTE: u64 = 60 * 1_000_000;
+const DAY: u64 = 24 * 60 * MINUTE;
+
+/// One pair of limits. A bucket holds as much as its whole period allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// Entries a minute.
+    pub entries_per_minute: u64,
+    /// Bytes a day.
+    pub bytes_per_day: u64,
+}
+
+/// Which limit was reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Which {
+    /// The agent's entries a minute.
+    AgentEntries,
+    /// The agent's bytes a day.
+    AgentBytes,
+    /// The plane's entries a minute.
+    PlaneEntries,
+    /// The plane's bytes a day.
+    PlaneBytes,
+}
+
+impl fmt::Display for Which {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::AgentEntries => "the agent's log entries a minute",
+            Self::AgentBytes => "the agent's log bytes a day",
+            Self::PlaneEntries => "the plane's log entries a minute",
+            Self::PlaneBytes => "the plane's log bytes a day",
+        })
+    }
+}
+
+/// A refused entry. Nothing was taken from any bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Exceeded {
+    /// The limit reached first.
+    pub which: Which,
+    /// When the same request may be granted; never, where it exceeds a whole bucket: then the
+    /// time in which the bucket fills.
+    pub retry_after: Duration,
+    /// Whether to write an entry `quota.exceeded`: once a minute for each agent.
+    pub report: bool,
+}
+
+/// Tokens in millionths, so that slow rates lose nothing.
+#[derive(Debug, Clone, Copy)]
+struct Bucket {
+    size: u64,
+    period: u64,
+    /// Tokens times the period in microseconds.
+    level: u128,
+    at: Timestamp,
+}
+
+impl Bucket {
+    fn new(size: u64, period: u64, now: Timestamp) -> Self {
+        Self {
+            size,
+            period,
+            level: u128::from(size) * u128::from(period),
+            at: now,
+        }
+    }
+
+    fn refill(&mut self, now: Timestamp) {
+        // A clock that was turned back gives nothing, and takes nothing.
+        let passed = now.as_micros().saturating_sub(self.at.as_micros());
+        let passed = u64::try_from(passed).unwrap_or(0);
+        let full = u128::from(self.size) * u128::from(self.period);
+        self.level = full.min(self.level + u128::from(passed) * u128::from(self.size));
+        self.at = now;
+    }
+
+    /// How long until `amount` can be taken; nothing when it can be now.
+    fn wait(&self, amount: u64) -> Option<Duration> {
+        let want = u128::from(amount.min(self.size)) * u128::from(self.period);
+        let over = amount > self.size;
+        let missing = want.saturating_sub(self.level);
+        if missing == 0 && !over {
+            return None;
+        }
+        if over || self.size == 0 {
+            return Some(Duration::from_micros(self.period));
+        }
+        let micros = missing.div_ceil(u128::from(self.size));
+        Some(Duration::from_micros(
+            u64::try_from(micros).unwrap_or(u64::MAX),
+        ))
+    }
+
+    fn take(&mut self, amount: u64) {
+        self.level = self
+            .level
+            .saturating_sub(u128::from(amount) * u128::from(self.period));
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Pair {
+    entries: Bucket,
+    bytes: Bucket,
+}
+
+impl Pair {
+    fn new(limits: Limits, now: Timestamp) -> Self {
+        Self {
+            entries: Bucket::new(limits.entries_per_minute, MINUTE, now),
+            bytes: Bucket::new(limits.bytes_per_day, DAY, now),
+        }
+    }
+
+    fn refill(&mut self, now: Timestamp) {
+        self.entries.refill(now);
+        self.bytes.refill(now);
+    }
+
+    fn take(&mut self, bytes: u64) {
+        self.entries.take(1);
+        self.bytes.take(bytes);
+    }
+}
+
+#[derive(Debug)]
+struct Agent {
+    pair: Pair,
+    reported: Option<Timestamp>,
+}
+
+/// The buckets of one plane. Agents come from the operator's list, so their number is bounded.
+#[derive(Debug)]
+pub struct Quota {
+    agent: Limits,
+    plane_limits: Limits,
+    plane: Option<Pair>,
+    agents: HashMap<String, Agent>,
+}
+
+impl Quota {
+    /// Full buckets.
+    pub fn new(agent: Limits, plane: Limits) -> Self {
+        Self {
+            agent,
+            plane_limits: plane,
+            plane: None,
+            agents: HashMap::new(),
+        }
+    }
+
+    /// Takes one entry of `bytes` bytes for `agent`.
+    ///
+    /// # Errors
+    /// Says which limit is reached and when to try again.
+    pub fn take(&mut self, agent: &str, bytes: u64, now: Timestamp) -> Result<(), Exceeded> {
+        let plane = self
+            .plane
+            .get_or_insert_with(|| Pair::new(self.plane_limits, now));
+        if !self.agents.contains_key(agent) {
+            let fresh = Agent {
+                pair: Pair::new(self.agent, now),
+                reported: None,
+            };
+            self.agents.insert(agent.into(), fresh);
+        }
+        let Some(agent) = self.agents.get_mut(agent) else {
+            return Ok(());
+        };
+        plane.refill(now);
+        agent.pair.refill(now);
+        let waits = [
+            (Which::AgentEntries, agent.pair.entries.wait(1)),
+            (Which::AgentBytes, agent.pair.bytes.wait(bytes)),
+            (Which::PlaneEntries, plane.entries.wait(1)),
+            (Which::PlaneBytes, plane.bytes.wait(bytes)),
+        ];
+        let longest = waits
+            .into_iter()
+            .filter_map(|(which, wait)| wait.map(|wait| (which, wait)))
+            .max_by_key(|(_, wait)| *wait);
+        let Some((which, retry_after)) = longest else {
+            plane.take(bytes);
+            agent.pair.take(bytes);
+            return Ok(());
+        };
+        let report = agent.reported.is_none_or(|last| {
+            // Also after the clock was turned back by more than a minute.
+            now.as_micros().abs_diff(last.as_micros()) >= MINUTE
+        });
+        if report {
+            agent.reported = Some(now);
+        }
+        Err(Exceeded {
+            which,
+            retry_after,
+            report,
+        })
+    }
+
+    /// Forgets a revoked agent.
+    pub fn forget(&mut self, agent: &str) {
+        self.agents.remove(agent);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: i64 = 1_000_000;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_micros(seconds * SECOND)
+    }
+
+    #[test]
+    fn buckets_empty_refill_and_report_once_a_minute() {
+        let agent = Limits {
+            entries_per_minute: 6,
+            bytes_per_day: 1000,
+        };
+        let mut quota = Quota::new(
+            agent,
+            Limits {
+                entries_per_minute: 8,
+                bytes_per_day: 2000,
+            },
+        );
+        for _ in 0..6 {
+            quota.take("a", 10, at(0)).unwrap();
+        }
+        let refused = quota.take("a", 10, at(0)).unwrap_err();
+        assert_eq!(refused.which, Which::AgentEntries);
+        assert_eq!(refused.retry_after, Duration::from_secs(10));
+        assert!(refused.report);
+        assert!(!quota.take("a", 10, at(9)).unwrap_err().report);
+        quota.take("a", 10, at(10)).unwrap();
+        assert!(quota.take("a", 10, at(10)).is_err());
+        assert!(
+            quota
+                .take("a", 1001, at(120))
+                .is_err_and(|e| e.which == Which::AgentBytes && e.report)
+        );
+    }
+
+    #[test]
+    fn the_plane_has_its_own_limit_and_a_clock_turned_back_gives_nothing() {
+        let agent = Limits {
+            entries_per_minute: 6,
+            bytes_per_day: 1000,
+        };
+        let mut quota = Quota::new(
+            agent,
+            Limits {
+                entries_per_minute: 8,
+                bytes_per_day: 2000,
+            },
+        );
+        for name in ["a", "b", "a", "b", "a", "b", "a", "b"] {
+            quota.take(name, 1, at(1000)).unwrap();
+        }
+        assert_eq!(
+            quota.take("c", 1, at(1000)).unwrap_err().which,
+            Which::PlaneEntries
+        );
+        assert!(quota.take("c", 1, at(0)).is_err());
+        assert!(quota.take("c", 1, at(8)).is_ok());
+        let none = Limits {
+            entries_per_minute: 0,
+            bytes_per_day: 0,
+        };
+        assert!(Quota::new(none, none).take("a", 0, at(0)).is_err());
+    }
+}

@@ -1,0 +1,172 @@
+//! One request and its response head, over a connected stream: HTTP/1.1 (RFC 9112) by hyper, one
+//! request a connection.
+
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::client::conn::http1;
+use hyper::header::{
+    ACCEPT, ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, LOCATION,
+    TRANSFER_ENCODING, USER_AGENT,
+};
+use hyper::{HeaderMap, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::task::JoinSet;
+
+use super::refusal::{Class, Refusal};
+use crate::call::http::Target;
+
+/// Longest response head, in bytes.
+const HEAD_MAX: usize = 64 << 10;
+/// Most headers of a response.
+const HEADERS_MAX: usize = 128;
+/// What egress calls itself.
+const AGENT: &str = concat!("keepgate/", env!("CARGO_PKG_VERSION"));
+
+/// Response headers an agent may see: what describes the content, and how to go on. Cookies,
+/// challenges and everything unknown stay out.
+const SHOWN: [&str; 21] = [
+    "accept-ranges",
+    "age",
+    "allow",
+    "cache-control",
+    "content-disposition",
+    "content-encoding",
+    "content-language",
+    "content-length",
+    "content-location",
+    "content-range",
+    "content-type",
+    "date",
+    "deprecation",
+    "etag",
+    "expires",
+    "last-modified",
+    "link",
+    "location",
+    "retry-after",
+    "sunset",
+    "vary",
+];
+/// And those that begin so.
+const SHOWN_PREFIXES: [&str; 2] = ["ratelimit", "x-ratelimit-"];
+
+/// A response whose body is still to be read.
+#[derive(Debug)]
+pub(super) struct Answer {
+    /// Head and body.
+    pub(super) response: Response<Incoming>,
+    /// The connection; it dies with this.
+    _driver: JoinSet<()>,
+}
+
+/// Sends the request and waits for the response's head.
+pub(super) async fn exchange<S>(
+    stream: S,
+    target: &Target,
+    headers: &[(String, String)],
+    body: Vec<u8>,
+) -> Result<Answer, Refusal>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let request = request(target, headers, body)?;
+    let shaken = http1::Builder::new()
+        .max_headers(HEADERS_MAX)
+        .max_header_size(HEAD_MAX)
+        .max_buf_size(HEAD_MAX + 1)
+        .handshake(TokioIo::new(stream))
+        .await;
+    let (mut sender, connection) = shaken.map_err(|error| failed(&error))?;
+    let mut driver = JoinSet::new();
+    driver.spawn(async move {
+        // Whoever waits for the response hears of it too.
+        drop(connection.await);
+    });
+    let response = sender
+        .send_request(request)
+        .await
+        .map_err(|error| failed(&error))?;
+    check(&response)?;
+    Ok(Answer {
+        response,
+        _driver: driver,
+    })
+}
+
+/// Why hyper gave up, for the log.
+pub(super) fn failed(error: &hyper::Error) -> Refusal {
+    let mut text = error.to_string();
+    if let Some(source) = std::error::Error::source(error) {
+        text.push_str(": ");
+        text.push_str(&source.to_string());
+    }
+    Refusal::new(Class::BadResponse, text)
+}
+
+/// The headers an agent may see, names in lower case.
+pub(super) fn shown(headers: &HeaderMap) -> Vec<(String, String)> {
+    let shown = |name: &str| {
+        SHOWN.contains(&name) || SHOWN_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+    };
+    headers
+        .iter()
+        .filter(|(name, _)| shown(name.as_str()))
+        .map(|(name, value)| {
+            (
+                name.to_string(),
+                String::from_utf8_lossy(value.as_bytes()).into(),
+            )
+        })
+        .collect()
+}
+
+fn request(
+    target: &Target,
+    headers: &[(String, String)],
+    body: Vec<u8>,
+) -> Result<Request<Full<Bytes>>, Refusal> {
+    let bad = |what: &str| Refusal::new(Class::BadRequest, format!("{what} cannot be sent"));
+    let mut path = target.path().to_owned();
+    if let Some(query) = target.query() {
+        path.push('?');
+        path.push_str(query);
+    }
+    let request = Request::builder()
+        .method(target.method())
+        .uri(path)
+        .body(Full::from(body));
+    let mut request = request.map_err(|_| bad("the url"))?;
+    let map = request.headers_mut();
+    let host = HeaderValue::try_from(target.authority()).map_err(|_| bad("the host"))?;
+    map.insert(HOST, host);
+    map.insert(USER_AGENT, HeaderValue::from_static(AGENT));
+    map.insert(ACCEPT, HeaderValue::from_static("*/*"));
+    map.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    map.insert(CONNECTION, HeaderValue::from_static("close"));
+    for (name, value) in headers {
+        let name = HeaderName::try_from(name).map_err(|_| bad("a header's name"))?;
+        let value = HeaderValue::try_from(value).map_err(|_| bad("a header's value"))?;
+        map.insert(name, value);
+    }
+    Ok(request)
+}
+
+/// Refuses a head that two readers could understand differently.
+fn check<B>(response: &Response<B>) -> Result<(), Refusal> {
+    let bad = |why: &str| Err(Refusal::new(Class::BadResponse, why));
+    let headers = response.headers();
+    if headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH) {
+        return bad("the response gives its length in two ways");
+    }
+    if headers.get_all(CONTENT_LENGTH).iter().count() > 1 {
+        return bad("the response gives its length twice");
+    }
+    if headers.get_all(LOCATION).iter().count() > 1 {
+        return bad("the response redirects to two places");
+    }
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        return bad("the server switches to another protocol");
+    }
+    Ok(())
+}

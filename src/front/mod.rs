@@ -1,0 +1,90 @@
+//! The front: speaks MCP with agents and decides nothing. It holds no key and no file; it frames,
+//! limits and passes on, so an agent that takes it over can only ask what agents may ask.
+//!
+//! An agent is whoever the kernel says connected to its socket; what a client says of itself is a
+//! label. Everything an agent sends goes through [`read`], and arguments reach the keeper with the
+//! bytes they came with.
+//!
+//! ```text
+//! agent ── lines ──▶ line ─▶ message ─▶ mcp ─▶ connection ── Open, List ──▶ keeper
+//! agent ◀─ lines ── connection ◀────────────── keeper ◀─ Answer, Listed, Fault ──
+//! ```
+#![forbid(unsafe_code)]
+
+mod agent;
+mod connection;
+mod house;
+mod keeper;
+mod limits;
+mod line;
+mod mcp;
+mod message;
+mod notes;
+mod quota;
+#[cfg(test)]
+mod tests;
+
+use std::os::fd::OwnedFd;
+
+use serde::{Deserialize, Serialize};
+use tokio::task::LocalSet;
+
+use crate::error::{Context, Result};
+use crate::jail::confine::Confine;
+use crate::wire::frame::AsyncLink;
+use crate::wire::messages::{Control, Report};
+use house::House;
+use limits::Limits;
+
+pub use line::{Line, Lines};
+pub use message::{LINE_MAX, Message, Refusal, RequestId, read};
+
+/// What the supervisor tells the front at start.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FrontSetup {
+    /// How the role is confined; done before [`run`].
+    pub confine: Confine,
+    /// The plane it serves.
+    pub plane: String,
+    /// Keepgate's version, told to clients.
+    pub version: String,
+}
+
+/// The whole life of the role, from set-up and confinement to the supervisor's stop.
+///
+/// # Errors
+/// Fails where the runtime cannot start, or where supervisor or keeper send what they never should;
+/// the supervisor starts the role again then.
+pub fn run(control: OwnedFd, setup: FrontSetup) -> Result<()> {
+    run_within(control, setup, Limits::default())
+}
+
+fn run_within(control: OwnedFd, setup: FrontSetup, limits: Limits) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .build()
+        .context(|| "start the front's runtime".into())?;
+    tracing::debug!(plane = setup.plane, "front starts");
+    LocalSet::new().block_on(&runtime, serve(control, setup.version, limits))
+}
+
+async fn serve(control: OwnedFd, version: String, limits: Limits) -> Result<()> {
+    let control = AsyncLink::new(control)?;
+    let house = House::new(version, limits);
+    control.send(&Report::Ready, &[], &[]).await?;
+    loop {
+        tokio::select! {
+            frame = control.recv::<Control>(0) => match frame? {
+                // Without a supervisor there is nobody to serve for.
+                None => return Ok(()),
+                Some(frame) => if !house.obey(frame)? {
+                    house.stop().await;
+                    return Ok(());
+                }
+            },
+            error = house.keeper.broken() => return Err(error),
+        }
+    }
+}

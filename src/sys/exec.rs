@@ -1,0 +1,255 @@
+//! Starting a process without copying this one: `clone3(CLONE_VM | CLONE_VFORK)`, then `execveat`.
+//!
+//! A plain fork copies the page tables (16 ms for a process of 256 MiB); this child runs in our
+//! memory, on a stack of its own, while we wait, until it has become another program. Therefore it
+//! only makes system calls: it allocates nothing, takes no lock, and cannot panic.
+
+use std::ffi::{CStr, c_char, c_long};
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use nix::errno::Errno;
+
+use super::raw;
+
+/// Number under which a child holds its program until it runs: the seccomp filters of tools allow
+/// `execveat` of this number only.
+pub(super) const PROGRAM: RawFd = 200;
+/// Most descriptors a child can be given.
+pub(super) const FDS_MAX: usize = 32;
+/// Bytes of the child's stack.
+const STACK: usize = 64 << 10;
+/// Exit status of a child that could not become its program; nobody outside sees it.
+const BROKEN: libc::c_int = 127;
+
+/// Resource, soft and hard limit.
+pub(super) type Limit = (u32, u64, u64);
+
+/// What to start.
+#[derive(Debug)]
+pub(super) struct Start<'a> {
+    /// An executable.
+    pub(super) program: BorrowedFd<'a>,
+    /// Its arguments, the name first. The environment is empty.
+    pub(super) argv: &'a [&'a CStr],
+    /// Its descriptors, numbered from 0.
+    pub(super) fds: &'a [BorrowedFd<'a>],
+    /// `CLONE_NEW*` flags.
+    pub(super) namespaces: u64,
+    /// A cgroup to be born in.
+    pub(super) cgroup: Option<BorrowedFd<'a>>,
+    /// What it may not do any more before it runs.
+    pub(super) lockdown: Option<Lockdown<'a>>,
+}
+
+/// What a child gives up before it becomes its program.
+#[derive(Debug)]
+pub(super) struct Lockdown<'a> {
+    /// Becomes this uid and gid, without supplementary groups.
+    pub(super) uid: Option<u32>,
+    /// Capabilities to remove from the bounding set.
+    pub(super) bounding: &'a [u8],
+    /// Hard limits.
+    pub(super) limits: &'a [Limit],
+    /// A Landlock ruleset.
+    pub(super) ruleset: Option<BorrowedFd<'a>>,
+    /// A seccomp filter.
+    pub(super) filter: &'a [libc::sock_filter],
+    /// The process whose end kills this one.
+    pub(super) parent: BorrowedFd<'a>,
+}
+
+/// A started process.
+#[derive(Debug)]
+pub(super) struct Child {
+    /// Its process id here.
+    pub(super) pid: libc::pid_t,
+    /// Refers to it even when the id is used again.
+    pub(super) pidfd: OwnedFd,
+}
+
+/// What parent and child share during the start.
+#[repr(C)]
+struct Shared<'a> {
+    start: &'a Start<'a>,
+    argv: *const *const c_char,
+    /// Step that failed and its errno.
+    failed: Option<(&'static str, Errno)>,
+}
+
+/// Starts a process and waits until it runs its program.
+///
+/// # Errors
+/// The step that failed and why.
+#[expect(unsafe_code, reason = "clone3 and the ownership of what it makes")]
+pub(super) fn start(start: &Start<'_>) -> io::Result<Child> {
+    if start.fds.len() > FDS_MAX {
+        return Err(io::Error::other("too many descriptors for one process"));
+    }
+    let mut argv: Vec<*const c_char> = start.argv.iter().map(|text| text.as_ptr()).collect();
+    argv.push(std::ptr::null());
+    let mut stack: Vec<u128> = Vec::with_capacity(STACK / size_of::<u128>());
+    let mut shared = Shared { start, argv: argv.as_ptr(), failed: None };
+    let mut pidfd: RawFd = -1;
+    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD;
+    let mut flags = u64::from(flags.cast_unsigned()) | start.namespaces;
+    // No handler of ours may run in the child: it would run in our memory.
+    flags |= libc::CLONE_CLEAR_SIGHAND.cast_unsigned();
+    if start.cgroup.is_some() {
+        flags |= libc::CLONE_INTO_CGROUP.cast_unsigned();
+    }
+    let arguments = libc::clone_args {
+        flags,
+        pidfd: std::ptr::from_mut(&mut pidfd).expose_provenance() as u64,
+        child_tid: 0,
+        parent_tid: 0,
+        exit_signal: u64::from(libc::SIGCHLD.cast_unsigned()),
+        stack: stack.as_mut_ptr().expose_provenance() as u64,
+        stack_size: STACK as u64,
+        tls: 0,
+        set_tid: 0,
+        set_tid_size: 0,
+        cgroup: start.cgroup.map_or(0, |fd| u64::from(fd.as_raw_fd().cast_unsigned())),
+    };
+    // SAFETY: stack and shared state outlive the child's use of them, because CLONE_VFORK stops
+    // this thread until the child has left our memory.
+    let answer = unsafe { clone3(&arguments, std::ptr::from_mut(&mut shared).cast()) };
+    let pid = Errno::result(answer).map_err(|errno| broken("clone3", errno))?;
+    // SAFETY: CLONE_PIDFD made this descriptor for us just now.
+    let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+    let pid = libc::pid_t::try_from(pid).map_err(io::Error::other)?;
+    match shared.failed {
+        None => Ok(Child { pid, pidfd }),
+        Some((step, errno)) => {
+            // It has exited already; only its entry in the process table is left.
+            drop(super::spawn::wait_pid(pid));
+            Err(broken(step, errno))
+        }
+    }
+}
+
+fn broken(step: &str, errno: Errno) -> io::Error {
+    io::Error::other(format!("{step}: {}", errno.desc()))
+}
+
+/// `clone3(2)`; the child calls [`child`] on its own stack.
+///
+/// # Safety
+/// `shared` must point to a [`Shared`] and the arguments to a stack that both stay until the child
+/// has become another program; the flags must contain `CLONE_VM` and `CLONE_VFORK`.
+#[expect(unsafe_code, reason = "the child needs a stack of its own, which libc's syscall() lacks")]
+unsafe fn clone3(arguments: &libc::clone_args, shared: *mut libc::c_void) -> c_long {
+    let answer: c_long;
+    // SAFETY: in the parent this is a system call that clobbers rcx and r11 only. In the child the
+    // kernel has set rsp to the end of the given stack, 16-byte aligned, and `child` never returns.
+    unsafe {
+        core::arch::asm!(
+            "syscall",
+            "test rax, rax",
+            "jnz 2f",
+            "xor ebp, ebp",
+            "mov rdi, r12",
+            "call r13",
+            "ud2",
+            "2:",
+            inlateout("rax") libc::SYS_clone3 => answer,
+            in("rdi") std::ptr::from_ref(arguments),
+            in("rsi") size_of::<libc::clone_args>(),
+            in("r12") shared,
+            in("r13") child as extern "C" fn(*mut Shared<'static>) -> !,
+            out("rcx") _,
+            out("r11") _,
+        );
+    }
+    if answer < 0 {
+        Errno::set_raw(i32::try_from(-answer).unwrap_or(libc::EIO));
+        return -1;
+    }
+    answer
+}
+
+/// The child's life before its program.
+#[expect(unsafe_code, reason = "reads what the parent, which is stopped, left for it")]
+extern "C" fn child(shared: *mut Shared<'static>) -> ! {
+    // SAFETY: the parent made it, and is stopped until we are gone from its memory.
+    let shared = unsafe { &mut *shared };
+    let (start, argv) = (shared.start, shared.argv);
+    if let Err(failed) = prepare(start) {
+        shared.failed = Some(failed);
+    } else {
+        // SAFETY: `start` built argv from C strings and ended it with a null pointer.
+        let answer = unsafe { raw::exec(PROGRAM, argv) };
+        shared.failed = answer.err().map(|errno| ("execveat", errno));
+    }
+    // SAFETY: ends this process only, without running what the parent registered for its exit.
+    unsafe { libc::_exit(BROKEN) }
+}
+
+type Step = Result<(), (&'static str, Errno)>;
+
+fn step<T>(name: &'static str, answer: Result<T, Errno>) -> Result<T, (&'static str, Errno)> {
+    match answer {
+        Ok(value) => Ok(value),
+        Err(errno) => Err((name, errno)),
+    }
+}
+
+/// Everything between clone and exec, in the order in which each step is still allowed.
+fn prepare(start: &Start<'_>) -> Step {
+    step("setsid", raw::setsid())?;
+    if let Some(lockdown) = &start.lockdown {
+        give_up(lockdown)?;
+    }
+    descriptors(start)?;
+    step("rt_sigprocmask", raw::unblock_signals())?;
+    if let Some(lockdown) = &start.lockdown {
+        for (resource, soft, hard) in lockdown.limits {
+            step("prlimit64", raw::limit(*resource, *soft, *hard))?;
+        }
+        step("seccomp", raw::seccomp(lockdown.filter))?;
+    }
+    Ok(())
+}
+
+fn give_up(lockdown: &Lockdown<'_>) -> Step {
+    for capability in lockdown.bounding {
+        step("prctl(PR_CAPBSET_DROP)", raw::drop_bounding(*capability))?;
+    }
+    if let Some(uid) = lockdown.uid {
+        step("setgroups", raw::drop_groups())?;
+        step("setresuid", raw::become_user(uid, uid))?;
+    }
+    step("prctl(PR_CAP_AMBIENT)", raw::clear_ambient())?;
+    step("capset", raw::capset(0))?;
+    step("prctl(PR_SET_NO_NEW_PRIVS)", raw::prctl(libc::PR_SET_NO_NEW_PRIVS, 1))?;
+    // After the change of uid, which clears it.
+    let kill = c_long::from(libc::SIGKILL);
+    step("prctl(PR_SET_PDEATHSIG)", raw::prctl(libc::PR_SET_PDEATHSIG, kill))?;
+    if step("poll", raw::has_ended(lockdown.parent.as_raw_fd()))? {
+        return Err(("the jailer has ended", Errno::ESRCH));
+    }
+    match &lockdown.ruleset {
+        Some(ruleset) => step("landlock_restrict_self", raw::landlock(ruleset.as_raw_fd())).map(drop),
+        None => Ok(()),
+    }
+}
+
+/// Puts the given descriptors at 0, 1, …, the program at [`PROGRAM`], and closes all others.
+fn descriptors(start: &Start<'_>) -> Step {
+    // First out of the way: a source may have the number of another's target.
+    let mut moved = [-1; FDS_MAX];
+    let sources = start.fds.iter().zip(moved.iter_mut());
+    for (fd, place) in sources {
+        *place = step("fcntl(F_DUPFD_CLOEXEC)", raw::copy_above(fd.as_raw_fd(), PROGRAM + 1))?;
+    }
+    let program = raw::copy_above(start.program.as_raw_fd(), PROGRAM + 1);
+    let program = step("fcntl(F_DUPFD_CLOEXEC)", program)?;
+    let mut next = 0;
+    for place in moved.iter().take(start.fds.len()) {
+        step("dup3", raw::copy_to(*place, next, 0))?;
+        next += 1;
+    }
+    step("dup3", raw::copy_to(program, PROGRAM, libc::O_CLOEXEC))?;
+    step("close_range", raw::close_range(next, PROGRAM.cast_unsigned() - 1))?;
+    step("close_range", raw::close_range(PROGRAM + 1, u32::MAX)).map(drop)
+}

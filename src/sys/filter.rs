@@ -1,0 +1,130 @@
+//! seccomp filters: compiled from JSON by `seccompiler`, with a head of our own for what its rules
+//! cannot say.
+
+use std::io;
+
+use seccompiler::{BpfProgram, TargetArch, compile_from_json};
+use serde_json::Value;
+
+/// System calls no process of Keepgate makes; an answer of `EPERM` is enough here.
+const SUPERVISOR: &str = include_str!("../jail/seccomp/supervisor.json");
+
+/// Bit of system call numbers of the x32 ABI.
+const X32: u32 = 0x4000_0000;
+/// `AUDIT_ARCH_X86_64`
+const ARCH: u32 = 0xc000_003e;
+const LOAD: u16 = 0x20;
+const RETURN: u16 = 0x06;
+const EQUAL: u16 = 0x15;
+const AT_LEAST: u16 = 0x35;
+/// Offsets in `struct seccomp_data`.
+const NUMBER_AT: u32 = 0;
+const ARCH_AT: u32 = 4;
+
+/// A compiled filter.
+#[derive(Clone)]
+pub struct Filter(pub(super) Vec<libc::sock_filter>);
+
+impl std::fmt::Debug for Filter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Filter({} instructions)", self.0.len())
+    }
+}
+
+/// What `clone3` gets, whose flags no filter can see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Clone3 {
+    /// `ENOSYS`, after which the C library calls `clone`, whose flags are checked.
+    Missing,
+    /// What the rules say.
+    Ruled,
+}
+
+impl Filter {
+    /// Compiles the rules of several JSON texts (one filter each) as one; the actions are those of
+    /// the first. Another ABI's calls (32-bit, x32) kill the process.
+    ///
+    /// # Errors
+    /// Fails where a text is not what `seccompiler` reads.
+    pub fn compile(texts: &[&str], clone3: Clone3) -> io::Result<Self> {
+        let mut whole: Option<Value> = None;
+        for text in texts {
+            let value: Value = serde_json::from_str(text)?;
+            match &mut whole {
+                None => whole = Some(value),
+                Some(whole) => extend(whole, value)?,
+            }
+        }
+        let text = serde_json::to_vec(&whole)?;
+        let programs = compile_from_json(&text[..], TargetArch::x86_64).map_err(io::Error::other)?;
+        let program =
+            programs.into_values().next().ok_or_else(|| io::Error::other("a text without filter"))?;
+        Ok(Self(head(clone3).into_iter().chain(ours(&program)).collect()))
+    }
+
+    /// What the supervisor, and so every role and jail, is denied.
+    ///
+    /// # Errors
+    /// As [`Filter::compile`].
+    pub fn supervisor() -> io::Result<Self> {
+        Self::compile(&[SUPERVISOR], Clone3::Ruled)
+    }
+
+    /// Adds this filter to the calling thread and those it starts; `no_new_privs` must be set.
+    ///
+    /// # Errors
+    /// What seccomp(2) says.
+    pub fn install(&self) -> io::Result<()> {
+        super::raw::seccomp(&self.0)?;
+        Ok(())
+    }
+}
+
+fn rules(value: &mut Value) -> Option<&mut Vec<Value>> {
+    value.as_object_mut()?.values_mut().next()?.get_mut("filter")?.as_array_mut()
+}
+
+fn extend(whole: &mut Value, mut more: Value) -> io::Result<()> {
+    let missing = || io::Error::other("a text without rules");
+    let more = rules(&mut more).ok_or_else(missing)?;
+    rules(whole).ok_or_else(missing)?.append(more);
+    Ok(())
+}
+
+/// Instructions before the compiled ones: jumps are relative, so both can stand in one program.
+fn head(clone3: Clone3) -> Vec<libc::sock_filter> {
+    let line = |code, jt, jf, k| libc::sock_filter { code, jt, jf, k };
+    let clone3_number = u32::try_from(libc::SYS_clone3).unwrap_or(u32::MAX);
+    let missing = libc::SECCOMP_RET_ERRNO | libc::ENOSYS.cast_unsigned();
+    let mut lines = vec![
+        line(LOAD, 0, 0, ARCH_AT),
+        line(EQUAL, 1, 0, ARCH),
+        line(RETURN, 0, 0, libc::SECCOMP_RET_KILL_PROCESS),
+        line(LOAD, 0, 0, NUMBER_AT),
+        line(AT_LEAST, 0, 1, X32),
+        line(RETURN, 0, 0, libc::SECCOMP_RET_KILL_PROCESS),
+    ];
+    if clone3 == Clone3::Missing {
+        lines.push(line(EQUAL, 0, 1, clone3_number));
+        lines.push(line(RETURN, 0, 0, missing));
+    }
+    lines
+}
+
+fn ours(program: &BpfProgram) -> impl Iterator<Item = libc::sock_filter> {
+    program.iter().map(|i| libc::sock_filter { code: i.code, jt: i.jt, jf: i.jf, k: i.k })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_joined_and_faults_are_errors() {
+        let one = Filter::compile(&[SUPERVISOR], Clone3::Missing).unwrap();
+        let two = Filter::compile(&[SUPERVISOR, SUPERVISOR], Clone3::Ruled).unwrap();
+        assert!(!one.0.is_empty() && !two.0.is_empty());
+        assert!(Filter::compile(&["{}"], Clone3::Ruled).is_err());
+        assert!(Filter::compile(&["no"], Clone3::Ruled).is_err());
+    }
+}

@@ -1,0 +1,123 @@
+//! What a process may not do any more: core dumps, tracers, capabilities, another user's rights.
+//! All of this is for a process that has one thread only, or says otherwise.
+
+use std::io;
+
+use nix::errno::Errno;
+use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::stat::Mode;
+use nix::unistd::{Gid, Uid};
+
+use super::filter::Filter;
+use super::raw;
+
+/// A capability by its number (`capabilities(7)`).
+pub mod capability {
+    /// Signal processes of other users.
+    pub const KILL: u8 = 5;
+    /// Change gids.
+    pub const SETGID: u8 = 6;
+    /// Change uids.
+    pub const SETUID: u8 = 7;
+    /// Change the bounding set.
+    pub const SETPCAP: u8 = 8;
+    /// Make namespaces.
+    pub const SYS_ADMIN: u8 = 21;
+    /// Highest number tried when all are dropped; the kernel ignores numbers it does not know.
+    pub const LAST: u8 = 63;
+}
+
+/// No core dump, and no tracer of the same user (`PR_SET_DUMPABLE` 0).
+///
+/// # Errors
+/// What the kernel says.
+pub fn harden() -> io::Result<()> {
+    setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
+    raw::prctl(libc::PR_SET_DUMPABLE, 0)?;
+    Ok(())
+}
+
+/// [`harden`], files for this user only (umask 077), and a deny list of system calls that no role
+/// ever needs (`jail/seccomp/supervisor.json`), which roles and jails inherit. No Landlock here: it
+/// would keep the jailer from making its mount namespace.
+///
+/// # Errors
+/// What the kernel says.
+pub fn harden_supervisor() -> io::Result<()> {
+    umask(0o077);
+    harden()?;
+    no_new_privs()?;
+    Filter::supervisor()?.install()
+}
+
+/// Kills this process when the thread that started it ends.
+///
+/// # Errors
+/// Fails where that has happened already.
+pub fn die_with_parent() -> io::Result<()> {
+    let parent = nix::unistd::getppid();
+    raw::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL.into())?;
+    if nix::unistd::getppid() != parent {
+        return Err(io::Error::other("the process that started this one has ended"));
+    }
+    Ok(())
+}
+
+/// Permission bits that new files of this process never get.
+pub fn umask(mask: u32) {
+    nix::sys::stat::umask(Mode::from_bits_truncate(mask));
+}
+
+/// No program this process starts can gain rights (`PR_SET_NO_NEW_PRIVS`).
+///
+/// # Errors
+/// What the kernel says.
+pub fn no_new_privs() -> io::Result<()> {
+    raw::prctl(libc::PR_SET_NO_NEW_PRIVS, 1)?;
+    Ok(())
+}
+
+/// Becomes another user for good, without supplementary groups. Capabilities stay permitted, for
+/// [`keep_capabilities`] to take away.
+///
+/// # Errors
+/// What the kernel says, in which case the process should end.
+pub fn become_user(uid: u32, gid: u32) -> io::Result<()> {
+    raw::prctl(libc::PR_SET_KEEPCAPS, 1)?;
+    nix::unistd::setgroups(&[])?;
+    let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+    nix::unistd::setresgid(gid, gid, gid)?;
+    nix::unistd::setresuid(uid, uid, uid)?;
+    raw::prctl(libc::PR_SET_KEEPCAPS, 0)?;
+    Ok(())
+}
+
+/// Drops every capability but `keep`: from the bounding, inheritable and ambient sets too.
+///
+/// # Errors
+/// What the kernel says, in which case the process should end.
+pub fn keep_capabilities(keep: &[u8]) -> io::Result<()> {
+    for capability in (0..=capability::LAST).filter(|number| !keep.contains(number)) {
+        match raw::drop_bounding(capability) {
+            // Without CAP_SETPCAP there is no privilege that a bounding set could bound.
+            Err(Errno::EPERM) => {}
+            answer => drop(answer?),
+        }
+    }
+    raw::clear_ambient()?;
+    raw::capset(keep.iter().fold(0, |bits, number| bits | 1_u64.checked_shl((*number).into()).unwrap_or(0)))?;
+    Ok(())
+}
+
+/// Number of threads of this process.
+///
+/// # Errors
+/// Fails where `/proc` is not there.
+pub fn threads() -> io::Result<usize> {
+    Ok(std::fs::read_dir("/proc/self/task")?.count())
+}
+
+/// The Landlock ABI of the kernel; 0 where it has none.
+pub fn landlock_abi() -> i32 {
+    raw::landlock_abi().ok().and_then(|abi| i32::try_from(abi).ok()).unwrap_or(0)
+}

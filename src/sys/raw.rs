@@ -1,0 +1,196 @@
+//! System calls without the C library's bookkeeping. They allocate nothing, take no lock and cannot
+//! panic, so that the child of a `CLONE_VM | CLONE_VFORK` clone may use them; and they change the
+//! calling thread only, where the C library would change all threads (`setresuid(2)`, "C library/kernel
+//! differences").
+
+use std::ffi::{CStr, c_char, c_int, c_long};
+use std::os::fd::RawFd;
+use std::ptr::null;
+
+use nix::errno::Errno;
+
+/// What a system call answered.
+pub(super) type Answer = Result<c_long, Errno>;
+
+/// `capset(2)`: header of version 3, this thread.
+#[repr(C)]
+struct CapabilityHeader {
+    version: u32,
+    pid: c_int,
+}
+
+/// `capset(2)`: one half of the sets.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+struct CapabilityHalf {
+    effective: u32,
+    permitted: u32,
+    inheritable: u32,
+}
+
+const CAPABILITY_VERSION_3: u32 = 0x2008_0522;
+
+/// One system call.
+///
+/// # Safety
+/// The arguments must be what the system call `number` expects, and pointers among them valid for
+/// what it does with them.
+#[expect(unsafe_code, reason = "every system call goes through here")]
+pub(super) unsafe fn call(number: c_long, a: [c_long; 6]) -> Answer {
+    let [one, two, three, four, five, six] = a;
+    // SAFETY: the caller's promise.
+    Errno::result(unsafe { libc::syscall(number, one, two, three, four, five, six) })
+}
+
+/// A system call whose arguments are plain numbers.
+#[expect(unsafe_code, reason = "wraps a system call")]
+fn plain(number: c_long, a: [c_long; 6]) -> Answer {
+    // SAFETY: the callers below pass no pointers, and none of their calls changes memory.
+    unsafe { call(number, a) }
+}
+
+/// The address of `value` as an argument.
+pub(super) fn address<T: ?Sized>(value: &T) -> c_long {
+    std::ptr::from_ref(value).cast::<u8>().expose_provenance().cast_signed() as c_long
+}
+
+/// Starts a session: no controlling terminal.
+pub(super) fn setsid() -> Answer {
+    plain(libc::SYS_setsid, [0; 6])
+}
+
+/// Drops all supplementary groups.
+pub(super) fn drop_groups() -> Answer {
+    plain(libc::SYS_setgroups, [0; 6])
+}
+
+/// Sets real, effective, saved and file system uid and gid of this thread.
+pub(super) fn become_user(uid: u32, gid: u32) -> Answer {
+    let (uid, gid) = (c_long::from(uid), c_long::from(gid));
+    plain(libc::SYS_setresgid, [gid, gid, gid, 0, 0, 0])?;
+    plain(libc::SYS_setresuid, [uid, uid, uid, 0, 0, 0])
+}
+
+/// `prctl(2)` with numbers only.
+pub(super) fn prctl(option: c_int, value: c_long) -> Answer {
+    plain(libc::SYS_prctl, [c_long::from(option), value, 0, 0, 0, 0])
+}
+
+/// Removes a capability from the bounding set; numbers the kernel does not know are no error.
+pub(super) fn drop_bounding(capability: u8) -> Answer {
+    match prctl(libc::PR_CAPBSET_DROP, c_long::from(capability)) {
+        Err(Errno::EINVAL) => Ok(0),
+        answer => answer,
+    }
+}
+
+/// Empties the ambient set.
+pub(super) fn clear_ambient() -> Answer {
+    prctl(libc::PR_CAP_AMBIENT, c_long::from(libc::PR_CAP_AMBIENT_CLEAR_ALL))
+}
+
+/// Makes `keep` (a bit per capability) the effective and permitted set of this thread, nothing
+/// inheritable.
+#[expect(unsafe_code, reason = "wraps a system call")]
+pub(super) fn capset(keep: u64) -> Answer {
+    let header = CapabilityHeader { version: CAPABILITY_VERSION_3, pid: 0 };
+    let half = |bits: u64| {
+        let bits = u32::try_from(bits & u64::from(u32::MAX)).unwrap_or(0);
+        CapabilityHalf { effective: bits, permitted: bits, inheritable: 0 }
+    };
+    let halves = [half(keep), half(keep >> 32)];
+    // SAFETY: header and both halves live until the call returns and have the kernel's layout.
+    unsafe { call(libc::SYS_capset, [address(&header), address(&halves), 0, 0, 0, 0]) }
+}
+
+/// Sets a hard and soft limit of this process.
+#[expect(unsafe_code, reason = "wraps a system call")]
+pub(super) fn limit(resource: u32, soft: u64, hard: u64) -> Answer {
+    let value = libc::rlimit64 { rlim_cur: soft, rlim_max: hard };
+    let resource = c_long::from(resource);
+    // SAFETY: the structure lives until the call returns; no old value is asked for.
+    unsafe { call(libc::SYS_prlimit64, [0, resource, address(&value), 0, 0, 0]) }
+}
+
+/// Unblocks all signals of this thread.
+#[expect(unsafe_code, reason = "wraps a system call")]
+pub(super) fn unblock_signals() -> Answer {
+    let none: u64 = 0;
+    let arguments = [c_long::from(libc::SIG_SETMASK), address(&none), 0, 8, 0, 0];
+    // SAFETY: the empty set of 8 bytes lives until the call returns; no old set is asked for.
+    unsafe { call(libc::SYS_rt_sigprocmask, arguments) }
+}
+
+/// The process behind `pidfd` has ended.
+#[expect(unsafe_code, reason = "wraps a system call")]
+pub(super) fn has_ended(pidfd: RawFd) -> Result<bool, Errno> {
+    let mut polled = libc::pollfd { fd: pidfd, events: libc::POLLIN, revents: 0 };
+    let place = std::ptr::from_mut(&mut polled).expose_provenance().cast_signed() as c_long;
+    // SAFETY: one pollfd, which lives until the call returns.
+    unsafe { call(libc::SYS_poll, [place, 1, 0, 0, 0, 0]) }.map(|ready| ready > 0)
+}
+
+/// Enforces a Landlock ruleset on this thread.
+pub(super) fn landlock(ruleset: RawFd) -> Answer {
+    plain(libc::SYS_landlock_restrict_self, [c_long::from(ruleset), 0, 0, 0, 0, 0])
+}
+
+/// The Landlock ABI of the kernel.
+pub(super) fn landlock_abi() -> Answer {
+    /// `LANDLOCK_CREATE_RULESET_VERSION`
+    const VERSION: c_long = 1;
+    plain(libc::SYS_landlock_create_ruleset, [0, 0, VERSION, 0, 0, 0])
+}
+
+/// Adds a seccomp filter to this thread; `no_new_privs` must be set.
+#[expect(unsafe_code, reason = "wraps a system call")]
+pub(super) fn seccomp(program: &[libc::sock_filter]) -> Answer {
+    let len = u16::try_from(program.len()).map_err(|_| Errno::EINVAL)?;
+    let program = libc::sock_fprog { len, filter: program.as_ptr().cast_mut() };
+    let mode = c_long::from(libc::SECCOMP_SET_MODE_FILTER);
+    // SAFETY: the kernel only reads the instructions, which live until the call returns.
+    unsafe { call(libc::SYS_seccomp, [mode, 0, address(&program), 0, 0, 0]) }
+}
+
+/// A copy of `fd` numbered `least` or higher, close-on-exec.
+pub(super) fn copy_above(fd: RawFd, least: RawFd) -> Result<RawFd, Errno> {
+    let command = c_long::from(libc::F_DUPFD_CLOEXEC);
+    plain(libc::SYS_fcntl, [c_long::from(fd), command, c_long::from(least), 0, 0, 0])
+        .map(|number| RawFd::try_from(number).unwrap_or(-1))
+}
+
+/// Makes `to` a copy of `from`; only for a process that owns its whole table.
+pub(super) fn copy_to(from: RawFd, to: RawFd, flags: c_int) -> Answer {
+    plain(libc::SYS_dup3, [c_long::from(from), c_long::from(to), c_long::from(flags), 0, 0, 0])
+}
+
+/// Closes `from..=to`; only for a process that owns its whole table.
+pub(super) fn close_range(from: RawFd, to: u32) -> Answer {
+    plain(libc::SYS_close_range, [c_long::from(from), c_long::from(to), 0, 0, 0, 0])
+}
+
+/// Becomes the program `fd`.
+///
+/// # Safety
+/// `argv` must end with a null pointer, and what it points to must be C strings.
+#[expect(unsafe_code, reason = "wraps a system call")]
+pub(super) unsafe fn exec(fd: RawFd, argv: *const *const c_char) -> Answer {
+    let path: &CStr = c"";
+    let environment: [*const c_char; 1] = [null()];
+    let arguments = [
+        c_long::from(fd),
+        path.as_ptr().expose_provenance().cast_signed() as c_long,
+        argv.expose_provenance().cast_signed() as c_long,
+        address(&environment),
+        c_long::from(libc::AT_EMPTY_PATH),
+        0,
+    ];
+    // SAFETY: all three live until the call either replaces this program or returns.
+    unsafe { call(libc::SYS_execveat, arguments) }
+}
+
+/// Sends a signal to the process behind `pidfd`.
+pub(super) fn signal(pidfd: RawFd, signal: c_int) -> Answer {
+    let arguments = [c_long::from(pidfd), c_long::from(signal), 0, 0, 0, 0];
+    plain(libc::SYS_pidfd_send_signal, arguments)
+}

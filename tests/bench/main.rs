@@ -1,0 +1,41 @@
+//! What Keepgate costs, as ratios in one run on one machine: against raw `fdatasync` on the same
+//! disk, against `posix_spawn` and bare fork + exec of the same binary. Each pair is measured in
+//! turns, and medians are compared, so that a noisy neighbour hurts both alike.
+#![expect(clippy::disallowed_methods, reason = "the benchmark starts the real binary")]
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark that fails should say so and stop")]
+
+mod calls;
+mod disk;
+mod memory;
+mod report;
+mod spawn;
+
+use std::path::PathBuf;
+
+use report::Report;
+
+/// The binary under test.
+fn binary() -> PathBuf {
+    std::env::var_os("KEEPGATE_BIN").map_or_else(|| env!("CARGO_BIN_EXE_keepgate").into(), Into::into)
+}
+
+/// A fresh directory on the disk that holds the build, not in memory.
+fn scratch() -> tempfile::TempDir {
+    tempfile::Builder::new().prefix("bench-").tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
+}
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
+    if let [caller, socket, connections, depth, calls] = arguments.as_slice()
+        && caller == "caller"
+    {
+        calls::caller(socket, connections.parse().unwrap(), depth.parse().unwrap(), calls.parse().unwrap());
+        return;
+    }
+    let mut report = Report::default();
+    let spawned = spawn::measure(&mut report);
+    let floor = disk::measure(&mut report);
+    calls::measure(&mut report, spawned, floor);
+    memory::measure(&mut report);
+    report.print();
+}
