@@ -9,12 +9,12 @@ cd -- "$root"
 # One place for results, whatever the caller's environment says. Read by cargo.
 export CARGO_TARGET_DIR="$root/target"
 
-readonly TARGET=x86_64-unknown-linux-gnu
 readonly RUST_MINOR=95
 readonly VENV="$root/target/venv"
+readonly PYTHON="$VENV/bin/python"
 # Read by the scripts that source this file.
 # shellcheck disable=SC2034
-readonly PYTHON="$VENV/bin/python" BINARY="$root/target/keepgate"
+readonly TARGET=x86_64-unknown-linux-gnu BINARY="$root/target/keepgate"
 
 # --- what people see -----------------------------------------------------------------------------
 
@@ -24,7 +24,8 @@ else
     bold='' dim='' red='' green='' yellow='' plain=''
 fi
 
-say() { printf '%s\n' "$*"; }
+# say LINE...
+say() { printf '%s\n' "$@"; }
 step() { printf '%s==>%s %s\n' "$bold$green" "$plain" "$*"; }
 note() { printf '    %s%s%s\n' "$dim" "$*" "$plain"; }
 warn() { printf '%swarning:%s %s\n' "$yellow" "$plain" "$*" >&2; }
@@ -184,7 +185,7 @@ cargo_home() { echo "${CARGO_HOME:-$HOME/.cargo}"; }
 release_environment() {
     local home sysroot pair flags=(-Ctarget-feature=+crt-static) c=()
     home=$(cargo_home) sysroot=$(rustc --print sysroot)
-    for pair in "$sysroot=/rust" "$home=/cargo" "$root=/keepgate"; do
+    for pair in "$sysroot=/_/rust" "$home=/_/cargo" "$root=/_/keepgate"; do
         flags+=("--remap-path-prefix=$pair")
         c+=("$(printf '%q' "-ffile-prefix-map=$pair")")
     done
@@ -195,15 +196,18 @@ release_environment() {
 }
 
 # timed NAME COMMAND...: one step of a longer script, with its time; the first failure ends it.
+# Never call it in a condition: bash would then ignore failures inside of the step.
 timed() {
-    local name=$1 from=$SECONDS
+    local name=$1 from=$SECONDS failed
     shift
     step "$name"
-    # No `if` around the command: that would switch off errexit inside of it.
-    local failed=0
-    ( set -e; "$@" ) && true || failed=$?
-    if ((failed)); then
-        fail "step \`$name\` failed after $((SECONDS - from)) s (exit $failed)"
-    fi
+    set +e
+    (
+        set -e
+        "$@"
+    )
+    failed=$?
+    set -e
+    ((failed == 0)) || fail "step \`$name\` failed after $((SECONDS - from)) s (exit $failed)"
     note "$name: $((SECONDS - from)) s"
 }

@@ -146,7 +146,12 @@ impl<'a> Ledger<'a> {
     ///
     /// # Errors
     /// Fails where the log takes no entries.
-    pub fn intent_undo(self, call: Id, undoes: u64, inverse: Inverse) -> Result<Authorized<Undoing>> {
+    pub fn intent_undo(
+        self,
+        call: Id,
+        undoes: u64,
+        inverse: Inverse,
+    ) -> Result<Authorized<Undoing>> {
         let mut body = Map::new();
         body.insert("call".into(), json!(call));
         body.insert("agent".into(), "operator".into());
@@ -158,7 +163,13 @@ impl<'a> Ledger<'a> {
         body.insert("ticket".into(), json!(ticket));
         let seq = self.log.append(Draft::new("call.intent", body))?.seq;
         let why = Undoing { inverse };
-        Ok(Authorized { ticket, call, seq, tool: UNDO.into(), why })
+        Ok(Authorized {
+            ticket,
+            call,
+            seq,
+            tool: UNDO.into(),
+            why,
+        })
     }
 
     fn intent<M>(
@@ -182,7 +193,13 @@ impl<'a> Ledger<'a> {
         let draft = Draft::new("call.intent", body)
             .payload("arguments", self.masker.mask(call.canonical()));
         let seq = self.log.append(draft)?.seq;
-        Ok(Authorized { ticket, call: call.id(), seq, tool: call.tool().name().into(), why })
+        Ok(Authorized {
+            ticket,
+            call: call.id(),
+            seq,
+            tool: call.tool().name().into(),
+            why,
+        })
     }
 }
 
@@ -196,7 +213,10 @@ pub fn described(call: &Call) -> Map<String, Value> {
     body.insert("agent".into(), call.agent().into());
     body.insert("run".into(), json!(call.run()));
     body.insert("tool".into(), call.tool().name().into());
-    body.insert("digest".into(), crate::wire::text::hex(call.digest()).into());
+    body.insert(
+        "digest".into(),
+        crate::wire::text::hex(call.digest()).into(),
+    );
     body
 }
 
@@ -231,7 +251,12 @@ impl<M> Authorized<M> {
         body.insert("status".into(), outcome.status.name().into());
         let draft = Draft::new("call.outcome", body).payload("result", result);
         let seq = ledger.log.append(draft)?.seq;
-        Ok(Released { call: self.call, seq, status: outcome.status, result: shown })
+        Ok(Released {
+            call: self.call,
+            seq,
+            status: outcome.status,
+            result: shown,
+        })
     }
 }
 

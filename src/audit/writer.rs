@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::disk::{Disk, Tail};
 use super::entry::{Draft, Entry, Prepared, Stamp};
@@ -400,8 +400,6 @@ fn warn_unsigned(error: &Error) {
 }
 
 fn members(value: &impl serde::Serialize) -> Result<Map<String, Value>> {
-    match json!(value) {
-        Value::Object(members) => Ok(members),
-        other => Err(Error::new(format!("`{other}` is no body of an entry"))),
-    }
+    let value = serde_json::to_value(value).context(|| "write a body".into())?;
+    serde_json::from_value(value).context(|| "write a body".into())
 }

@@ -17,6 +17,9 @@ use crate::config::Paths;
 use crate::error::{Context, Error, Kind, Result};
 use crate::wire::text::escaped;
 
+/// Bytes copied at one time.
+const CHUNK: usize = 64 << 10;
+
 /// Passes bytes between standard input and output and the socket of `agent` in `plane` until
 /// either side ends.
 ///
@@ -71,20 +74,36 @@ fn relay(
     let ended = Arc::clone(&input_ended);
     std::thread::spawn(move || {
         // If the daemon goes away, the other direction says so.
-        if io::copy(&mut input, &mut &to).is_ok() {
+        if copy(&mut input, &mut &to).is_ok() {
             ended.store(true, Ordering::SeqCst);
             // Answers to what was sent still come.
             drop(to.shutdown(Shutdown::Write));
         }
     });
-    let copied = io::copy(&mut from, &mut output);
+    let copied = copy(&mut from, &mut output);
     match copied {
         // The client is gone; there is nobody to tell.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         _ if input_ended.load(Ordering::SeqCst) => Ok(()),
         Err(error) if error.kind() != io::ErrorKind::ConnectionReset => Err(error).context(what),
-        Ok(_) | Err(_) => Err(Error::new("the daemon closed the connection")
+        Ok(()) | Err(_) => Err(Error::new("the daemon closed the connection")
             .hint("`keepgate status` says why; start the client again once it serves")),
+    }
+}
+
+/// Copies until the end, whatever comes as soon as it comes.
+///
+/// Not `io::copy`: that uses splice(2), which keeps a pipe locked while it waits for a socket, and a
+/// client that reads its end of that pipe is stuck in the kernel until the daemon says something.
+fn copy(from: &mut impl Read, to: &mut impl Write) -> io::Result<()> {
+    let mut chunk = vec![0; CHUNK];
+    loop {
+        match from.read(&mut chunk) {
+            Ok(0) => return Ok(()),
+            Ok(count) => to.write_all(chunk.get(..count).unwrap_or_default())?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
     }
 }
 
@@ -129,6 +148,31 @@ mod tests {
         drop(gone);
         (&theirs).write_all(b"x\n").unwrap();
         relay(ours, never, output).unwrap();
+    }
+
+    #[test]
+    fn a_client_can_look_at_its_empty_pipe() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let (input, _open) = UnixStream::pair().unwrap();
+        let (pipe, output) = nix::unistd::pipe().unwrap();
+        let shim = std::thread::spawn(move || relay(ours, input, File::from(output)));
+        (&theirs).write_all(b"x").unwrap();
+        let mut byte = [0];
+        File::from(pipe.try_clone().unwrap())
+            .read_exact(&mut byte)
+            .unwrap();
+        // The shim waits for the daemon now; with splice(2) this poll-like read would not return.
+        let nonblocking = nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK);
+        nix::fcntl::fcntl(&pipe, nonblocking).unwrap();
+        for _ in 0..100 {
+            assert_eq!(
+                nix::unistd::read(&pipe, &mut byte),
+                Err(nix::errno::Errno::EAGAIN)
+            );
+            std::thread::yield_now();
+        }
+        drop(theirs);
+        assert!(shim.join().unwrap().is_err());
     }
 
     #[test]

@@ -82,8 +82,7 @@ impl<'a> Session<'a> {
                 refusal
             }
         };
-        tracing::debug!(why = refusal.detail(), "a request was refused or failed");
-        if let Ok(frame) = frame_of(Kind::Fault, &refusal.fault()) {
+        if let Ok(frame) = frame_of(Kind::Fault, &refusal.fault(!self.looks_only())) {
             // A jail that is gone needs no reason.
             drop(self.writer.write_all(&frame).await);
         }

@@ -49,10 +49,14 @@ impl Refusal {
     }
 
     /// For the agent. What egress learned of the operator's network and rules is not in it; what is
-    /// wrong with the agent's own request is.
-    pub(super) fn fault(&self) -> Fault {
+    /// wrong with the agent's own request is. `acts`: the request may change something.
+    pub(super) fn fault(&self, acts: bool) -> Fault {
         let (class, say) = self.class.words();
         match self.class {
+            Class::BadResponse | Class::TimedOut if acts => Fault::new(
+                class,
+                format!("{say}; the request may have been carried out"),
+            ),
             Class::BadRequest | Class::RedirectRefused => Fault::new(class, &*self.detail),
             Class::NotLeased
             | Class::HostNotAllowed

@@ -200,6 +200,7 @@ fn reason(error: &rustls::Error) -> String {
             "CaUsedAsEndEntity",
             "it is a CA certificate used by a server (as `openssl req -x509` makes them)",
         ),
+        ("BadSignature", "its signature is not its issuer's"),
         ("UnknownIssuer", "no known authority has issued it"),
         ("expired", "it has expired"),
         ("not valid yet", "it is not valid yet"),

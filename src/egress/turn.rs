@@ -65,6 +65,7 @@ impl<'a> Turn<'a> {
         let target = Target::parse(&ask.method, &ask.url)
             .map_err(|why| Refusal::new(Class::BadRequest, why.to_string()))?;
         check_headers(&ask.headers)?;
+        let sent = hex(digest(&SHA256, body).as_ref());
         match std::mem::replace(&mut self.next, Next::Nothing) {
             Next::First => {
                 let lease = self.lease;
@@ -73,7 +74,7 @@ impl<'a> Turn<'a> {
                         "the jail asked for another request than the keeper allowed",
                     ));
                 }
-                if hex(digest(&SHA256, body).as_ref()) != lease.body_sha256 {
+                if sent != lease.body_sha256 {
                     return Err(odd("the jail sent another body than the keeper allowed"));
                 }
                 self.headers.clone_from(&ask.headers);
@@ -84,8 +85,12 @@ impl<'a> Turn<'a> {
                         "the jail asked for another request than the redirect's",
                     ));
                 }
-                let same = hex(digest(&SHA256, body).as_ref()) == self.lease.body_sha256;
-                if !(if redirect.body { same } else { body.is_empty() }) {
+                let same = if redirect.body {
+                    sent == self.lease.body_sha256
+                } else {
+                    body.is_empty()
+                };
+                if !same {
                     return Err(odd("the jail sent another body than the redirect's"));
                 }
                 let known = |header: &(String, String)| {
@@ -218,7 +223,7 @@ mod tests {
     }
 
     fn class(result: Result<Allowed<'_>, Refusal>) -> String {
-        result.map_or_else(|refusal| refusal.fault().class, |_| "allowed".into())
+        result.map_or_else(|refusal| refusal.fault(false).class, |_| "allowed".into())
     }
 
     #[test]
@@ -319,7 +324,7 @@ mod tests {
             match turn.redirect(&target, status, Some(location)) {
                 Leads::On => class(turn.admit(&then, body)),
                 Leads::Nowhere => "nowhere".into(),
-                Leads::Astray(refusal) => refusal.fault().class,
+                Leads::Astray(refusal) => refusal.fault(false).class,
             }
         };
         let b = "https://b.example/y";

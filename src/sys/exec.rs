@@ -22,6 +22,11 @@ const STACK: usize = 64 << 10;
 /// Exit status of a child that could not become its program; nobody outside sees it.
 const BROKEN: libc::c_int = 127;
 
+/// `CLONE_CLEAR_SIGHAND` (libc's constant is too narrow).
+const CLEAR_SIGHAND: u64 = 1 << 32;
+/// `CLONE_INTO_CGROUP` (libc's constant is too narrow).
+const INTO_CGROUP: u64 = 1 << 33;
+
 /// Resource, soft and hard limit.
 pub(super) type Limit = (u32, u64, u64);
 
@@ -94,9 +99,9 @@ pub(super) fn start(start: &Start<'_>) -> io::Result<Child> {
     let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD;
     let mut flags = u64::from(flags.cast_unsigned()) | start.namespaces;
     // No handler of ours may run in the child: it would run in our memory.
-    flags |= libc::CLONE_CLEAR_SIGHAND.cast_unsigned();
+    flags |= CLEAR_SIGHAND;
     if start.cgroup.is_some() {
-        flags |= libc::CLONE_INTO_CGROUP.cast_unsigned();
+        flags |= INTO_CGROUP;
     }
     let arguments = libc::clone_args {
         flags,

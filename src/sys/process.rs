@@ -77,6 +77,22 @@ pub fn no_new_privs() -> io::Result<()> {
     Ok(())
 }
 
+/// Removes every capability but `keep` from the bounding set, so that no program started later can
+/// have it.
+///
+/// # Errors
+/// What the kernel says, in which case the process should end.
+pub fn bound_capabilities(keep: &[u8]) -> io::Result<()> {
+    for capability in (0..=capability::LAST).filter(|number| !keep.contains(number)) {
+        match raw::drop_bounding(capability) {
+            // Without CAP_SETPCAP there is no privilege that a bounding set could bound.
+            Err(Errno::EPERM) => {}
+            answer => drop(answer?),
+        }
+    }
+    Ok(())
+}
+
 /// Becomes another user for good, without supplementary groups. Capabilities stay permitted, for
 /// [`keep_capabilities`] to take away.
 ///
@@ -92,20 +108,14 @@ pub fn become_user(uid: u32, gid: u32) -> io::Result<()> {
     Ok(())
 }
 
-/// Drops every capability but `keep`: from the bounding, inheritable and ambient sets too.
+/// Drops every capability but `keep` of this thread.
 ///
 /// # Errors
 /// What the kernel says, in which case the process should end.
 pub fn keep_capabilities(keep: &[u8]) -> io::Result<()> {
-    for capability in (0..=capability::LAST).filter(|number| !keep.contains(number)) {
-        match raw::drop_bounding(capability) {
-            // Without CAP_SETPCAP there is no privilege that a bounding set could bound.
-            Err(Errno::EPERM) => {}
-            answer => drop(answer?),
-        }
-    }
+    let bit = |number: &u8| 1_u64.checked_shl(u32::from(*number)).unwrap_or(0);
     raw::clear_ambient()?;
-    raw::capset(keep.iter().fold(0, |bits, number| bits | 1_u64.checked_shl((*number).into()).unwrap_or(0)))?;
+    raw::capset(keep.iter().fold(0, |bits, number| bits | bit(number)))?;
     Ok(())
 }
 

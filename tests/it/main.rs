@@ -6,6 +6,7 @@ mod calls;
 mod crash;
 mod files;
 mod harness;
+mod http;
 mod log;
 mod policy;
 mod roles;

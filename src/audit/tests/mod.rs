@@ -1,5 +1,10 @@
 //! Tests of the log as a whole.
 
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "lengths of small test files"
+)]
+
 mod crash;
 mod life;
 mod support;

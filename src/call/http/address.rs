@@ -42,7 +42,11 @@ const V6: [([u16; 8], u8, &str); 13] = [
     ([0x2001, 0, 0, 0, 0, 0, 0, 0], 23, "protocol assignments"),
     ([0x2001, 0xdb8, 0, 0, 0, 0, 0, 0], 32, "documentation"),
     ([0x2002, 0, 0, 0, 0, 0, 0, 0], 16, "6to4"),
-    ([0x2620, 0x4f, 0x8000, 0, 0, 0, 0, 0], 48, "protocol assignments"),
+    (
+        [0x2620, 0x4f, 0x8000, 0, 0, 0, 0, 0],
+        48,
+        "protocol assignments",
+    ),
     ([0x3fff, 0, 0, 0, 0, 0, 0, 0], 20, "documentation"),
     ([0x5f00, 0, 0, 0, 0, 0, 0, 0], 16, "segment routing"),
     ([0xfc00, 0, 0, 0, 0, 0, 0, 0], 7, "private"),
@@ -85,9 +89,10 @@ pub fn refused(address: IpAddr, private: &[String]) -> Option<&'static str> {
     if address.is_unspecified() || address.is_multicast() || address == Ipv4Addr::BROADCAST {
         return Some(kind);
     }
-    let listed = private.iter().filter_map(|text| Network::parse(text)).any(|network| {
-        network.contains(address) && (kind != METADATA || network.is_single())
-    });
+    let listed = private
+        .iter()
+        .filter_map(|text| Network::parse(text))
+        .any(|network| network.contains(address) && (kind != METADATA || network.is_single()));
     (!listed).then_some(kind)
 }
 
@@ -115,7 +120,12 @@ impl Network {
     /// Whether `address` lies in the network.
     pub fn contains(&self, address: IpAddr) -> bool {
         address.is_ipv4() == self.base.is_ipv4()
-            && Self { base: address, bits: self.bits }.first() == self.base
+            && Self {
+                base: address,
+                bits: self.bits,
+            }
+            .first()
+                == self.base
     }
 
     fn is_single(&self) -> bool {
@@ -129,7 +139,9 @@ impl Network {
                 IpAddr::V4(Ipv4Addr::from_bits(v4.to_bits() & mask))
             }
             IpAddr::V6(v6) => {
-                let mask = u128::MAX.checked_shl(128 - u32::from(self.bits)).unwrap_or(0);
+                let mask = u128::MAX
+                    .checked_shl(128 - u32::from(self.bits))
+                    .unwrap_or(0);
                 IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & mask))
             }
         }
@@ -146,8 +158,16 @@ fn kind_of_v4(v4: Ipv4Addr) -> Option<&'static str> {
     if v4.is_multicast() {
         return Some("multicast");
     }
-    let within = |base: [u8; 4], bits| Network { base: base.into(), bits }.contains(v4.into());
-    V4.iter().find(|(base, bits, _)| within(*base, *bits)).map(|(_, _, kind)| *kind)
+    let within = |base: [u8; 4], bits| {
+        Network {
+            base: base.into(),
+            bits,
+        }
+        .contains(v4.into())
+    };
+    V4.iter()
+        .find(|(base, bits, _)| within(*base, *bits))
+        .map(|(_, _, kind)| *kind)
 }
 
 fn kind_of_v6(v6: Ipv6Addr) -> Option<&'static str> {
@@ -160,12 +180,21 @@ fn kind_of_v6(v6: Ipv6Addr) -> Option<&'static str> {
     if v6.is_unspecified() {
         return Some("unspecified");
     }
-    let within = |base: [u16; 8], bits| Network { base: base.into(), bits }.contains(v6.into());
+    let within = |base: [u16; 8], bits| {
+        Network {
+            base: base.into(),
+            bits,
+        }
+        .contains(v6.into())
+    };
     if within(NAT64, 96) {
         let [.., a, b, c, d] = v6.octets();
         return kind_of_v4(Ipv4Addr::new(a, b, c, d));
     }
-    let named = V6.iter().find(|(base, bits, _)| within(*base, *bits)).map(|(_, _, kind)| *kind);
+    let named = V6
+        .iter()
+        .find(|(base, bits, _)| within(*base, *bits))
+        .map(|(_, _, kind)| *kind);
     let global = within([0x2000, 0, 0, 0, 0, 0, 0, 0], 3);
     named.or((!global).then_some("not global unicast"))
 }
@@ -205,18 +234,50 @@ mod tests {
             ("::ffff:127.0.0.1", "::ffff:127.1.2.3", "loopback"),
             ("64:ff9b::a00:1", "64:ff9b::aff:ffff", "private"),
             ("64:ff9b::7f00:1", "64:ff9b::7f00:1", "loopback"),
-            ("64:ff9b:1::", "64:ff9b:1:ffff:ffff:ffff:ffff:ffff", "local NAT64"),
+            (
+                "64:ff9b:1::",
+                "64:ff9b:1:ffff:ffff:ffff:ffff:ffff",
+                "local NAT64",
+            ),
             ("100::", "100::ffff:ffff:ffff:ffff", "discard"),
             ("2001::", "2001:0:ffff:ffff:ffff:ffff:ffff:ffff", "Teredo"),
-            ("2001:2::", "2001:1ff:ffff:ffff:ffff:ffff:ffff:ffff", "protocol assignments"),
-            ("2001:db8::", "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff", "documentation"),
+            (
+                "2001:2::",
+                "2001:1ff:ffff:ffff:ffff:ffff:ffff:ffff",
+                "protocol assignments",
+            ),
+            (
+                "2001:db8::",
+                "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff",
+                "documentation",
+            ),
             ("2002::", "2002:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "6to4"),
-            ("3fff::", "3fff:fff:ffff:ffff:ffff:ffff:ffff:ffff", "documentation"),
+            (
+                "3fff::",
+                "3fff:fff:ffff:ffff:ffff:ffff:ffff:ffff",
+                "documentation",
+            ),
             ("5f00::", "5f00:ffff::", "segment routing"),
-            ("fc00::", "fdff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "private"),
-            ("fe80::1", "febf:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "link-local"),
-            ("fec0::", "feff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "site-local"),
-            ("ff00::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "multicast"),
+            (
+                "fc00::",
+                "fdff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
+                "private",
+            ),
+            (
+                "fe80::1",
+                "febf:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
+                "link-local",
+            ),
+            (
+                "fec0::",
+                "feff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
+                "site-local",
+            ),
+            (
+                "ff00::",
+                "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
+                "multicast",
+            ),
             ("4000::", "4fff::", "not global unicast"),
         ];
         for (first, last, expected) in table {
@@ -228,10 +289,28 @@ mod tests {
     #[test]
     fn public_neighbours_are_not_refused() {
         let table = [
-            "1.1.1.1", "9.255.255.255", "11.0.0.0", "100.63.255.255", "100.128.0.0", "126.255.255.255",
-            "128.0.0.0", "169.253.255.255", "169.255.0.0", "172.15.255.255", "172.32.0.0",
-            "192.0.1.0", "192.0.3.0", "192.167.255.255", "192.169.0.0", "198.17.255.255", "198.20.0.0",
-            "223.255.255.255", "2606:4700::1111", "2a00::1", "64:ff9b::101:101", "::ffff:1.1.1.1",
+            "1.1.1.1",
+            "9.255.255.255",
+            "11.0.0.0",
+            "100.63.255.255",
+            "100.128.0.0",
+            "126.255.255.255",
+            "128.0.0.0",
+            "169.253.255.255",
+            "169.255.0.0",
+            "172.15.255.255",
+            "172.32.0.0",
+            "192.0.1.0",
+            "192.0.3.0",
+            "192.167.255.255",
+            "192.169.0.0",
+            "198.17.255.255",
+            "198.20.0.0",
+            "223.255.255.255",
+            "2606:4700::1111",
+            "2a00::1",
+            "64:ff9b::101:101",
+            "::ffff:1.1.1.1",
         ];
         for address in table {
             assert_eq!(kind(address, &[]), None, "{address}");
@@ -253,12 +332,19 @@ mod tests {
         ];
         for (address, wide) in table {
             assert_eq!(kind(address, &[]), Some(METADATA), "{address}");
-            assert_eq!(kind(address, &[wide, "0.0.0.0/0", "::/0"]), Some(METADATA), "{address}");
+            assert_eq!(
+                kind(address, &[wide, "0.0.0.0/0", "::/0"]),
+                Some(METADATA),
+                "{address}"
+            );
         }
         assert_eq!(kind("169.254.169.254", &["169.254.169.254/32"]), None);
         assert_eq!(kind("fd00:ec2::254", &["fd00:ec2::254"]), None);
         // NAT64 reaches the same server.
-        assert_eq!(kind("64:ff9b::a9fe:a9fe", &["64:ff9b::/96"]), Some(METADATA));
+        assert_eq!(
+            kind("64:ff9b::a9fe:a9fe", &["64:ff9b::/96"]),
+            Some(METADATA)
+        );
     }
 
     #[test]
@@ -275,13 +361,32 @@ mod tests {
     #[test]
     fn an_unclear_network_lists_nothing() {
         let bad = [
-            "10.1.0.0/8", "10.0.0.0/33", "10.0.0.0/08", "10.0.0.0/+8", "10.0.0.0/", "10.0.0", "", "/8",
-            "010.0.0.0/8", "10.0.0.0/8 ", "::ffff:10.0.0.0/104", "fd00::/129", "10.0.0.0/8/8",
+            "10.1.0.0/8",
+            "10.0.0.0/33",
+            "10.0.0.0/08",
+            "10.0.0.0/+8",
+            "10.0.0.0/",
+            "10.0.0",
+            "",
+            "/8",
+            "010.0.0.0/8",
+            "10.0.0.0/8 ",
+            "::ffff:10.0.0.0/104",
+            "fd00::/129",
+            "10.0.0.0/8/8",
         ];
         for text in bad {
             assert_eq!(Network::parse(text), None, "{text}");
         }
-        assert!(Network::parse("0.0.0.0/0").unwrap().contains("1.2.3.4".parse().unwrap()));
-        assert!(!Network::parse("0.0.0.0/0").unwrap().contains("::1".parse().unwrap()));
+        assert!(
+            Network::parse("0.0.0.0/0")
+                .unwrap()
+                .contains("1.2.3.4".parse().unwrap())
+        );
+        assert!(
+            !Network::parse("0.0.0.0/0")
+                .unwrap()
+                .contains("::1".parse().unwrap())
+        );
     }
 }

@@ -44,8 +44,12 @@ const OVERRIDES: [&str; 14] = [
 /// Go along when a redirect leads to another server.
 const TRAVELS: [&str; 2] = ["accept", "accept-language"];
 /// Describe a body and go where it goes.
-const OF_BODY: [&str; 4] =
-    ["content-encoding", "content-language", "content-location", "content-type"];
+const OF_BODY: [&str; 4] = [
+    "content-encoding",
+    "content-language",
+    "content-location",
+    "content-type",
+];
 
 /// Why an agent may not set the header `name`; `None` where it may. Upper and lower case are one.
 pub fn refused(name: &str) -> Option<&'static str> {
@@ -68,7 +72,9 @@ pub fn refused(name: &str) -> Option<&'static str> {
 
 /// Why `value` cannot be the value of a header; `None` where it can (RFC 9110, section 5.5, ASCII).
 pub fn refused_value(value: &str) -> Option<&'static str> {
-    let plain = value.bytes().all(|b| b.is_ascii_graphic() || b == b' ' || b == b'\t');
+    let plain = value
+        .bytes()
+        .all(|b| b.is_ascii_graphic() || b == b' ' || b == b'\t');
     let trimmed = value.trim_matches([' ', '\t']).len() == value.len();
     (!plain || !trimmed).then_some("its value holds characters no header has")
 }
@@ -90,15 +96,40 @@ mod tests {
     #[test]
     fn what_smuggles_is_refused_in_any_case() {
         let bad = [
-            "Host", "CONNECTION", "Transfer-Encoding", "content-length", "Proxy-Authorization",
-            "proxy-connection", "TE", "Upgrade", "Authorization", "Cookie", "X-HTTP-Method-Override",
-            "X-Forwarded-For", "X-Original-URL", "User-Agent", "Expect", "a b", "a:b", "a\r\nb", "",
-            "transfer_encoding", "x\0", "Accept-Encoding", "ä",
+            "Host",
+            "CONNECTION",
+            "Transfer-Encoding",
+            "content-length",
+            "Proxy-Authorization",
+            "proxy-connection",
+            "TE",
+            "Upgrade",
+            "Authorization",
+            "Cookie",
+            "X-HTTP-Method-Override",
+            "X-Forwarded-For",
+            "X-Original-URL",
+            "User-Agent",
+            "Expect",
+            "a b",
+            "a:b",
+            "a\r\nb",
+            "",
+            "transfer_encoding",
+            "x\0",
+            "Accept-Encoding",
+            "ä",
         ];
         for name in bad {
             assert!(refused(name).is_some(), "{name:?}");
         }
-        for name in ["Accept", "Content-Type", "If-None-Match", "Range", "X-Request-Id"] {
+        for name in [
+            "Accept",
+            "Content-Type",
+            "If-None-Match",
+            "Range",
+            "X-Request-Id",
+        ] {
             assert_eq!(refused(name), None, "{name}");
         }
     }

@@ -30,7 +30,9 @@ const METHOD_MAX: usize = 16;
 
 /// Encodings in a path that servers undo at different moments: a dot, a slash, a back-slash, NUL,
 /// and the same encoded twice.
-const ENCODED: [&str; 8] = ["%2e", "%2f", "%5c", "%00", "%252e", "%252f", "%255c", "%2500"];
+const ENCODED: [&str; 8] = [
+    "%2e", "%2f", "%5c", "%00", "%252e", "%252f", "%255c", "%2500",
+];
 
 /// A method and a URL that has one reading.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,7 +92,16 @@ impl Target {
         let path = parsed.path().to_owned();
         let query = parsed.query().map(str::to_owned);
         let url = write_url(scheme, &host, address, port, &path, query.as_deref());
-        Ok(Self { method: method.into(), scheme, host, address, port, path, query, url })
+        Ok(Self {
+            method: method.into(),
+            scheme,
+            host,
+            address,
+            port,
+            path,
+            query,
+            url,
+        })
     }
 
     /// The method, in upper case.
@@ -140,8 +151,14 @@ impl Target {
 
     /// What a log may hold: method and URL without the query, where secrets like to be.
     pub fn label(&self) -> String {
-        let bare =
-            write_url(self.scheme, &self.host, self.address, self.port, &self.path, None);
+        let bare = write_url(
+            self.scheme,
+            &self.host,
+            self.address,
+            self.port,
+            &self.path,
+            None,
+        );
         format!("{} {bare}", self.method)
     }
 
@@ -188,7 +205,9 @@ impl std::error::Error for TargetFault {}
 /// # Panics
 /// Never, unless the promise is broken.
 pub fn fuzz_target(bytes: &[u8]) {
-    let Ok(text) = str::from_utf8(bytes) else { return };
+    let Ok(text) = str::from_utf8(bytes) else {
+        return;
+    };
     let (method, url) = text.split_once(' ').unwrap_or(("GET", text));
     if let Ok(target) = Target::parse(method, url) {
         let again = Target::parse(target.method(), target.url());
@@ -221,13 +240,17 @@ impl<'a> Parts<'a> {
             "http" => Scheme::Http,
             _ => return Err(fault("only `https` and `http` are spoken")),
         };
-        let (rest, query) = rest.split_once('?').map_or((rest, None), |(a, b)| (a, Some(b)));
+        let (rest, query) = rest
+            .split_once('?')
+            .map_or((rest, None), |(a, b)| (a, Some(b)));
         let (authority, path) = match rest.find('/').and_then(|at| rest.split_at_checked(at)) {
             Some((authority, path)) => (authority, path),
             None => (rest, "/"),
         };
         if authority.contains('@') {
-            return Err(fault("the url holds user info; credentials do not belong in a url"));
+            return Err(fault(
+                "the url holds user info; credentials do not belong in a url",
+            ));
         }
         let (host, port) = match authority.strip_prefix('[') {
             Some(inner) => {
@@ -241,9 +264,17 @@ impl<'a> Parts<'a> {
                     _ => return Err(fault("the url's port is not one")),
                 }
             }
-            None => authority.split_once(':').map_or((authority, None), |(a, b)| (a, Some(b))),
+            None => authority
+                .split_once(':')
+                .map_or((authority, None), |(a, b)| (a, Some(b))),
         };
-        Ok(Self { scheme, host, port, path, query })
+        Ok(Self {
+            scheme,
+            host,
+            port,
+            path,
+            query,
+        })
     }
 
     /// The other reader has to have understood the same.
@@ -261,7 +292,9 @@ impl<'a> Parts<'a> {
         if let Some(port) = self.port {
             let known = parsed.port_or_known_default().unwrap_or(0);
             if known == 0 || known.to_string() != port {
-                return Err(fault("the url's port is not a plain number from 1 to 65535"));
+                return Err(fault(
+                    "the url's port is not a plain number from 1 to 65535",
+                ));
             }
         }
         if parsed.path() != self.path {
@@ -271,7 +304,9 @@ impl<'a> Parts<'a> {
             )));
         }
         if parsed.query() != self.query {
-            return Err(fault("the url's query holds characters that must be percent-encoded"));
+            return Err(fault(
+                "the url's query holds characters that must be percent-encoded",
+            ));
         }
         Ok(())
     }
@@ -295,7 +330,9 @@ fn checked_name(name: &str) -> Result<String, TargetFault> {
             && label.len() <= LABEL_MAX
             && !label.starts_with('-')
             && !label.ends_with('-')
-            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+            && label
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
     };
     if name.ends_with('.') {
         return Err(fault("the url's host ends in a dot"));
@@ -309,14 +346,21 @@ fn checked_name(name: &str) -> Result<String, TargetFault> {
 fn check_path(path: &str) -> Result<(), TargetFault> {
     let lower = path.to_ascii_lowercase();
     if ENCODED.iter().any(|code| lower.contains(code)) {
-        return Err(fault("the url's path holds an encoded dot, slash, back-slash or NUL"));
+        return Err(fault(
+            "the url's path holds an encoded dot, slash, back-slash or NUL",
+        ));
     }
     let mut pieces = path.split('%');
     pieces.next();
     if !pieces.all(|piece| {
-        piece.as_bytes().first_chunk::<2>().is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit))
+        piece
+            .as_bytes()
+            .first_chunk::<2>()
+            .is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit))
     }) {
-        return Err(fault("the url's path holds a `%` that is no percent-encoding"));
+        return Err(fault(
+            "the url's path holds a `%` that is no percent-encoding",
+        ));
     }
     // Some servers take `..;x` for `..` after they have checked the path.
     let sly = |segment: &str| {
@@ -339,7 +383,11 @@ fn write_authority(scheme: Scheme, host: &str, address: Option<IpAddr>, port: u1
         Some(IpAddr::V6(v6)) => format!("[{v6}]"),
         Some(IpAddr::V4(_)) | None => host.to_owned(),
     };
-    if port == scheme.port() { host } else { format!("{host}:{port}") }
+    if port == scheme.port() {
+        host
+    } else {
+        format!("{host}:{port}")
+    }
 }
 
 fn write_url(
@@ -350,7 +398,11 @@ fn write_url(
     path: &str,
     query: Option<&str>,
 ) -> String {
-    let mut url = format!("{}://{}{path}", scheme.name(), write_authority(scheme, host, address, port));
+    let mut url = format!(
+        "{}://{}{path}",
+        scheme.name(),
+        write_authority(scheme, host, address, port)
+    );
     if let Some(query) = query {
         url.push('?');
         url.push_str(query);

@@ -35,9 +35,15 @@ impl Target {
                 return Err(fault("the redirect leads from https to http"));
             }
             if !same_origin && !matches!(method, "GET" | "HEAD") {
-                return Err(fault(format!("the redirect sends `{method}` to another server")));
+                return Err(fault(format!(
+                    "the redirect sends `{method}` to another server"
+                )));
             }
-            Ok(Redirect { target, body, same_origin })
+            Ok(Redirect {
+                target,
+                body,
+                same_origin,
+            })
         }))
     }
 
@@ -50,7 +56,10 @@ impl Target {
             return Err(fault("the redirect's location holds characters no url has"));
         }
         if location.starts_with("//") {
-            return Self::parse(self.method(), &format!("{}:{location}", self.scheme().name()));
+            return Self::parse(
+                self.method(),
+                &format!("{}:{location}", self.scheme().name()),
+            );
         }
         if scheme_of(location).is_some() {
             return Self::parse(self.method(), location);
@@ -64,6 +73,8 @@ impl Target {
 /// The scheme a reference begins with (RFC 3986, section 3.1).
 fn scheme_of(reference: &str) -> Option<&str> {
     let (scheme, _) = reference.split_once(':')?;
-    let letters = scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b));
+    let letters = scheme
+        .bytes()
+        .all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b));
     (letters && scheme.starts_with(|c: char| c.is_ascii_alphabetic())).then_some(scheme)
 }

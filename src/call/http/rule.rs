@@ -19,9 +19,9 @@ impl Target {
 /// but not `/v12`. An empty prefix holds nothing.
 pub fn path_within(path: &str, prefix: &str) -> bool {
     prefix.starts_with('/')
-        && path.strip_prefix(prefix).is_some_and(|rest| {
-            rest.is_empty() || prefix.ends_with('/') || rest.starts_with('/')
-        })
+        && path
+            .strip_prefix(prefix)
+            .is_some_and(|rest| rest.is_empty() || prefix.ends_with('/') || rest.starts_with('/'))
 }
 
 /// Whether a rule can do what its operator means: a rule in another form than a [`Target`]'s would
@@ -49,15 +49,27 @@ pub fn check(rule: &HttpRule) -> Result<(), TargetFault> {
         let url = format!("{}://{host}:{}{}", scheme.name(), rule.port, rule.path);
         let target = Target::parse(method, &url)?;
         if !target.matches(rule) || target.query().is_some() {
-            return Err(fault(format!("the rule never matches; its target reads `{}`", target.url())));
+            return Err(fault(format!(
+                "the rule never matches; its target reads `{}`",
+                target.url()
+            )));
         }
     }
-    if let Some(bad) = rule.private.iter().find(|text| address::Network::parse(text).is_none()) {
-        return Err(fault(format!("`private` holds `{}`, which is no network", bad.escape_debug())));
+    if let Some(bad) = rule
+        .private
+        .iter()
+        .find(|text| address::Network::parse(text).is_none())
+    {
+        return Err(fault(format!(
+            "`private` holds `{}`, which is no network",
+            bad.escape_debug()
+        )));
     }
     match &rule.pin_sha256 {
         Some(pin) if pin.len() != 64 || !pin.bytes().all(|b| b"0123456789abcdef".contains(&b)) => {
-            Err(fault("`pin_sha256` is not 64 lower-case hexadecimal digits"))
+            Err(fault(
+                "`pin_sha256` is not 64 lower-case hexadecimal digits",
+            ))
         }
         Some(_) if scheme == Scheme::Http => Err(fault("`pin_sha256` needs `https`")),
         Some(_) | None => Ok(()),

@@ -30,9 +30,9 @@ fn text(body: &[u8], cut: bool) -> Option<&str> {
     match str::from_utf8(body) {
         Ok(text) => Some(text),
         // No length: the bytes end within a character, which a cut explains.
-        Err(error) if cut && error.error_len().is_none() => {
-            body.get(..error.valid_up_to()).and_then(|start| str::from_utf8(start).ok())
-        }
+        Err(error) if cut && error.error_len().is_none() => body
+            .get(..error.valid_up_to())
+            .and_then(|start| str::from_utf8(start).ok()),
         Err(_) => None,
     }
 }
@@ -65,7 +65,11 @@ mod tests {
             (b"\x1f\x8b\x08", false, ("base64", "H4sI")),
         ];
         for (body, cut, (name, content)) in table {
-            assert_eq!(show(body.to_vec(), cut), (name, content.to_owned()), "{body:?}");
+            assert_eq!(
+                show(body.to_vec(), cut),
+                (name, content.to_owned()),
+                "{body:?}"
+            );
         }
     }
 
@@ -75,7 +79,10 @@ mod tests {
         let (name, content) = show(body, false);
         assert_eq!(name, "base64");
         assert!(content.len() < ESCAPED_MAX);
-        assert_eq!(escaped_len("a\"\u{1}\n"), serde_json::to_string("a\"\u{1}\n").unwrap().len() - 2);
+        assert_eq!(
+            escaped_len("a\"\u{1}\n"),
+            serde_json::to_string("a\"\u{1}\n").unwrap().len() - 2
+        );
     }
 
     #[test]

@@ -43,7 +43,10 @@ pub fn over(input: &[u8], stream: &mut (impl Read + Write)) -> Result<Value, Fau
     let order: Order = serde_json::from_slice(input).map_err(|error| bad_order(&error))?;
     let mut request = Request::of(&order.arguments)?;
     if order.mode == Mode::Rehearse && !matches!(request.target.method(), "GET" | "HEAD") {
-        return Err(Fault::new("rehearsed", "the request was not sent: it is only rehearsed"));
+        return Err(Fault::new(
+            "rehearsed",
+            "the request was not sent: it is only rehearsed",
+        ));
     }
     loop {
         let response = exchange(&request, stream)?;
@@ -68,13 +71,23 @@ impl Request {
         let target = Target::parse(text("method").unwrap_or("GET"), url)
             .map_err(|why| bad_argument(why.to_string()))?;
         let mut headers = Vec::new();
-        for (name, value) in arguments.get("headers").and_then(Value::as_object).into_iter().flatten()
+        for (name, value) in arguments
+            .get("headers")
+            .and_then(Value::as_object)
+            .into_iter()
+            .flatten()
         {
-            let value = value.as_str().ok_or_else(|| bad_argument("a header is not a text"))?;
+            let value = value
+                .as_str()
+                .ok_or_else(|| bad_argument("a header is not a text"))?;
             headers.push((name.clone(), value.to_owned()));
         }
         let body = text("body").unwrap_or_default().as_bytes().to_vec();
-        Ok(Self { target, headers, body })
+        Ok(Self {
+            target,
+            headers,
+            body,
+        })
     }
 
     fn follow(&mut self, next: Redirect) {
@@ -119,7 +132,13 @@ impl Response {
         let mut value = Map::new();
         value.insert("status".into(), self.head.status.into());
         value.insert("url".into(), self.head.url.into());
-        value.insert("headers".into(), headers.into_iter().map(|(k, v)| (k, Value::from(v))).collect());
+        value.insert(
+            "headers".into(),
+            headers
+                .into_iter()
+                .map(|(k, v)| (k, Value::from(v)))
+                .collect(),
+        );
         value.insert("bytes".into(), self.body.len().into());
         value.insert("truncated".into(), self.truncated.into());
         let (name, content) = content::show(self.body, self.truncated);
@@ -148,10 +167,18 @@ fn exchange(request: &Request, stream: &mut (impl Read + Write)) -> Result<Respo
             }
             (Ok(Said::Piece(piece)), Some(said)) => {
                 body.extend(piece.iter().take(BODY_MAX.saturating_sub(body.len())));
-                return Ok(Response { head: said, body, truncated: true });
+                return Ok(Response {
+                    head: said,
+                    body,
+                    truncated: true,
+                });
             }
             (Ok(Said::End(end)), Some(head)) => {
-                return Ok(Response { head, body, truncated: end.truncated });
+                return Ok(Response {
+                    head,
+                    body,
+                    truncated: end.truncated,
+                });
             }
             (Ok(_), _) => return Err(lost(&io::Error::from(stream::Garbled))),
             (Err(error), _) => return Err(lost(&sent.err().unwrap_or(error))),

@@ -44,8 +44,14 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 6] =
-        [Self::Ask, Self::Body, Self::Head, Self::Piece, Self::End, Self::Fault];
+    const ALL: [Self; 6] = [
+        Self::Ask,
+        Self::Body,
+        Self::Head,
+        Self::Piece,
+        Self::End,
+        Self::Fault,
+    ];
 
     fn tag(self) -> u8 {
         match self {
@@ -72,9 +78,16 @@ impl Kind {
     /// Refuses unknown kinds and lengths beyond the kind's limit.
     pub fn header(bytes: [u8; HEADER]) -> Result<(Self, usize), Garbled> {
         let [tag, length @ ..] = bytes;
-        let kind = Self::ALL.into_iter().find(|kind| kind.tag() == tag).ok_or(Garbled)?;
+        let kind = Self::ALL
+            .into_iter()
+            .find(|kind| kind.tag() == tag)
+            .ok_or(Garbled)?;
         let length = usize::try_from(u32::from_le_bytes(length)).map_err(|_| Garbled)?;
-        if length > kind.max() { Err(Garbled) } else { Ok((kind, length)) }
+        if length > kind.max() {
+            Err(Garbled)
+        } else {
+            Ok((kind, length))
+        }
     }
 
     /// A frame as bytes.
@@ -210,8 +223,12 @@ pub fn fuzz_stream(bytes: &[u8]) {
     while receive(&mut rest).is_ok() {}
     let mut rest = bytes;
     while let Some((header, after)) = rest.split_first_chunk::<HEADER>() {
-        let Ok((kind, length)) = Kind::header(*header) else { return };
-        let Some((payload, after)) = after.split_at_checked(length) else { return };
+        let Ok((kind, length)) = Kind::header(*header) else {
+            return;
+        };
+        let Some((payload, after)) = after.split_at_checked(length) else {
+            return;
+        };
         if kind == Kind::Ask && json::<Ask>(payload).is_err() {
             return;
         }
@@ -225,7 +242,12 @@ mod tests {
 
     #[test]
     fn a_length_is_checked_before_memory_is_taken() {
-        for (tag, max) in [(b'Q', HEAD_MAX), (b'B', ARGUMENTS_MAX), (b'D', PIECE_MAX), (b'H', HEAD_MAX)] {
+        for (tag, max) in [
+            (b'Q', HEAD_MAX),
+            (b'B', ARGUMENTS_MAX),
+            (b'D', PIECE_MAX),
+            (b'H', HEAD_MAX),
+        ] {
             let header = |length: usize| {
                 let [a, b, c, d] = u32::try_from(length).unwrap().to_le_bytes();
                 Kind::header([tag, a, b, c, d])
@@ -241,7 +263,10 @@ mod tests {
     #[test]
     fn what_egress_may_not_say_is_refused() {
         let head = br#"{"status":200,"url":"u","headers":[],"follow":false}"#;
-        assert!(matches!(receive(&mut &Kind::Head.frame(head).unwrap()[..]), Ok(Said::Head(_))));
+        assert!(matches!(
+            receive(&mut &Kind::Head.frame(head).unwrap()[..]),
+            Ok(Said::Head(_))
+        ));
         let extra = br#"{"status":200,"url":"u","headers":[],"follow":false,"x":1}"#;
         let twice = br#"{"status":200,"status":200,"url":"u","headers":[],"follow":false}"#;
         for payload in [&extra[..], twice, b"", b"{}", b"[]", b"\xff"] {
@@ -254,5 +279,12 @@ mod tests {
         assert!(receive(&mut &b"D"[..]).is_err());
         fuzz_stream(b"Q\x02\0\0\0{}");
         fuzz_stream(b"B\x01\0\0\0aD\0\0\0\0");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_are_survived(bytes in proptest::collection::vec(0_u8..=255, 0..64)) {
+            fuzz_stream(&bytes);
+        }
     }
 }

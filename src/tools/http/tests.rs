@@ -29,14 +29,25 @@ impl Write for Script {
 
 fn play(arguments: Value, mode: &str, says: &[Vec<u8>]) -> (Result<Value, Fault>, Vec<u8>) {
     let input = json!({"arguments": arguments, "mode": mode}).to_string();
-    let mut script = Script { says: Cursor::new(says.concat()), heard: Vec::new() };
+    let mut script = Script {
+        says: Cursor::new(says.concat()),
+        heard: Vec::new(),
+    };
     let result = over(input.as_bytes(), &mut script);
     (result, script.heard)
 }
 
 fn head(status: u16, headers: &[(&str, &str)], follow: bool) -> Vec<u8> {
-    let headers = headers.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect();
-    let head = Head { status, url: "https://example.net/".into(), headers, follow };
+    let headers = headers
+        .iter()
+        .map(|(k, v)| ((*k).into(), (*v).into()))
+        .collect();
+    let head = Head {
+        status,
+        url: "https://example.net/".into(),
+        headers,
+        follow,
+    };
     frame_of(Kind::Head, &head).unwrap()
 }
 
@@ -55,7 +66,11 @@ fn get() -> Value {
 #[test]
 fn a_response_becomes_a_result() {
     let says = [
-        head(200, &[("content-type", "text/plain"), ("vary", "a"), ("vary", "b")], false),
+        head(
+            200,
+            &[("content-type", "text/plain"), ("vary", "a"), ("vary", "b")],
+            false,
+        ),
         piece(b"hel"),
         piece(b"lo"),
         end(false),
@@ -67,7 +82,14 @@ fn a_response_becomes_a_result() {
             "headers": {"content-type": "text/plain", "vary": "a, b"}, "text": "hello"})
     );
     let ask = br#"{"method":"GET","url":"https://example.net/","headers":[]}"#;
-    assert_eq!(heard, [Kind::Ask.frame(ask).unwrap(), Kind::Body.frame(b"").unwrap()].concat());
+    assert_eq!(
+        heard,
+        [
+            Kind::Ask.frame(ask).unwrap(),
+            Kind::Body.frame(b"").unwrap()
+        ]
+        .concat()
+    );
 }
 
 #[test]
@@ -81,14 +103,22 @@ fn a_redirect_is_asked_for_without_what_may_not_travel() {
     let heard = String::from_utf8_lossy(&heard);
     let (first, second) = heard.split_once("secret").unwrap();
     assert!(first.contains("X-Mine"));
-    assert!(second.contains(r#"{"method":"GET","url":"https://other.example/x","headers":[["Accept","b"]]}"#));
+    assert!(second.contains(
+        r#"{"method":"GET","url":"https://other.example/x","headers":[["Accept","b"]]}"#
+    ));
 }
 
 #[test]
 fn a_redirect_egress_would_not_let_out_is_a_result() {
     let says = [head(302, &[("location", "/x")], false), end(false)];
     let value = play(get(), "live", &says).0.unwrap();
-    assert_eq!((value["status"].as_u64(), value["headers"]["location"].as_str()), (Some(302), Some("/x")));
+    assert_eq!(
+        (
+            value["status"].as_u64(),
+            value["headers"]["location"].as_str()
+        ),
+        (Some(302), Some("/x"))
+    );
 }
 
 #[test]
@@ -105,7 +135,10 @@ fn what_egress_says_out_of_turn_ends_the_request() {
         vec![head(200, &[], false), piece(b"a"), b"X\0\0\0\0".to_vec()],
     ];
     for says in scripts {
-        assert_eq!(play(get(), "live", &says).0.unwrap_err().class, "no_way_out");
+        assert_eq!(
+            play(get(), "live", &says).0.unwrap_err().class,
+            "no_way_out"
+        );
     }
 }
 
@@ -114,7 +147,10 @@ fn a_body_without_end_is_cut() {
     let mut says = vec![head(200, &[], false)];
     says.extend((0..40).map(|_| piece(&[b'a'; stream::PIECE_MAX])));
     let value = play(get(), "live", &says).0.unwrap();
-    assert_eq!((value["bytes"].as_u64(), value["truncated"].as_bool()), (Some(2 << 20), Some(true)));
+    assert_eq!(
+        (value["bytes"].as_u64(), value["truncated"].as_bool()),
+        (Some(2 << 20), Some(true))
+    );
 }
 
 #[test]
@@ -122,12 +158,28 @@ fn what_is_no_request_is_a_fault() {
     let table = [
         (json!({}), "bad_argument"),
         (json!({"url": "https://a@b/"}), "bad_argument"),
-        (json!({"url": "https://b/", "method": "get"}), "bad_argument"),
-        (json!({"url": "https://b/", "headers": {"a": 1}}), "bad_argument"),
+        (
+            json!({"url": "https://b/", "method": "get"}),
+            "bad_argument",
+        ),
+        (
+            json!({"url": "https://b/", "headers": {"a": 1}}),
+            "bad_argument",
+        ),
         (json!({"url": "https://b/", "method": "POST"}), "rehearsed"),
     ];
     for (arguments, class) in table {
-        assert_eq!(play(arguments.clone(), "rehearse", &[]).0.unwrap_err().class, class, "{arguments}");
+        assert_eq!(
+            play(arguments.clone(), "rehearse", &[])
+                .0
+                .unwrap_err()
+                .class,
+            class,
+            "{arguments}"
+        );
     }
-    assert_eq!(over(b"{", &mut Cursor::new(Vec::new())).unwrap_err().class, "bad_order");
+    assert_eq!(
+        over(b"{", &mut Cursor::new(Vec::new())).unwrap_err().class,
+        "bad_order"
+    );
 }

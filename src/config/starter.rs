@@ -1,0 +1,161 @@
+//! The configuration file that `keepgate init` writes: every setting, with why one would change it.
+
+use std::path::PathBuf;
+
+use super::Config;
+
+/// What an install begins with.
+#[derive(Debug, Clone, Default)]
+pub struct Starter {
+    /// Name of the appliance; `keepgate` where nothing is said.
+    pub name: Option<String>,
+    /// It is a demonstration, for ever.
+    pub demo: bool,
+    /// Roots of the plane `production`.
+    pub roots: Vec<StarterRoot>,
+}
+
+/// A root that the new install has.
+#[derive(Debug, Clone)]
+pub struct StarterRoot {
+    /// Its name.
+    pub name: String,
+    /// Its directory.
+    pub path: PathBuf,
+    /// Tools may write beneath it.
+    pub writable: bool,
+    /// uid and gid that files are opened as.
+    pub user: Option<u32>,
+}
+
+impl Config {
+    /// The text of a new configuration file: commented, and with every default spelt out.
+    pub fn defaults_text(starter: &Starter) -> String {
+        let name = starter.name.as_deref().unwrap_or("keepgate");
+        let mut text = HEAD.replace("{name}", name);
+        if starter.demo {
+            text.push_str(DEMO);
+        }
+        text.push_str(PRODUCTION);
+        for root in &starter.roots {
+            let path = toml::Value::from(root.path.to_string_lossy().into_owned());
+            text += &format!("\n[planes.production.roots.{}]\npath = {path}\n", root.name);
+            if root.writable {
+                text.push_str("writable = true\n");
+            }
+            if let Some(user) = root.user {
+                text += &format!("uid = {user}\ngid = {user}\n");
+            }
+        }
+        text.push_str(PUBLIC);
+        text
+    }
+}
+
+const HEAD: &str = r#"# Keepgate's configuration. After a change: `keepgate doctor`, then start `keepgate serve` again.
+# Every configuration that is served is recorded in the log.
+
+[appliance]
+# Name of this install. With a plane's name it is the origin of that plane's log.
+name = "{name}"
+# The uid that may give orders, besides root. Only where `keepgate serve` runs as root.
+# operator_uid = 0
+# Roles run as uids from here on, 8 for each plane. Nobody else may have them.
+# uid_base = 64100
+# Protection this host lacks and you do without, by the names that `keepgate status` shows.
+# accept = ["no-cgroup-controllers"]
+# DNS servers; without this, those in /etc/resolv.conf.
+# resolvers = ["9.9.9.9:53"]
+# Files (PEM) with certificates of your own authorities.
+# ca = ["/etc/keepgate/ca.pem"]
+"#;
+
+const DEMO: &str = r#"# This install is a demonstration: it says so in its log and in `status`, for ever.
+demo = true
+"#;
+
+const PRODUCTION: &str = r#"
+# A plane is a complete, separate stack: processes, uids, keys, policy, log.
+[planes.production]
+# Nobody watches its agents: what needs a person is refused at once.
+unattended = true
+
+# How much agents may do. More is refused, and recorded once a minute.
+# [planes.production.quota]
+# agent_calls_per_minute = 600
+# plane_calls_per_minute = 3000
+# agent_log_bytes_per_day = 1073741824
+# plane_log_bytes_per_day = 4294967296
+
+# Directories that file tools see, as `NAME/path`. Links in them are never followed.
+# [planes.production.roots.mail]
+# path = "/srv/mail"
+# writable = true       # without this, tools only read
+# uid = 1000            # files are opened as this user; without it, as the directory's owner
+# gid = 1000
+
+# Ways out for `http.request`. Nothing else can be reached.
+# [[planes.production.http]]
+# scheme = "https"
+# host = "api.example.net"
+# port = 443
+# methods = ["GET"]
+# path = "/v1"          # this path and what is below it
+# private = ["10.1.2.0/24"]   # private networks its address may be in
+# pin_sha256 = "…"            # SHA-256 of its certificate, in place of authorities
+"#;
+
+const PUBLIC: &str = "\n[planes.public]\nunattended = true\n";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_init_writes_is_what_defaults_are() {
+        let text = Config::defaults_text(&Starter::default());
+        assert_eq!(Config::parse(&text, "t").unwrap(), Config::default());
+    }
+
+    #[test]
+    fn a_demonstration_has_its_roots_and_says_so() {
+        let root = |name: &str, writable| StarterRoot {
+            name: name.into(),
+            path: format!("/d/a b/{name}").into(),
+            writable,
+            user: Some(64_099),
+        };
+        let starter = Starter {
+            name: Some("gate-1".into()),
+            demo: true,
+            roots: vec![root("mail", false), root("out", true)],
+        };
+        let config = Config::parse(&Config::defaults_text(&starter), "t").unwrap();
+        assert!(config.appliance.demo && config.appliance.name == "gate-1");
+        let plane = &config.planes["production"];
+        assert!(plane.roots["out"].writable && !plane.roots["mail"].writable);
+        assert_eq!(
+            plane.roots["mail"].path,
+            std::path::Path::new("/d/a b/mail")
+        );
+        assert_eq!(plane.roots["mail"].uid, Some(64_099));
+    }
+
+    #[test]
+    fn every_commented_setting_is_a_real_one() {
+        let all: String = Config::defaults_text(&Starter::default())
+            .lines()
+            .map(|line| match line.strip_prefix("# ") {
+                Some(rest) if rest.contains(" = ") || rest.starts_with('[') => rest,
+                _ => line,
+            })
+            .filter(|line| !line.starts_with("pin_sha256"))
+            .map(|line| format!("{line}\n"))
+            .collect();
+        let config = Config::parse(&all, "t").unwrap();
+        let plane = &config.planes["production"];
+        assert_eq!((plane.roots.len(), plane.http.len()), (1, 1));
+        assert_eq!(plane.quota, super::super::Quota::default());
+        assert_eq!(config.resolvers(), ["9.9.9.9:53"]);
+    }
+}

@@ -1,0 +1,108 @@
+//! Confinement of the roles: another uid, no capabilities but the jailer's, a few paths, a list of
+//! system calls. Called once, before threads exist, because a thread keeps what it had.
+
+use std::os::fd::BorrowedFd;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::landlock;
+use crate::error::{Context, Error, Result};
+use crate::sys::filter::{Clone3, Filter};
+use crate::sys::process::{self, capability};
+use crate::wire::messages::Role;
+
+const COMMON: &str = include_str!("seccomp/common.json");
+const KEEPER: &str = include_str!("seccomp/keeper.json");
+const JAILER: &str = include_str!("seccomp/jailer.json");
+const FRONT: &str = include_str!("seccomp/front.json");
+const EGRESS: &str = include_str!("seccomp/egress.json");
+const HOSTILE: &str = include_str!("seccomp/hostile.json");
+
+/// What a role needs; everything else it loses.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Confine {
+    /// Becomes this uid, where started by root.
+    pub uid: Option<u32>,
+    /// Becomes this gid; without it the gid of the same number as the uid.
+    pub gid: Option<u32>,
+    /// Files and directories it may read. The jailer's roots are not named here.
+    pub read: Vec<PathBuf>,
+    /// Directories it may change and read.
+    pub write: Vec<PathBuf>,
+    /// Degradations the operator accepts, by name.
+    pub accept: Vec<String>,
+}
+
+/// Confines this process to `role`. System calls it has no use for fail with `EPERM`; those that
+/// only an intruder makes kill it.
+///
+/// # Errors
+/// Fails where threads exist already, a path is not there, or a layer is missing whose lack is not
+/// accepted. The process must end then: it may be confined by half.
+pub fn role(role: Role, confine: &Confine) -> Result<()> {
+    match process::threads().context(|| "count this role's threads".into())? {
+        1 => with_roots(role, confine, &[]),
+        _ => Err(Error::new("a role must be confined before it has threads")),
+    }
+}
+
+/// As [`role`], for a jailer whose world is made already: it may open beneath `roots`, and has one
+/// thread.
+///
+/// # Errors
+/// As [`role`].
+pub fn with_roots(role: Role, confine: &Confine, roots: &[BorrowedFd<'_>]) -> Result<()> {
+    let what = || format!("confine role `{}`", role.name());
+    let abi = process::landlock_abi();
+    for name in landlock::check(abi, &confine.accept)? {
+        tracing::warn!(role = role.name(), degraded = name, "confined by less than asked for");
+    }
+    let filters = filters(role).context(what)?;
+    let keep = capabilities(role);
+    process::umask(0o077);
+    process::bound_capabilities(keep).context(what)?;
+    if let Some(uid) = confine.uid.filter(|_| nix::unistd::geteuid().is_root()) {
+        process::become_user(uid, confine.gid.unwrap_or(uid)).context(what)?;
+    }
+    process::keep_capabilities(keep).context(what)?;
+    process::no_new_privs().context(what)?;
+    // After the change of uid, which sets it anew.
+    process::harden().context(what)?;
+    landlock::restrict(role, &confine.read, &confine.write, roots)?;
+    for filter in &filters {
+        filter.install().context(what)?;
+    }
+    tracing::info!(role = role.name(), landlock_abi = abi, "role is confined");
+    Ok(())
+}
+
+fn capabilities(role: Role) -> &'static [u8] {
+    match role {
+        Role::Jailer => &[
+            capability::KILL,
+            capability::SETGID,
+            capability::SETUID,
+            capability::SETPCAP,
+            capability::SYS_ADMIN,
+        ],
+        Role::Keeper | Role::Front | Role::Egress => &[],
+    }
+}
+
+/// The filters of a role. Jails inherit the jailer's, and their self-test must live to tell that a
+/// call failed: so no killing list there.
+fn filters(role: Role) -> std::io::Result<Vec<Filter>> {
+    let (own, clone3) = match role {
+        Role::Keeper => (KEEPER, Clone3::Missing),
+        Role::Jailer => (JAILER, Clone3::Ruled),
+        Role::Front => (FRONT, Clone3::Missing),
+        Role::Egress => (EGRESS, Clone3::Missing),
+    };
+    let mut filters = Vec::new();
+    if role != Role::Jailer {
+        filters.push(Filter::compile(&[HOSTILE], Clone3::Ruled)?);
+    }
+    filters.push(Filter::compile(&[COMMON, own], clone3)?);
+    Ok(filters)
+}

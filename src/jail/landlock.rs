@@ -1,0 +1,100 @@
+//! Landlock rulesets: for tools one without rules, for roles one with their few paths.
+//!
+//! Landlock alone is no jail: it does not mediate chmod, xattr or stat, and no socket but TCP before
+//! ABI 9. It is one layer of several.
+
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use landlock::{
+    ABI, Access, AccessFs, AccessNet, BitFlags, PathBeneath, PathFd, Ruleset, RulesetAttr,
+    RulesetCreated, RulesetCreatedAttr, RulesetStatus, Scope, make_bitflags,
+};
+
+use crate::error::{Context, Error, Kind, Result};
+use crate::wire::messages::Role;
+
+/// Degradation: the kernel's Landlock lacks signal and abstract socket scopes (kernel before 6.12).
+pub const TOO_OLD: &str = "landlock-abi-below-6";
+/// Lowest ABI without degradation.
+const FLOOR: i32 = 6;
+/// Rights of the newest ABI known; the kernel's own ABI decides which of them exist.
+const NEWEST: ABI = ABI::V10;
+
+/// Degradations that `abi` means.
+///
+/// # Errors
+/// Fails where one is not in `accept`.
+pub(super) fn check(abi: i32, accept: &[String]) -> Result<Vec<String>> {
+    if abi >= FLOOR {
+        return Ok(Vec::new());
+    }
+    if accept.iter().any(|name| name == TOO_OLD) {
+        return Ok(vec![TOO_OLD.into()]);
+    }
+    let what = format!("Landlock ABI {abi} of this kernel is below {FLOOR} ({TOO_OLD})");
+    Err(Error::of(Kind::Degraded, what)
+        .hint(format!("use kernel 6.12 or newer with Landlock on, or accept `{TOO_OLD}` by name")))
+}
+
+/// A ruleset that allows nothing; `None` where the kernel has no Landlock, which [`check`] has
+/// looked at before.
+pub(super) fn nothing() -> Result<Option<OwnedFd>> {
+    let what = || "make an empty Landlock ruleset".into();
+    let ruleset = handled(true).context(what)?.create().context(what)?;
+    Ok(ruleset.into())
+}
+
+/// Restricts this thread, and those it will start, to what `role` needs.
+pub(super) fn restrict(role: Role, read: &[PathBuf], write: &[PathBuf], roots: &[BorrowedFd<'_>]) -> Result<()> {
+    let what = || "restrict this role with Landlock".into();
+    let mut ruleset = handled(role != Role::Egress).context(what)?.create().context(what)?;
+    let look = make_bitflags!(AccessFs::{ReadFile | ReadDir});
+    let change = look
+        | make_bitflags!(AccessFs::{
+            WriteFile | Truncate | MakeReg | MakeDir | RemoveFile | RemoveDir | Refer
+        });
+    let publish = look | make_bitflags!(AccessFs::{WriteFile | Truncate | MakeReg | RemoveFile});
+    for (paths, rights) in [(read, look), (write, change)] {
+        for path in paths {
+            ruleset = allow(ruleset, path, rights)?;
+        }
+    }
+    for root in roots {
+        ruleset = ruleset.add_rule(PathBeneath::new(root, publish)).context(what)?;
+    }
+    let status = ruleset.restrict_self().context(what)?.ruleset;
+    if status == RulesetStatus::NotEnforced {
+        tracing::warn!("this kernel enforces no Landlock; its lack was accepted");
+    }
+    Ok(())
+}
+
+fn handled(network: bool) -> std::result::Result<Ruleset, landlock::RulesetError> {
+    let ports: BitFlags<AccessNet> =
+        if network { AccessNet::from_all(NEWEST) } else { AccessNet::BindTcp.into() };
+    Ruleset::default()
+        .handle_access(AccessFs::from_all(NEWEST))?
+        .handle_access(ports)?
+        .scope(Scope::from_all(NEWEST))
+}
+
+fn allow(ruleset: RulesetCreated, path: &Path, rights: BitFlags<AccessFs>) -> Result<RulesetCreated> {
+    let what = || format!("allow this role `{}`", path.display());
+    let beneath = PathFd::new(path).context(what)?;
+    let rights = if path.is_dir() { rights } else { rights & AccessFs::from_file(NEWEST) };
+    ruleset.add_rule(PathBeneath::new(beneath, rights)).context(what)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn less_than_the_floor_must_be_accepted_by_name() {
+        assert_eq!(check(6, &[]).unwrap(), [""; 0]);
+        assert_eq!(check(5, &[]).unwrap_err().kind(), Kind::Degraded);
+        assert!(check(5, &["other".into()]).is_err());
+        assert_eq!(check(0, &[TOO_OLD.into()]).unwrap(), [TOO_OLD]);
+    }
+}

@@ -1,0 +1,133 @@
+//! The behavioural self-test: a kernel call that answered "done" proves little, so a real jail tries
+//! what is forbidden before the first tool runs in one.
+
+use std::fs::File;
+use std::io::{Read, Seek};
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+
+use super::Jail;
+use super::probe::Findings;
+use crate::error::{Context, Error, Result};
+use crate::sys::jail::Limits;
+use crate::sys::spawn::End;
+use crate::wire::frame::sealed_memfd;
+use crate::wire::messages::SelfTest;
+use crate::wire::text::Escaped;
+
+/// Longest life of one self-test.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Longest report of one.
+const REPORT_MAX: u64 = 64 << 10;
+/// What a jail of the self-test may use.
+const LIMITS: Limits = Limits { cpu_s: 5, memory: 512 << 20, file: 1 << 20 };
+/// Calls of other ABIs, which must kill: standard input of the probe, and the action's name.
+const DEADLY: [(&str, &str); 2] = [("int80", "abi_i386_int80"), ("x32", "abi_x32")];
+
+/// What the self-test means for service.
+#[derive(Debug)]
+pub struct Verdict {
+    /// Jails may be used.
+    pub fit: bool,
+    /// Why not, in one line; empty where fit.
+    pub why: String,
+    /// What was found.
+    pub report: SelfTest,
+}
+
+/// Runs the self-test in jails like those of tools.
+///
+/// # Errors
+/// Fails where a jail cannot be started or does not answer.
+pub fn self_test(jail: &Jail, separation: &str, accept: &[String]) -> Result<Verdict> {
+    let begin = Instant::now();
+    let (end, text) = run(jail, "")?;
+    let findings: Findings = serde_json::from_slice(&text).map_err(|_| {
+        let told = String::from_utf8_lossy(&text);
+        let told = Escaped::cut(&told, 200);
+        Error::new(format!("the self-test gave no report: {end}, output `{told}`"))
+    })?;
+    let mut succeeded = findings.succeeded;
+    let mut attempted = findings.attempted;
+    for (part, name) in DEADLY {
+        attempted += 1;
+        if run(jail, part)?.0 != End::Killed(libc::SIGSYS) {
+            succeeded.push(name.to_owned());
+        }
+    }
+    let degraded = jail.degraded.clone();
+    let report = SelfTest {
+        separation: separation.to_owned(),
+        landlock_abi: jail.landlock_abi,
+        attempted,
+        succeeded,
+        degraded,
+        took_us: u64::try_from(begin.elapsed().as_micros()).unwrap_or(u64::MAX),
+    };
+    let why = why_unfit(&report, &findings.broken, accept);
+    Ok(Verdict { fit: why.is_empty(), why, report })
+}
+
+fn why_unfit(report: &SelfTest, broken: &[String], accept: &[String]) -> String {
+    let missing: Vec<_> =
+        report.degraded.iter().filter(|name| !accept.contains(name)).cloned().collect();
+    let mut parts = Vec::new();
+    for (what, names) in [
+        ("the jail let through", report.succeeded.as_slice()),
+        ("does not work in the jail", broken),
+        ("degradation not accepted", &missing),
+    ] {
+        if !names.is_empty() {
+            parts.push(format!("{what}: {}", names.join(", ")));
+        }
+    }
+    parts.join("; ")
+}
+
+fn run(jail: &Jail, part: &str) -> Result<(End, Vec<u8>)> {
+    let what = || "run the self-test".to_owned();
+    let input = sealed_memfd("self-test", part.as_bytes())?;
+    let output = memfd_create("self-test", MFdFlags::MFD_CLOEXEC).context(what)?;
+    let jailed = jail.spawn("self-test", &[input.as_fd(), output.as_fd(), output.as_fd()], LIMITS)?;
+    let mut polled = [PollFd::new(jailed.as_fd(), PollFlags::POLLIN)];
+    let patience = PollTimeout::try_from(PATIENCE).unwrap_or(PollTimeout::MAX);
+    let ended = poll(&mut polled, patience).context(what)? > 0;
+    if !ended {
+        jailed.kill();
+    }
+    let (end, _) = jailed.wait().context(what)?;
+    Ok((end, content(output).context(what)?))
+}
+
+fn content(output: OwnedFd) -> std::io::Result<Vec<u8>> {
+    let mut file = File::from(output);
+    file.rewind()?;
+    let mut text = Vec::new();
+    file.take(REPORT_MAX).read_to_end(&mut text)?;
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_got_through_or_is_missing_makes_unfit() {
+        let fine = SelfTest {
+            separation: String::new(),
+            landlock_abi: 7,
+            attempted: 100,
+            succeeded: Vec::new(),
+            degraded: vec!["d".into()],
+            took_us: 1,
+        };
+        assert_eq!(why_unfit(&fine, &[], &["d".into()]), "");
+        assert_eq!(why_unfit(&fine, &[], &[]), "degradation not accepted: d");
+        let bad = SelfTest { succeeded: vec!["net_udp".into()], degraded: Vec::new(), ..fine };
+        let why = why_unfit(&bad, &["ctl_clock".into()], &[]);
+        assert_eq!(why, "the jail let through: net_udp; does not work in the jail: ctl_clock");
+    }
+}
