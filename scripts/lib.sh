@@ -67,7 +67,8 @@ need_apt() {
     command -v apt-get >/dev/null || fail "missing: ${missing[*]}" \
         "this is not Debian: install them the way your system does, or build on Debian 12 or 13"
     step "installing ${missing[*]}"
-    apt_install "${missing[@]}" || {
+    # A fresh system knows no packages yet: the first try may fail, the second says why.
+    apt_install "${missing[@]}" 2>/dev/null || {
         apt_update
         apt_install "${missing[@]}" || fail "apt could not install: ${missing[*]}" \
             "sudo apt-get update && sudo apt-get install ${missing[*]}"
@@ -183,7 +184,7 @@ cargo_home() { echo "${CARGO_HOME:-$HOME/.cargo}"; }
 # release_environment: flags under which a release is the same bytes wherever it is built. They
 # replace the flags of .cargo/config.toml, so the static link is named again.
 release_environment() {
-    local home sysroot pair flags=(-Ctarget-feature=+crt-static) c=()
+    local home sysroot pair flags=(-Ctarget-feature=+crt-static --cfg 'getrandom_backend="linux_getrandom"') c=()
     home=$(cargo_home) sysroot=$(rustc --print sysroot)
     for pair in "$sysroot=/_/rust" "$home=/_/cargo" "$root=/_/keepgate"; do
         flags+=("--remap-path-prefix=$pair")

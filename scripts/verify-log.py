@@ -319,7 +319,8 @@ def intact_entry_after(data, at, mix):
     return False
 
 
-def payload_frame(log, data, at, content, check, mix):
+def payload_frame(at, content, check, mix):
+    """Offset, length, digest (None: pruned) and check; None where the check is wrong."""
     digest = None if not any(content) else sha256(b"keepgate/v1/payload\0", content)
     if digest is not None and check_of(digest, mix) != check:
         return None
@@ -346,7 +347,7 @@ def verify_segment(log, data, last):
         kind, check, content = frame
         used = mix or bytes(4)
         if kind == b"P":
-            payload = payload_frame(log, data, at, content, check, used)
+            payload = payload_frame(at, content, check, used)
             if payload is None:
                 break
             waiting.append(payload)

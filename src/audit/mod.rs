@@ -85,7 +85,9 @@
 #![forbid(unsafe_code)]
 
 pub mod canonical;
+mod check;
 pub mod disk;
+mod draft;
 pub mod entry;
 pub mod evidence;
 mod frame;
@@ -94,17 +96,20 @@ mod log;
 pub mod mask;
 pub mod note;
 mod open;
+mod queue;
 pub mod quota;
 pub mod reader;
 pub mod sealer;
 mod segment;
 #[cfg(test)]
 mod tests;
+mod torn;
 pub mod tree;
 pub mod verify;
 mod writer;
 
-pub use entry::{Draft, Entry, PayloadRef};
+pub use draft::Draft;
+pub use entry::{Entry, PayloadRef};
 pub use frame::{ENTRY_MAX, PAYLOAD_MAX};
 pub use log::{Fold, Head, Log, Options, Written};
 pub use mask::{Masked, Masker};

@@ -1,21 +1,23 @@
-//! Opening a log: lock, check of the active segment, the cut of a torn tail.
+//! Opening a log: lock, check of the active segment, state.
 
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
-use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::fs::{DirBuilder, File, TryLockError};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use serde_json::json;
 
+use super::check::{self, Chain, Checked, Task};
 use super::disk::Disk;
 use super::entry::Entry;
-use super::frame::{Frames, Step, offset};
-use super::log::{Fold, Head, Options, Shared};
+use super::frame::{Frames, Step};
+use super::log::{Fold, Head, Options};
 use super::note::{Note, check_origin};
+use super::queue::Shared;
 use super::sealer::{self, Sealer};
-use super::segment::{self, Chain, Checked, Opening, Previous, Segment, Task};
+use super::segment::{self, Opening, Previous, Segment};
+use super::torn;
 use super::tree::Frontier;
 use super::writer::{Active, Batch, Writer, create};
 use crate::call::id::Id;
@@ -61,7 +63,7 @@ pub fn key_in_force(dir: &Path) -> Result<Option<String>> {
             checkpoint: note.as_ref(),
             last: true,
         };
-        if let Some(chain) = segment::check(task, &mut |_| Ok(()))?.chain {
+        if let Some(chain) = check::check(task, &mut |_| Ok(()))?.chain {
             return Ok(Some(chain.vkey.to_string()));
         }
     }
@@ -137,7 +139,7 @@ fn find<F: Fold>(
                     "the checkpoint covers entries that are gone",
                 ));
             }
-            remove_unborn(setup.dir, &last)?;
+            torn::remove_unborn(setup.dir, &last)?;
             continue;
         };
         check_neighbours(segments, &last)?;
@@ -175,7 +177,7 @@ fn replay<F: Fold>(
         checkpoint: note,
         last: true,
     };
-    segment::check(task, &mut |seen| {
+    check::check(task, &mut |seen| {
         if seen.skeleton.kind == "segment" {
             let opening: Opening = serde_json::from_str(seen.skeleton.body)
                 .context(|| format!("read the state in `{}`", segment.name))?;
@@ -253,54 +255,6 @@ pub(crate) fn ends_early(covered: u64, size: u64) -> String {
     format!("the log ends after {size} entries, but its checkpoint covers {covered}")
 }
 
-/// Moves the beginnings of a segment that never got its first entry out of the way.
-fn remove_unborn(dir: &Path, segment: &Segment) -> Result<()> {
-    let what = || format!("remove the unfinished segment `{}`", segment.path.display());
-    let length = segment.path.symlink_metadata().context(what)?.len();
-    if length > 0 {
-        keep_torn(dir, segment, 0, length)?;
-    }
-    std::fs::remove_file(&segment.path).context(what)?;
-    File::open(dir).and_then(|dir| dir.sync_all()).context(what)
-}
-
-/// Copies the torn tail into a file of its own, durably.
-fn keep_torn(dir: &Path, segment: &Segment, from: u64, to: u64) -> Result<()> {
-    let file = segment.open()?;
-    let mut number = 0_u32;
-    let (path, mut torn) = loop {
-        let path = dir.join(format!("{:020}-{from}-{number}.torn", segment.start));
-        match OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o640)
-            .open(&path)
-        {
-            Ok(torn) => break (path, torn),
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => number += 1,
-            Err(error) => {
-                return Err(Error::new(format!("create `{}`", path.display())).because(error));
-            }
-        }
-    };
-    let what = || format!("keep the torn tail in `{}`", path.display());
-    let mut at = from;
-    let mut buffer = vec![0; 1 << 20];
-    while at < to {
-        let size = usize::try_from(to - at)
-            .unwrap_or(usize::MAX)
-            .min(buffer.len());
-        let Some(piece) = buffer.get_mut(..size) else {
-            break;
-        };
-        file.read_exact_at(piece, at).context(what)?;
-        torn.write_all(piece).context(what)?;
-        at += offset(size);
-    }
-    torn.sync_all().context(what)?;
-    File::open(dir).and_then(|dir| dir.sync_all()).context(what)
-}
-
 /// Goes on with a log.
 fn resume<F: Fold>(
     setup: Setup<'_, F>,
@@ -313,16 +267,9 @@ fn resume<F: Fold>(
         checked,
         chain,
     } = found;
-    let torn = checked.length - checked.end;
-    let what = || format!("cut the torn tail of `{}`", segment.path.display());
-    if torn > 0 {
-        keep_torn(setup.dir, &segment, checked.end, checked.length)?;
-        let file = OpenOptions::new()
-            .write(true)
-            .open(&segment.path)
-            .context(what)?;
-        file.set_len(checked.end).context(what)?;
-        file.sync_all().context(what)?;
+    let bytes = checked.length - checked.end;
+    if bytes > 0 {
+        torn::cut(setup.dir, &segment, checked.end, checked.length)?;
     }
     let tail = setup
         .disk
@@ -335,14 +282,14 @@ fn resume<F: Fold>(
         mix: Some(checked.mix),
     };
     let mut writer = writer(setup, lock, chain, active, note)?;
-    if torn > 0 {
+    if bytes > 0 {
         let after = writer.chain.tree.size() - 1;
         tracing::warn!(
-            bytes = torn,
+            bytes,
             after,
             "the log had a torn tail; it was cut off and kept"
         );
-        let body = json!({"bytes": torn, "after_seq": after});
+        let body = json!({"bytes": bytes, "after_seq": after});
         writer.put_own(
             "log.recovered",
             body.as_object().cloned().unwrap_or_default(),

@@ -10,10 +10,11 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use super::check::{self, Chain, Seen, Task};
 use super::frame::offset;
 use super::note::{Note, Vkey};
 use super::open::ends_early;
-use super::segment::{self, Chain, Previous, Seen, Segment, Task};
+use super::segment::{self, Previous, Segment};
 use crate::error::{Error, Kind, Result};
 use crate::wire::text::{escaped, hex};
 
@@ -267,7 +268,7 @@ fn walk(
             checkpoint: Some(note),
             last,
         };
-        let checked = segment::check(task, &mut |seen| {
+        let checked = check::check(task, &mut |seen| {
             tally.take(&seen);
             if done + seen.at >= told + PROGRESS_STEP {
                 told = done + seen.at;

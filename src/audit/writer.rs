@@ -10,13 +10,16 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 
+use super::check::Chain;
 use super::disk::{Disk, Tail};
-use super::entry::{Draft, Entry, Prepared, Stamp};
+use super::draft::{Draft, Prepared, Stamp};
+use super::entry::Entry;
 use super::frame::{self, Mix, offset};
-use super::log::{Answer, Fold, Head, Job, Options, Shared, Written};
+use super::log::{Fold, Head, Options, Written};
 use super::note::{Checkpoint, Vkey, key_change_text};
+use super::queue::{Answer, Job, Shared};
 use super::sealer::{self, Sealer};
-use super::segment::{CHECKPOINT, Chain, KeyChanged, Opening, Previous, Segment};
+use super::segment::{CHECKPOINT, KeyChanged, Opening, Previous, Segment};
 use crate::error::{Context, Error, Result};
 use crate::sys::file::replace_durably;
 use crate::time::Clock;
@@ -91,7 +94,11 @@ impl Writer {
 
     fn work(&mut self) -> Result<(), Dead> {
         while let Some(jobs) = self.shared.take(self.checkpoint_due()) {
+            let last = jobs.len();
             self.commit(jobs)?;
+            if last > 1 {
+                self.shared.gather(last);
+            }
             self.checkpoint_if_due()?;
         }
         if self.shared.blocked().is_none() && self.signed < self.chain.tree.size() {

@@ -68,10 +68,7 @@ impl Client {
     /// # Errors
     /// What the keeper says, or that it does not answer in time.
     pub(super) fn ask(&self, ask: Ask) -> Result<Value> {
-        let patience = match ask {
-            Ask::RebuildIndex => LONG,
-            _ => PATIENCE,
-        };
+        let patience = if matches!(ask, Ask::RebuildIndex) { LONG } else { PATIENCE };
         self.ask_within(ask, patience)
     }
 

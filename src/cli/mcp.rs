@@ -161,16 +161,21 @@ mod tests {
         File::from(pipe.try_clone().unwrap())
             .read_exact(&mut byte)
             .unwrap();
-        // The shim waits for the daemon now; with splice(2) this poll-like read would not return.
+        // The shim waits for the daemon now; with splice(2) a read that never waits would.
         let nonblocking = nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK);
         nix::fcntl::fcntl(&pipe, nonblocking).unwrap();
-        for _ in 0..100 {
-            assert_eq!(
-                nix::unistd::read(&pipe, &mut byte),
-                Err(nix::errno::Errno::EAGAIN)
-            );
-            std::thread::yield_now();
-        }
+        let (say, hear) = std::sync::mpsc::channel();
+        let client = std::thread::spawn(move || {
+            for _ in 0..1000 {
+                let empty = nix::unistd::read(&pipe, &mut [0]);
+                assert_eq!(empty, Err(nix::errno::Errno::EAGAIN));
+            }
+            say.send(()).unwrap();
+            pipe
+        });
+        hear.recv_timeout(std::time::Duration::from_secs(20))
+            .unwrap();
+        let _pipe = client.join().unwrap();
         drop(theirs);
         assert!(shim.join().unwrap().is_err());
     }

@@ -60,6 +60,11 @@ impl Screen {
         self.json
     }
 
+    /// There are colours.
+    pub fn coloured(&self) -> bool {
+        self.colour
+    }
+
     /// Standard output is a terminal.
     pub fn is_terminal(&self) -> bool {
         std::io::stdout().is_terminal()

@@ -65,6 +65,13 @@ impl<'a> Turn<'a> {
         let target = Target::parse(&ask.method, &ask.url)
             .map_err(|why| Refusal::new(Class::BadRequest, why.to_string()))?;
         check_headers(&ask.headers)?;
+        if matches!(target.method(), "GET" | "HEAD") && !body.is_empty() {
+            // It means nothing (RFC 9110, section 9.3.1), and servers disagree where it ends.
+            return Err(Refusal::new(
+                Class::BadRequest,
+                "`GET` and `HEAD` have no body",
+            ));
+        }
         let sent = hex(digest(&SHA256, body).as_ref());
         match std::mem::replace(&mut self.next, Next::Nothing) {
             Next::First => {
@@ -238,7 +245,8 @@ mod tests {
         );
         assert_eq!(first("POST", "https://a.example/", &[], b"y"), "not_leased");
         assert_eq!(first("POST", "https://a.example/", &[], b""), "not_leased");
-        assert_eq!(first("GET", "https://a.example/", &[], b"x"), "not_leased");
+        assert_eq!(first("GET", "https://a.example/", &[], b"x"), "bad_request");
+        assert_eq!(first("PUT", "https://a.example/", &[], b"x"), "not_leased");
         assert_eq!(
             first("POST", "https://a.example/?q", &[], b"x"),
             "not_leased"
@@ -342,7 +350,7 @@ mod tests {
             "not_leased"
         );
         assert_eq!(
-            after(307, "/y", ask("GET", "https://a.example/y", &[]), b"x"),
+            after(307, "/y", ask("GET", "https://a.example/y", &[]), b""),
             "not_leased"
         );
         assert_eq!(after(307, b, ask("POST", b, &[]), b"x"), "redirect_refused");
@@ -350,7 +358,7 @@ mod tests {
             after(303, b, ask("GET", b, &[("Accept", "b")]), b""),
             "allowed"
         );
-        assert_eq!(after(303, b, ask("GET", b, &[]), b"x"), "not_leased");
+        assert_eq!(after(303, b, ask("GET", b, &[]), b"x"), "bad_request");
         assert_eq!(
             after(303, b, ask("GET", b, &[("X-Mine", "c")]), b""),
             "not_leased"

@@ -12,9 +12,10 @@ use tokio::task::{AbortHandle, spawn_local};
 
 use super::connection::{self, Connection};
 use super::house::House;
-use super::message::{self, BUSY};
+use super::message::BUSY;
 use super::notes::Notes;
 use super::quota::Quota;
+use super::reply;
 use crate::error::{Context, Result};
 
 /// Pause after a connection could not be accepted, most likely for want of descriptors.
@@ -121,7 +122,7 @@ impl Agent {
         }
         let Some(seat) = self.seats.take(1) else {
             self.notes.note("too many connections");
-            let line = message::error(None, BUSY, "too many connections of this agent");
+            let line = reply::error(None, BUSY, "too many connections of this agent");
             return ignore_full(stream.try_write(&line));
         };
         let connection = connection::serve(self, stream, seat);

@@ -19,6 +19,7 @@ use super::mcp::{Session, Step};
 use super::message::{self, BUSY, INTERNAL_ERROR, INVALID_REQUEST, Key, Refusal, RequestId};
 use super::notes::Notes;
 use super::quota::{Quota, Share};
+use super::reply;
 use crate::wire::messages::FrontToKeeper;
 
 /// Bytes read from a socket at one time.
@@ -161,7 +162,7 @@ impl Connection {
     /// Tells the agent that its list of tools has changed, if it has begun a session.
     pub(super) fn list_changed(&self) {
         if self.open.get() {
-            self.say(message::notification("notifications/tools/list_changed"));
+            self.say(reply::notification("notifications/tools/list_changed"));
         }
     }
 
@@ -287,11 +288,11 @@ impl Connection {
 
 /// The line that answers `id` with what the keeper said.
 fn answer(id: &RequestId, reply: Result<Reply, NoReply>) -> Vec<u8> {
-    let error = |message| message::error(Some(id), INTERNAL_ERROR, message);
+    let error = |message| reply::error(Some(id), INTERNAL_ERROR, message);
     match reply {
-        Ok(Reply::Tools(tools)) => message::result(id, &[b"{\"tools\":", &tools, b"}"]),
-        Ok(Reply::Result(result)) => message::result(id, &[&result]),
-        Ok(Reply::Fault { code, message }) => message::error(Some(id), code, &message),
+        Ok(Reply::Tools(tools)) => reply::result(id, &[b"{\"tools\":", &tools, b"}"]),
+        Ok(Reply::Result(result)) => reply::result(id, &[&result]),
+        Ok(Reply::Fault { code, message }) => reply::error(Some(id), code, &message),
         Err(NoReply::Absent) => error("the keeper is not available; nothing was done"),
         Err(NoReply::Lost) => {
             error("the keeper is not available any more; whether the call took effect is unknown")

@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 use super::message::{
     self, INVALID_PARAMS, INVALID_REQUEST, Key, Message, Refusal, RequestId, present, string,
 };
+use super::reply;
 use crate::wire::messages::ARGUMENTS_MAX;
 
 /// Revisions served, oldest first.
@@ -95,7 +96,7 @@ impl Session {
         params: Option<&'a RawValue>,
     ) -> Result<Step<'a>, Refusal> {
         match method {
-            "ping" => Ok(Step::Reply(message::result(id, &[b"{}"]))),
+            "ping" => Ok(Step::Reply(reply::result(id, &[b"{}"]))),
             "initialize" => self.initialize(id, params).map(Step::Reply),
             // Clients of the stateless era ask this first and fall back to `initialize` when it is
             // unknown, so it is nothing to note.
@@ -139,7 +140,7 @@ impl Session {
             "serverInfo": {"name": "keepgate", "title": "Keepgate", "version": self.server},
             "instructions": INSTRUCTIONS,
         });
-        Ok(message::result(id, &[result.to_string().as_bytes()]))
+        Ok(reply::result(id, &[result.to_string().as_bytes()]))
     }
 }
 

@@ -1,4 +1,4 @@
-//! One line of an agent as a JSON-RPC 2.0 message, and the lines that answer it.
+//! One line of an agent as a JSON-RPC 2.0 message, or why it is none.
 //!
 //! The arguments of a call and the id of a request keep the bytes they came with.
 
@@ -7,6 +7,7 @@ use std::fmt;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
+use super::reply;
 use crate::wire::json;
 use crate::wire::text::Escaped;
 
@@ -57,7 +58,8 @@ pub enum Message<'a> {
 /// what it is compared by.
 #[derive(Debug, Clone)]
 pub struct RequestId {
-    raw: String,
+    /// As it came: JSON without a newline.
+    pub(super) raw: String,
     key: Key,
 }
 
@@ -124,7 +126,7 @@ impl Refusal {
 
     /// The line that tells the agent.
     pub(super) fn line(&self) -> Vec<u8> {
-        error(
+        reply::error(
             self.id.as_ref(),
             self.code,
             self.detail.as_ref().unwrap_or(&self.what),
@@ -260,43 +262,6 @@ pub(super) fn key(raw: &RawValue) -> Option<Key> {
     }
 }
 
-/// The line that answers `id`. `result` is JSON; newlines between its tokens become spaces.
-pub(super) fn result(id: &RequestId, result: &[&[u8]]) -> Vec<u8> {
-    let length = result.iter().map(|part| part.len()).sum::<usize>() + id.raw.len() + 64;
-    let mut line = Vec::with_capacity(length);
-    line.extend_from_slice(b"{\"jsonrpc\":\"2.0\",\"id\":");
-    line.extend_from_slice(id.raw.as_bytes());
-    line.extend_from_slice(b",\"result\":");
-    result.iter().for_each(|part| line.extend_from_slice(part));
-    line.extend_from_slice(b"}\n");
-    one_line(line)
-}
-
-/// The line that tells of an error; `id` is null where it is not known.
-pub(super) fn error(id: Option<&RequestId>, code: i64, message: &str) -> Vec<u8> {
-    let id = id.map_or("null", |id| &id.raw);
-    let message = serde_json::Value::from(message);
-    let line = format!(
-        "{{\"jsonrpc\":\"2.0\",\"id\":{id},\"error\":{{\"code\":{code},\"message\":{message}}}}}\n"
-    );
-    line.into_bytes()
-}
-
-/// The line that tells the agent something unasked.
-pub(super) fn notification(method: &str) -> Vec<u8> {
-    format!("{{\"jsonrpc\":\"2.0\",\"method\":\"{method}\"}}\n").into_bytes()
-}
-
-/// JSON has newlines only between tokens, where a space means the same.
-fn one_line(mut line: Vec<u8>) -> Vec<u8> {
-    if let Some((_, body)) = line.split_last_mut() {
-        body.iter_mut()
-            .filter(|byte| matches!(**byte, b'\n' | b'\r'))
-            .for_each(|byte| *byte = b' ');
-    }
-    line
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -317,7 +282,7 @@ mod tests {
             (method.as_str(), params.unwrap().get()),
             ("ping", "{ \"a\" : 1 }")
         );
-        let answer = String::from_utf8(result(&id, &[b"{\n\"x\":1\r\n}"])).unwrap();
+        let answer = String::from_utf8(reply::result(&id, &[b"{\n\"x\":1\r\n}"])).unwrap();
         assert_eq!(
             answer,
             "{\"jsonrpc\":\"2.0\",\"id\":\"\\u0061\\n\",\"result\":{ \"x\":1  }}\n"

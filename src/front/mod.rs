@@ -21,6 +21,7 @@ mod mcp;
 mod message;
 mod notes;
 mod quota;
+mod reply;
 #[cfg(test)]
 mod tests;
 

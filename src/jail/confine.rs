@@ -56,7 +56,11 @@ pub fn with_roots(role: Role, confine: &Confine, roots: &[BorrowedFd<'_>]) -> Re
     let what = || format!("confine role `{}`", role.name());
     let abi = process::landlock_abi();
     for name in landlock::check(abi, &confine.accept)? {
-        tracing::warn!(role = role.name(), degraded = name, "confined by less than asked for");
+        tracing::warn!(
+            role = role.name(),
+            degraded = name,
+            "confined by less than asked for"
+        );
     }
     let filters = filters(role).context(what)?;
     let keep = capabilities(role);
@@ -69,7 +73,12 @@ pub fn with_roots(role: Role, confine: &Confine, roots: &[BorrowedFd<'_>]) -> Re
     process::no_new_privs().context(what)?;
     // After the change of uid, which sets it anew.
     process::harden().context(what)?;
-    landlock::restrict(role, &confine.read, &confine.write, roots)?;
+    // The same: it forgets who kills this role when the supervisor ends.
+    process::die_with_parent().context(what)?;
+    // A jailer has no paths any more, only its roots.
+    let none = role == Role::Jailer;
+    let paths = |paths: &'_ [PathBuf]| if none { Vec::new() } else { paths.to_vec() };
+    landlock::restrict(role, &paths(&confine.read), &paths(&confine.write), roots)?;
     for filter in &filters {
         filter.install().context(what)?;
     }

@@ -33,8 +33,9 @@ pub(super) fn check(abi: i32, accept: &[String]) -> Result<Vec<String>> {
         return Ok(vec![TOO_OLD.into()]);
     }
     let what = format!("Landlock ABI {abi} of this kernel is below {FLOOR} ({TOO_OLD})");
-    Err(Error::of(Kind::Degraded, what)
-        .hint(format!("use kernel 6.12 or newer with Landlock on, or accept `{TOO_OLD}` by name")))
+    Err(Error::of(Kind::Degraded, what).hint(format!(
+        "use kernel 6.12 or newer with Landlock on, or accept `{TOO_OLD}` by name"
+    )))
 }
 
 /// A ruleset that allows nothing; `None` where the kernel has no Landlock, which [`check`] has
@@ -46,9 +47,17 @@ pub(super) fn nothing() -> Result<Option<OwnedFd>> {
 }
 
 /// Restricts this thread, and those it will start, to what `role` needs.
-pub(super) fn restrict(role: Role, read: &[PathBuf], write: &[PathBuf], roots: &[BorrowedFd<'_>]) -> Result<()> {
+pub(super) fn restrict(
+    role: Role,
+    read: &[PathBuf],
+    write: &[PathBuf],
+    roots: &[BorrowedFd<'_>],
+) -> Result<()> {
     let what = || "restrict this role with Landlock".into();
-    let mut ruleset = handled(role != Role::Egress).context(what)?.create().context(what)?;
+    let mut ruleset = handled(role != Role::Egress)
+        .context(what)?
+        .create()
+        .context(what)?;
     let look = make_bitflags!(AccessFs::{ReadFile | ReadDir});
     let change = look
         | make_bitflags!(AccessFs::{
@@ -61,7 +70,9 @@ pub(super) fn restrict(role: Role, read: &[PathBuf], write: &[PathBuf], roots: &
         }
     }
     for root in roots {
-        ruleset = ruleset.add_rule(PathBeneath::new(root, publish)).context(what)?;
+        ruleset = ruleset
+            .add_rule(PathBeneath::new(root, publish))
+            .context(what)?;
     }
     let status = ruleset.restrict_self().context(what)?.ruleset;
     if status == RulesetStatus::NotEnforced {
@@ -71,19 +82,32 @@ pub(super) fn restrict(role: Role, read: &[PathBuf], write: &[PathBuf], roots: &
 }
 
 fn handled(network: bool) -> std::result::Result<Ruleset, landlock::RulesetError> {
-    let ports: BitFlags<AccessNet> =
-        if network { AccessNet::from_all(NEWEST) } else { AccessNet::BindTcp.into() };
+    let ports: BitFlags<AccessNet> = if network {
+        AccessNet::from_all(NEWEST)
+    } else {
+        AccessNet::BindTcp.into()
+    };
     Ruleset::default()
         .handle_access(AccessFs::from_all(NEWEST))?
         .handle_access(ports)?
         .scope(Scope::from_all(NEWEST))
 }
 
-fn allow(ruleset: RulesetCreated, path: &Path, rights: BitFlags<AccessFs>) -> Result<RulesetCreated> {
+fn allow(
+    ruleset: RulesetCreated,
+    path: &Path,
+    rights: BitFlags<AccessFs>,
+) -> Result<RulesetCreated> {
     let what = || format!("allow this role `{}`", path.display());
     let beneath = PathFd::new(path).context(what)?;
-    let rights = if path.is_dir() { rights } else { rights & AccessFs::from_file(NEWEST) };
-    ruleset.add_rule(PathBeneath::new(beneath, rights)).context(what)
+    let rights = if path.is_dir() {
+        rights
+    } else {
+        rights & AccessFs::from_file(NEWEST)
+    };
+    ruleset
+        .add_rule(PathBeneath::new(beneath, rights))
+        .context(what)
 }
 
 #[cfg(test)]

@@ -57,7 +57,11 @@ impl Jail {
             uid,
             parent: own_pidfd().context(what)?,
         };
-        Ok(Self { template, landlock_abi, degraded })
+        Ok(Self {
+            template,
+            landlock_abi,
+            degraded,
+        })
     }
 
     /// Starts `tool` with `fds` as its descriptors 0, 1, …
@@ -65,6 +69,8 @@ impl Jail {
     /// # Errors
     /// Names the step that failed; nothing runs then.
     pub fn spawn(&self, tool: &str, fds: &[BorrowedFd<'_>], limits: Limits) -> Result<Jailed> {
-        self.template.spawn(tool, fds, limits).context(|| "start a jail".into())
+        self.template
+            .spawn(tool, fds, limits)
+            .context(|| "start a jail".into())
     }
 }

@@ -42,8 +42,14 @@ fn findings() -> Findings {
     // First: attempts that get through change what is looked at here.
     let state = probe::state();
     let broken = controls();
-    let mut findings = Findings { attempted: 0, succeeded: Vec::new(), broken };
-    findings.succeeded.extend(state.into_iter().map(str::to_owned));
+    let mut findings = Findings {
+        attempted: 0,
+        succeeded: Vec::new(),
+        broken,
+    };
+    findings
+        .succeeded
+        .extend(state.into_iter().map(str::to_owned));
     for (name, through) in probe::attempts() {
         findings.attempted += 1;
         if through {
@@ -65,7 +71,9 @@ fn controls() -> Vec<String> {
     if memory.try_reserve_exact(MEMORY).is_err() {
         broken.push("ctl_mem_32m".to_owned());
     }
-    memory.resize(memory.capacity().min(MEMORY), 1);
+    while memory.len() < memory.capacity().min(MEMORY) {
+        memory.extend_from_slice(&[1; 4096]);
+    }
     std::hint::black_box(&memory);
     broken
 }

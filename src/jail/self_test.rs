@@ -23,7 +23,11 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Longest report of one.
 const REPORT_MAX: u64 = 64 << 10;
 /// What a jail of the self-test may use.
-const LIMITS: Limits = Limits { cpu_s: 5, memory: 512 << 20, file: 1 << 20 };
+const LIMITS: Limits = Limits {
+    cpu_s: 5,
+    memory: 512 << 20,
+    file: 1 << 20,
+};
 /// Calls of other ABIs, which must kill: standard input of the probe, and the action's name.
 const DEADLY: [(&str, &str); 2] = [("int80", "abi_i386_int80"), ("x32", "abi_x32")];
 
@@ -48,7 +52,9 @@ pub fn self_test(jail: &Jail, separation: &str, accept: &[String]) -> Result<Ver
     let findings: Findings = serde_json::from_slice(&text).map_err(|_| {
         let told = String::from_utf8_lossy(&text);
         let told = Escaped::cut(&told, 200);
-        Error::new(format!("the self-test gave no report: {end}, output `{told}`"))
+        Error::new(format!(
+            "the self-test gave no report: {end}, output `{told}`"
+        ))
     })?;
     let mut succeeded = findings.succeeded;
     let mut attempted = findings.attempted;
@@ -68,12 +74,20 @@ pub fn self_test(jail: &Jail, separation: &str, accept: &[String]) -> Result<Ver
         took_us: u64::try_from(begin.elapsed().as_micros()).unwrap_or(u64::MAX),
     };
     let why = why_unfit(&report, &findings.broken, accept);
-    Ok(Verdict { fit: why.is_empty(), why, report })
+    Ok(Verdict {
+        fit: why.is_empty(),
+        why,
+        report,
+    })
 }
 
 fn why_unfit(report: &SelfTest, broken: &[String], accept: &[String]) -> String {
-    let missing: Vec<_> =
-        report.degraded.iter().filter(|name| !accept.contains(name)).cloned().collect();
+    let missing: Vec<_> = report
+        .degraded
+        .iter()
+        .filter(|name| !accept.contains(name))
+        .cloned()
+        .collect();
     let mut parts = Vec::new();
     for (what, names) in [
         ("the jail let through", report.succeeded.as_slice()),
@@ -91,7 +105,11 @@ fn run(jail: &Jail, part: &str) -> Result<(End, Vec<u8>)> {
     let what = || "run the self-test".to_owned();
     let input = sealed_memfd("self-test", part.as_bytes())?;
     let output = memfd_create("self-test", MFdFlags::MFD_CLOEXEC).context(what)?;
-    let jailed = jail.spawn("self-test", &[input.as_fd(), output.as_fd(), output.as_fd()], LIMITS)?;
+    let jailed = jail.spawn(
+        "self-test",
+        &[input.as_fd(), output.as_fd(), output.as_fd()],
+        LIMITS,
+    )?;
     let mut polled = [PollFd::new(jailed.as_fd(), PollFlags::POLLIN)];
     let patience = PollTimeout::try_from(PATIENCE).unwrap_or(PollTimeout::MAX);
     let ended = poll(&mut polled, patience).context(what)? > 0;
@@ -126,8 +144,15 @@ mod tests {
         };
         assert_eq!(why_unfit(&fine, &[], &["d".into()]), "");
         assert_eq!(why_unfit(&fine, &[], &[]), "degradation not accepted: d");
-        let bad = SelfTest { succeeded: vec!["net_udp".into()], degraded: Vec::new(), ..fine };
+        let bad = SelfTest {
+            succeeded: vec!["net_udp".into()],
+            degraded: Vec::new(),
+            ..fine
+        };
         let why = why_unfit(&bad, &["ctl_clock".into()], &[]);
-        assert_eq!(why, "the jail let through: net_udp; does not work in the jail: ctl_clock");
+        assert_eq!(
+            why,
+            "the jail let through: net_udp; does not work in the jail: ctl_clock"
+        );
     }
 }

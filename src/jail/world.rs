@@ -26,7 +26,9 @@ impl World {
     pub fn enter(roots: &[PathBuf]) -> Result<Self> {
         let what = || "make the jailer's namespaces".to_owned();
         if process::threads().context(what)? != 1 {
-            return Err(Error::new("a process with threads cannot change its namespaces"));
+            return Err(Error::new(
+                "a process with threads cannot change its namespaces",
+            ));
         }
         if !nix::unistd::geteuid().is_root() {
             mounts::become_own_user().map_err(|error| {
@@ -50,7 +52,10 @@ impl World {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let descriptors = open("/proc/self/fd", flags, Mode::empty()).context(what)?;
         mounts::empty_root().context(what)?;
-        Ok(Self { roots: copies, descriptors })
+        Ok(Self {
+            roots: copies,
+            descriptors,
+        })
     }
 
     /// The copy of an operator's root.

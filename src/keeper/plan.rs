@@ -86,8 +86,10 @@ fn http(call: &Call, ground: &Ground<'_>) -> Result<Plan, Unplanned> {
     let url = text(call, "url").unwrap_or_default();
     let target = Target::parse(method, url).map_err(|fault| bad(fault.to_string()))?;
     let body = text(call, "body").unwrap_or_default();
+    // Policy has judged this host and no other, so a redirect may go nowhere else.
+    let rules = ground.http.iter().filter(|rule| rule.host == target.host()).cloned().collect();
     let lease = Lease {
-        rules: ground.http.to_vec(),
+        rules,
         method: target.method().into(),
         url: target.url().into(),
         body_sha256: hex(digest(&SHA256, body.as_bytes()).as_ref()),

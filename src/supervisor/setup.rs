@@ -10,7 +10,7 @@ use nix::unistd::geteuid;
 use serde::Serialize;
 
 use super::listeners::{Listeners, make_directory};
-use crate::config::{Config, Paths, Plane};
+use crate::config::{Config, Paths, Plane, UIDS_PER_PLANE};
 use crate::egress::EgressSetup;
 use crate::error::{Context, Error, Result};
 use crate::front::FrontSetup;
@@ -23,8 +23,6 @@ use crate::wire::messages::Role;
 /// Where distributions keep the certificates of public authorities; a host without any has no
 /// public authorities.
 const SYSTEM_CA: &str = "/etc/ssl/certs/ca-certificates.crt";
-/// uids set aside for each plane.
-const UIDS: u32 = 8;
 const SEPARATE: &str = "separate uids";
 
 /// What all planes share.
@@ -99,7 +97,7 @@ impl Setup {
             state,
             separation: separation.clone(),
             operator_uid: operator,
-            role_uids: all_uids(appliance.uid_base, config.planes.len()),
+            role_uids: if separate() { config.role_uids().collect() } else { Vec::new() },
             token_sha256: boot.token_sha256.clone(),
             demo: appliance.demo,
             unattended: plane.unattended,
@@ -160,7 +158,7 @@ struct Uids {
 impl Uids {
     fn new(base: u32, index: usize) -> Option<Self> {
         let index = u32::try_from(index).ok()?;
-        separate().then(|| Self { first: base.saturating_add(index.saturating_mul(UIDS)) })
+        separate().then(|| Self { first: base.saturating_add(index.saturating_mul(UIDS_PER_PLANE)) })
     }
 
     fn of(&self, role: Role) -> u32 {
@@ -181,14 +179,6 @@ impl Uids {
 /// Root can give every role a uid of its own.
 fn separate() -> bool {
     geteuid().is_root()
-}
-
-fn all_uids(base: u32, planes: usize) -> Vec<u32> {
-    if !separate() {
-        return Vec::new();
-    }
-    let planes = u32::try_from(planes).unwrap_or(0);
-    (base..base.saturating_add(planes.saturating_mul(UIDS))).collect()
 }
 
 fn grounds(plane: &Plane) -> std::collections::BTreeMap<String, RootGround> {

@@ -94,7 +94,11 @@ pub(super) fn start(start: &Start<'_>) -> io::Result<Child> {
     let mut argv: Vec<*const c_char> = start.argv.iter().map(|text| text.as_ptr()).collect();
     argv.push(std::ptr::null());
     let mut stack: Vec<u128> = Vec::with_capacity(STACK / size_of::<u128>());
-    let mut shared = Shared { start, argv: argv.as_ptr(), failed: None };
+    let mut shared = Shared {
+        start,
+        argv: argv.as_ptr(),
+        failed: None,
+    };
     let mut pidfd: RawFd = -1;
     let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD;
     let mut flags = u64::from(flags.cast_unsigned()) | start.namespaces;
@@ -114,7 +118,9 @@ pub(super) fn start(start: &Start<'_>) -> io::Result<Child> {
         tls: 0,
         set_tid: 0,
         set_tid_size: 0,
-        cgroup: start.cgroup.map_or(0, |fd| u64::from(fd.as_raw_fd().cast_unsigned())),
+        cgroup: start
+            .cgroup
+            .map_or(0, |fd| u64::from(fd.as_raw_fd().cast_unsigned())),
     };
     // SAFETY: stack and shared state outlive the child's use of them, because CLONE_VFORK stops
     // this thread until the child has left our memory.
@@ -142,7 +148,10 @@ fn broken(step: &str, errno: Errno) -> io::Error {
 /// # Safety
 /// `shared` must point to a [`Shared`] and the arguments to a stack that both stay until the child
 /// has become another program; the flags must contain `CLONE_VM` and `CLONE_VFORK`.
-#[expect(unsafe_code, reason = "the child needs a stack of its own, which libc's syscall() lacks")]
+#[expect(
+    unsafe_code,
+    reason = "the child needs a stack of its own, which libc's syscall() lacks"
+)]
 unsafe fn clone3(arguments: &libc::clone_args, shared: *mut libc::c_void) -> c_long {
     let answer: c_long;
     // SAFETY: in the parent this is a system call that clobbers rcx and r11 only. In the child the
@@ -174,7 +183,10 @@ unsafe fn clone3(arguments: &libc::clone_args, shared: *mut libc::c_void) -> c_l
 }
 
 /// The child's life before its program.
-#[expect(unsafe_code, reason = "reads what the parent, which is stopped, left for it")]
+#[expect(
+    unsafe_code,
+    reason = "reads what the parent, which is stopped, left for it"
+)]
 extern "C" fn child(shared: *mut Shared<'static>) -> ! {
     // SAFETY: the parent made it, and is stopped until we are gone from its memory.
     let shared = unsafe { &mut *shared };
@@ -226,15 +238,23 @@ fn give_up(lockdown: &Lockdown<'_>) -> Step {
     }
     step("prctl(PR_CAP_AMBIENT)", raw::clear_ambient())?;
     step("capset", raw::capset(0))?;
-    step("prctl(PR_SET_NO_NEW_PRIVS)", raw::prctl(libc::PR_SET_NO_NEW_PRIVS, 1))?;
+    step(
+        "prctl(PR_SET_NO_NEW_PRIVS)",
+        raw::prctl(libc::PR_SET_NO_NEW_PRIVS, 1),
+    )?;
     // After the change of uid, which clears it.
     let kill = c_long::from(libc::SIGKILL);
-    step("prctl(PR_SET_PDEATHSIG)", raw::prctl(libc::PR_SET_PDEATHSIG, kill))?;
+    step(
+        "prctl(PR_SET_PDEATHSIG)",
+        raw::prctl(libc::PR_SET_PDEATHSIG, kill),
+    )?;
     if step("poll", raw::has_ended(lockdown.parent.as_raw_fd()))? {
         return Err(("the jailer has ended", Errno::ESRCH));
     }
     match &lockdown.ruleset {
-        Some(ruleset) => step("landlock_restrict_self", raw::landlock(ruleset.as_raw_fd())).map(drop),
+        Some(ruleset) => {
+            step("landlock_restrict_self", raw::landlock(ruleset.as_raw_fd())).map(drop)
+        }
         None => Ok(()),
     }
 }
@@ -245,7 +265,10 @@ fn descriptors(start: &Start<'_>) -> Step {
     let mut moved = [-1; FDS_MAX];
     let sources = start.fds.iter().zip(moved.iter_mut());
     for (fd, place) in sources {
-        *place = step("fcntl(F_DUPFD_CLOEXEC)", raw::copy_above(fd.as_raw_fd(), PROGRAM + 1))?;
+        *place = step(
+            "fcntl(F_DUPFD_CLOEXEC)",
+            raw::copy_above(fd.as_raw_fd(), PROGRAM + 1),
+        )?;
     }
     let program = raw::copy_above(start.program.as_raw_fd(), PROGRAM + 1);
     let program = step("fcntl(F_DUPFD_CLOEXEC)", program)?;
@@ -255,6 +278,9 @@ fn descriptors(start: &Start<'_>) -> Step {
         next += 1;
     }
     step("dup3", raw::copy_to(program, PROGRAM, libc::O_CLOEXEC))?;
-    step("close_range", raw::close_range(next, PROGRAM.cast_unsigned() - 1))?;
+    step(
+        "close_range",
+        raw::close_range(next, PROGRAM.cast_unsigned() - 1),
+    )?;
     step("close_range", raw::close_range(PROGRAM + 1, u32::MAX)).map(drop)
 }

@@ -4,9 +4,13 @@
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::ptr::null_mut;
 use std::sync::{Mutex, PoisonError};
+
+use nix::errno::Errno;
 
 /// Replacements of one process take turns, so that a fixed temporary name is enough; a fixed name
 /// means that a crash leaves one file behind at most, and the next replacement takes it away.
@@ -30,7 +34,10 @@ pub fn replace_durably(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     write(path, bytes, mode, true)
 }
 
-#[expect(clippy::disallowed_methods, reason = "this is the durable replacement others must use")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the durable replacement others must use"
+)]
 fn write(path: &Path, bytes: &[u8], mode: u32, durable: bool) -> io::Result<()> {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let temporary = temporary(path)?;
@@ -45,26 +52,53 @@ fn write(path: &Path, bytes: &[u8], mode: u32, durable: bool) -> io::Result<()> 
         fs::rename(&temporary, path)
     };
     fill().inspect_err(|_| drop(fs::remove_file(&temporary)))?;
-    if durable { flush_directory(path) } else { Ok(()) }
+    if durable {
+        flush_directory(path)
+    } else {
+        Ok(())
+    }
 }
 
 /// Gives the file `from`, which is on disk already, the name `to`; durable when it returns.
 ///
 /// # Errors
 /// What the file system says.
-#[expect(clippy::disallowed_methods, reason = "this is the durable rename others must use")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the durable rename others must use"
+)]
 pub fn rename_durably(from: &Path, to: &Path) -> io::Result<()> {
     fs::rename(from, to)?;
     flush_directory(to)
 }
 
 fn flush_directory(path: &Path) -> io::Result<()> {
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let directory = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
     File::open(directory.unwrap_or(Path::new(".")))?.sync_all()
 }
 
+/// An open file has an access control list beyond its permission bits (`acl(5)`).
+///
+/// # Errors
+/// What fgetxattr(2) says.
+#[expect(unsafe_code, reason = "fgetxattr has no wrapper")]
+pub fn has_acl(file: BorrowedFd<'_>) -> io::Result<bool> {
+    let name = c"system.posix_acl_access";
+    // SAFETY: the name is a C string; a length of 0 means that nothing is written.
+    let answer = unsafe { libc::fgetxattr(file.as_raw_fd(), name.as_ptr(), null_mut(), 0) };
+    match Errno::result(answer) {
+        Ok(_) => Ok(true),
+        Err(Errno::ENODATA | Errno::EOPNOTSUPP) => Ok(false),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
 fn temporary(path: &Path) -> io::Result<PathBuf> {
-    let name = path.file_name().ok_or_else(|| io::Error::other("a path without a file name"))?;
+    let name = path
+        .file_name()
+        .ok_or_else(|| io::Error::other("a path without a file name"))?;
     let mut temporary = OsString::from(".");
     temporary.push(name);
     temporary.push(".new");
@@ -73,7 +107,11 @@ fn temporary(path: &Path) -> io::Result<PathBuf> {
 
 fn create(path: &Path, mode: u32) -> io::Result<File> {
     let mut options = File::options();
-    options.write(true).create_new(true).mode(mode).custom_flags(libc::O_NOFOLLOW);
+    options
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .custom_flags(libc::O_NOFOLLOW);
     match options.open(path) {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
             fs::remove_file(path)?;
@@ -95,7 +133,10 @@ mod tests {
         fs::write(directory.path().join(".a.new"), b"left by a crash").unwrap();
         replace_durably(&path, b"two", 0o644).unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"two");
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o644);
+        assert_eq!(
+            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o644
+        );
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
     }
 

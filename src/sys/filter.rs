@@ -56,10 +56,15 @@ impl Filter {
             }
         }
         let text = serde_json::to_vec(&whole)?;
-        let programs = compile_from_json(&text[..], TargetArch::x86_64).map_err(io::Error::other)?;
-        let program =
-            programs.into_values().next().ok_or_else(|| io::Error::other("a text without filter"))?;
-        Ok(Self(head(clone3).into_iter().chain(ours(&program)).collect()))
+        let programs =
+            compile_from_json(&text[..], TargetArch::x86_64).map_err(io::Error::other)?;
+        let program = programs
+            .into_values()
+            .next()
+            .ok_or_else(|| io::Error::other("a text without filter"))?;
+        Ok(Self(
+            head(clone3).into_iter().chain(ours(&program)).collect(),
+        ))
     }
 
     /// What the supervisor, and so every role and jail, is denied.
@@ -81,7 +86,12 @@ impl Filter {
 }
 
 fn rules(value: &mut Value) -> Option<&mut Vec<Value>> {
-    value.as_object_mut()?.values_mut().next()?.get_mut("filter")?.as_array_mut()
+    value
+        .as_object_mut()?
+        .values_mut()
+        .next()?
+        .get_mut("filter")?
+        .as_array_mut()
 }
 
 fn extend(whole: &mut Value, mut more: Value) -> io::Result<()> {
@@ -112,7 +122,12 @@ fn head(clone3: Clone3) -> Vec<libc::sock_filter> {
 }
 
 fn ours(program: &BpfProgram) -> impl Iterator<Item = libc::sock_filter> {
-    program.iter().map(|i| libc::sock_filter { code: i.code, jt: i.jt, jf: i.jf, k: i.k })
+    program.iter().map(|i| libc::sock_filter {
+        code: i.code,
+        jt: i.jt,
+        jf: i.jf,
+        k: i.k,
+    })
 }
 
 #[cfg(test)]

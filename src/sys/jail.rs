@@ -14,8 +14,8 @@ use nix::sys::stat::{Mode, fchmod};
 use super::exec::{self, Limit, Lockdown, Start};
 use super::filter::Filter;
 use super::process::capability;
-use super::spawn::{self, End, Usage};
 use super::raw;
+use super::spawn::{self, End, Usage};
 
 /// Namespaces every jail gets new; mount, network and host name are the jailer's own empty ones.
 const NAMESPACES: i32 = libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
@@ -114,7 +114,10 @@ impl Template {
             }),
         };
         let child = exec::start(&start)?;
-        Ok(Jailed { pid: child.pid, pidfd: child.pidfd })
+        Ok(Jailed {
+            pid: child.pid,
+            pidfd: child.pidfd,
+        })
     }
 }
 
@@ -149,20 +152,26 @@ pub fn sealed_program() -> io::Result<OwnedFd> {
     let mut own = File::open("/proc/self/exe")?;
     let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
     let executable = MFdFlags::from_bits_retain(libc::MFD_EXEC);
-    let memory = memfd_create("keepgate-tool", flags | executable).map_err(|errno| match errno {
-        Errno::EACCES => io::Error::new(
-            ErrorKind::PermissionDenied,
-            "this system lets no memory file be executed: set vm.memfd_noexec to 0 or 1",
-        ),
-        other => other.into(),
-    })?;
+    let memory =
+        memfd_create("keepgate-tool", flags | executable).map_err(noexec)?;
     let mut memory = File::from(memory);
     io::copy(&mut own, &mut memory)?;
     fchmod(&memory, Mode::from_bits_truncate(0o111))?;
     let memory = OwnedFd::from(memory);
     let seals = SealFlag::F_SEAL_WRITE | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SHRINK;
-    fcntl(&memory, FcntlArg::F_ADD_SEALS(seals | SealFlag::F_SEAL_SEAL))?;
+    fcntl(
+        &memory,
+        FcntlArg::F_ADD_SEALS(seals | SealFlag::F_SEAL_SEAL),
+    )?;
     Ok(memory)
+}
+
+fn noexec(errno: Errno) -> io::Error {
+    if errno != Errno::EACCES {
+        return errno.into();
+    }
+    let what = "this system lets no memory file be executed: set vm.memfd_noexec to 0 or 1";
+    io::Error::new(ErrorKind::PermissionDenied, what)
 }
 
 /// A pidfd of this process.
@@ -179,4 +188,3 @@ pub fn own_pidfd() -> io::Result<OwnedFd> {
     // SAFETY: the kernel made it for the call just above.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
-

@@ -39,7 +39,13 @@ pub fn leave_host() -> io::Result<()> {
     unshare(namespaces)?;
     sethostname("jail")?;
     // Nothing mounted here shows on the host; what the host unmounts goes away here too.
-    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_SLAVE, None::<&str>)?;
+    mount(
+        None::<&str>,
+        "/",
+        None::<&str>,
+        MsFlags::MS_REC | MsFlags::MS_SLAVE,
+        None::<&str>,
+    )?;
     Ok(())
 }
 
@@ -99,12 +105,15 @@ pub fn clone_tree(path: &Path) -> io::Result<OwnedFd> {
 /// # Errors
 /// Fails without `CAP_SYS_ADMIN` in a mount namespace of its own.
 pub fn empty_root() -> io::Result<()> {
-    let flags = MsFlags::MS_NOSUID
-        | MsFlags::MS_NODEV
-        | MsFlags::MS_NOEXEC
-        | MsFlags::MS_RDONLY;
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC | MsFlags::MS_RDONLY;
     // /proc is a directory that is always there; what it shows is not needed any more.
-    mount(Some("empty"), "/proc", Some("tmpfs"), flags, Some("size=4k,nr_inodes=1,mode=555"))?;
+    mount(
+        Some("empty"),
+        "/proc",
+        Some("tmpfs"),
+        flags,
+        Some("size=4k,nr_inodes=1,mode=555"),
+    )?;
     chdir("/proc")?;
     // pivot_root(2), "pivot_root(".", ".")": the old root is stacked on the new one, then detached.
     pivot_root(".", ".")?;

@@ -6,7 +6,7 @@ use std::io;
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::stat::Mode;
-use nix::unistd::{Gid, Uid};
+use nix::unistd::{Gid, Uid, setfsgid, setfsuid};
 
 use super::filter::Filter;
 use super::raw;
@@ -58,7 +58,9 @@ pub fn die_with_parent() -> io::Result<()> {
     let parent = nix::unistd::getppid();
     raw::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL.into())?;
     if nix::unistd::getppid() != parent {
-        return Err(io::Error::other("the process that started this one has ended"));
+        return Err(io::Error::other(
+            "the process that started this one has ended",
+        ));
     }
     Ok(())
 }
@@ -119,6 +121,49 @@ pub fn keep_capabilities(keep: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
+/// While it lives, this thread opens files as another user (`setfsuid(2)`).
+#[derive(Debug)]
+pub struct FileUser {
+    uid: Uid,
+    gid: Gid,
+}
+
+impl FileUser {
+    /// Becomes `uid` and `gid` towards file systems.
+    ///
+    /// # Errors
+    /// Fails without `CAP_SETUID` and `CAP_SETGID`.
+    pub fn become_for_now(uid: u32, gid: u32) -> io::Result<Self> {
+        let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+        let own = Self {
+            gid: setfsgid(gid),
+            uid: setfsuid(uid),
+        };
+        // These calls do not fail; they tell what was there before. No user has the number -1.
+        let is = (
+            setfsuid(Uid::from_raw(u32::MAX)),
+            setfsgid(Gid::from_raw(u32::MAX)),
+        );
+        if is == (uid, gid) {
+            Ok(own)
+        } else {
+            Err(Errno::EPERM.into())
+        }
+    }
+}
+
+impl Drop for FileUser {
+    fn drop(&mut self) {
+        setfsuid(self.uid);
+        setfsgid(self.gid);
+        // A change of file system uid makes the kernel forget both (`commit_creds()`).
+        let death = raw::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL.into());
+        if let Err(error) = death.and_then(|_| raw::prctl(libc::PR_SET_DUMPABLE, 0)) {
+            tracing::error!(%error, "cannot harden the jailer again");
+        }
+    }
+}
+
 /// Number of threads of this process.
 ///
 /// # Errors
@@ -129,5 +174,8 @@ pub fn threads() -> io::Result<usize> {
 
 /// The Landlock ABI of the kernel; 0 where it has none.
 pub fn landlock_abi() -> i32 {
-    raw::landlock_abi().ok().and_then(|abi| i32::try_from(abi).ok()).unwrap_or(0)
+    raw::landlock_abi()
+        .ok()
+        .and_then(|abi| i32::try_from(abi).ok())
+        .unwrap_or(0)
 }

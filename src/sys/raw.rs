@@ -51,7 +51,10 @@ fn plain(number: c_long, a: [c_long; 6]) -> Answer {
 
 /// The address of `value` as an argument.
 pub(super) fn address<T: ?Sized>(value: &T) -> c_long {
-    std::ptr::from_ref(value).cast::<u8>().expose_provenance().cast_signed() as c_long
+    std::ptr::from_ref(value)
+        .cast::<u8>()
+        .expose_provenance()
+        .cast_signed() as c_long
 }
 
 /// Starts a session: no controlling terminal.
@@ -86,27 +89,45 @@ pub(super) fn drop_bounding(capability: u8) -> Answer {
 
 /// Empties the ambient set.
 pub(super) fn clear_ambient() -> Answer {
-    prctl(libc::PR_CAP_AMBIENT, c_long::from(libc::PR_CAP_AMBIENT_CLEAR_ALL))
+    prctl(
+        libc::PR_CAP_AMBIENT,
+        c_long::from(libc::PR_CAP_AMBIENT_CLEAR_ALL),
+    )
 }
 
 /// Makes `keep` (a bit per capability) the effective and permitted set of this thread, nothing
 /// inheritable.
 #[expect(unsafe_code, reason = "wraps a system call")]
 pub(super) fn capset(keep: u64) -> Answer {
-    let header = CapabilityHeader { version: CAPABILITY_VERSION_3, pid: 0 };
+    let header = CapabilityHeader {
+        version: CAPABILITY_VERSION_3,
+        pid: 0,
+    };
     let half = |bits: u64| {
         let bits = u32::try_from(bits & u64::from(u32::MAX)).unwrap_or(0);
-        CapabilityHalf { effective: bits, permitted: bits, inheritable: 0 }
+        CapabilityHalf {
+            effective: bits,
+            permitted: bits,
+            inheritable: 0,
+        }
     };
     let halves = [half(keep), half(keep >> 32)];
     // SAFETY: header and both halves live until the call returns and have the kernel's layout.
-    unsafe { call(libc::SYS_capset, [address(&header), address(&halves), 0, 0, 0, 0]) }
+    unsafe {
+        call(
+            libc::SYS_capset,
+            [address(&header), address(&halves), 0, 0, 0, 0],
+        )
+    }
 }
 
 /// Sets a hard and soft limit of this process.
 #[expect(unsafe_code, reason = "wraps a system call")]
 pub(super) fn limit(resource: u32, soft: u64, hard: u64) -> Answer {
-    let value = libc::rlimit64 { rlim_cur: soft, rlim_max: hard };
+    let value = libc::rlimit64 {
+        rlim_cur: soft,
+        rlim_max: hard,
+    };
     let resource = c_long::from(resource);
     // SAFETY: the structure lives until the call returns; no old value is asked for.
     unsafe { call(libc::SYS_prlimit64, [0, resource, address(&value), 0, 0, 0]) }
@@ -124,15 +145,24 @@ pub(super) fn unblock_signals() -> Answer {
 /// The process behind `pidfd` has ended.
 #[expect(unsafe_code, reason = "wraps a system call")]
 pub(super) fn has_ended(pidfd: RawFd) -> Result<bool, Errno> {
-    let mut polled = libc::pollfd { fd: pidfd, events: libc::POLLIN, revents: 0 };
-    let place = std::ptr::from_mut(&mut polled).expose_provenance().cast_signed() as c_long;
+    let mut polled = libc::pollfd {
+        fd: pidfd,
+        events: libc::POLLIN,
+        revents: 0,
+    };
+    let place = std::ptr::from_mut(&mut polled)
+        .expose_provenance()
+        .cast_signed() as c_long;
     // SAFETY: one pollfd, which lives until the call returns.
     unsafe { call(libc::SYS_poll, [place, 1, 0, 0, 0, 0]) }.map(|ready| ready > 0)
 }
 
 /// Enforces a Landlock ruleset on this thread.
 pub(super) fn landlock(ruleset: RawFd) -> Answer {
-    plain(libc::SYS_landlock_restrict_self, [c_long::from(ruleset), 0, 0, 0, 0, 0])
+    plain(
+        libc::SYS_landlock_restrict_self,
+        [c_long::from(ruleset), 0, 0, 0, 0, 0],
+    )
 }
 
 /// The Landlock ABI of the kernel.
@@ -146,7 +176,10 @@ pub(super) fn landlock_abi() -> Answer {
 #[expect(unsafe_code, reason = "wraps a system call")]
 pub(super) fn seccomp(program: &[libc::sock_filter]) -> Answer {
     let len = u16::try_from(program.len()).map_err(|_| Errno::EINVAL)?;
-    let program = libc::sock_fprog { len, filter: program.as_ptr().cast_mut() };
+    let program = libc::sock_fprog {
+        len,
+        filter: program.as_ptr().cast_mut(),
+    };
     let mode = c_long::from(libc::SECCOMP_SET_MODE_FILTER);
     // SAFETY: the kernel only reads the instructions, which live until the call returns.
     unsafe { call(libc::SYS_seccomp, [mode, 0, address(&program), 0, 0, 0]) }
@@ -155,18 +188,34 @@ pub(super) fn seccomp(program: &[libc::sock_filter]) -> Answer {
 /// A copy of `fd` numbered `least` or higher, close-on-exec.
 pub(super) fn copy_above(fd: RawFd, least: RawFd) -> Result<RawFd, Errno> {
     let command = c_long::from(libc::F_DUPFD_CLOEXEC);
-    plain(libc::SYS_fcntl, [c_long::from(fd), command, c_long::from(least), 0, 0, 0])
-        .map(|number| RawFd::try_from(number).unwrap_or(-1))
+    plain(
+        libc::SYS_fcntl,
+        [c_long::from(fd), command, c_long::from(least), 0, 0, 0],
+    )
+    .map(|number| RawFd::try_from(number).unwrap_or(-1))
 }
 
 /// Makes `to` a copy of `from`; only for a process that owns its whole table.
 pub(super) fn copy_to(from: RawFd, to: RawFd, flags: c_int) -> Answer {
-    plain(libc::SYS_dup3, [c_long::from(from), c_long::from(to), c_long::from(flags), 0, 0, 0])
+    plain(
+        libc::SYS_dup3,
+        [
+            c_long::from(from),
+            c_long::from(to),
+            c_long::from(flags),
+            0,
+            0,
+            0,
+        ],
+    )
 }
 
 /// Closes `from..=to`; only for a process that owns its whole table.
 pub(super) fn close_range(from: RawFd, to: u32) -> Answer {
-    plain(libc::SYS_close_range, [c_long::from(from), c_long::from(to), 0, 0, 0, 0])
+    plain(
+        libc::SYS_close_range,
+        [c_long::from(from), c_long::from(to), 0, 0, 0, 0],
+    )
 }
 
 /// Becomes the program `fd`.

@@ -57,7 +57,11 @@ pub struct Usage {
 /// # Errors
 /// Fails where `/proc` is not there.
 pub fn program() -> io::Result<OwnedFd> {
-    Ok(open("/proc/self/exe", OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?)
+    Ok(open(
+        "/proc/self/exe",
+        OFlag::O_PATH | OFlag::O_CLOEXEC,
+        Mode::empty(),
+    )?)
 }
 
 /// Starts `program` as `keepgate-ROLE PLANE`: an empty environment, `/dev/null` as 0 and 1, our
@@ -74,7 +78,11 @@ pub fn role(
     let what = || format!("start role `{role}`");
     let name = CString::new(format!("keepgate-{role}")).context(what)?;
     let plane = CString::new(plane).context(what)?;
-    let null = File::options().read(true).write(true).open("/dev/null").context(what)?;
+    let null = File::options()
+        .read(true)
+        .write(true)
+        .open("/dev/null")
+        .context(what)?;
     let error = io::stderr();
     let start = exec::Start {
         program: program.as_fd(),
@@ -85,7 +93,10 @@ pub fn role(
         lockdown: None,
     };
     let child = exec::start(&start).context(what)?;
-    Ok(RoleChild { pid: child.pid.cast_unsigned(), pidfd: child.pidfd })
+    Ok(RoleChild {
+        pid: child.pid.cast_unsigned(),
+        pidfd: child.pidfd,
+    })
 }
 
 /// How the child behind `pidfd` ended, or `None` while it runs. Gives an end once: the child's
@@ -95,7 +106,10 @@ pub fn role(
 /// Fails where it is not our child or its end was given before (`ECHILD`).
 pub fn try_wait(pidfd: BorrowedFd<'_>) -> io::Result<Option<End>> {
     loop {
-        match waitid(Id::PIDFd(pidfd), WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG) {
+        match waitid(
+            Id::PIDFd(pidfd),
+            WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG,
+        ) {
             Ok(WaitStatus::Exited(_, status)) => return Ok(Some(End::Exited(status))),
             Ok(WaitStatus::Signaled(_, signal, _)) => {
                 return Ok(Some(End::Killed(signal as i32)));
@@ -122,7 +136,10 @@ pub fn signal(pidfd: BorrowedFd<'_>, signal: Signal) -> io::Result<()> {
 ///
 /// # Errors
 /// Fails where it is not our child.
-#[expect(unsafe_code, reason = "wait4 tells what the child took, which nix does not wrap")]
+#[expect(
+    unsafe_code,
+    reason = "wait4 tells what the child took, which nix does not wrap"
+)]
 pub(super) fn wait_pid(pid: libc::pid_t) -> io::Result<(End, Usage)> {
     let mut status = 0;
     let mut usage = std::mem::MaybeUninit::<libc::rusage>::zeroed();
@@ -138,8 +155,12 @@ pub(super) fn wait_pid(pid: libc::pid_t) -> io::Result<(End, Usage)> {
     // SAFETY: all fields are numbers, zeroed above and filled by the kernel.
     let usage = unsafe { usage.assume_init() };
     let micros = |time: libc::timeval| {
-        u64::try_from(time.tv_sec.saturating_mul(1_000_000).saturating_add(time.tv_usec))
-            .unwrap_or(0)
+        u64::try_from(
+            time.tv_sec
+                .saturating_mul(1_000_000)
+                .saturating_add(time.tv_usec),
+        )
+        .unwrap_or(0)
     };
     let end = if libc::WIFSIGNALED(status) {
         End::Killed(libc::WTERMSIG(status))
@@ -147,7 +168,13 @@ pub(super) fn wait_pid(pid: libc::pid_t) -> io::Result<(End, Usage)> {
         End::Exited(libc::WEXITSTATUS(status))
     };
     let cpu_us = micros(usage.ru_utime).saturating_add(micros(usage.ru_stime));
-    Ok((end, Usage { cpu_us, rss_kib: u64::try_from(usage.ru_maxrss).unwrap_or(0) }))
+    Ok((
+        end,
+        Usage {
+            cpu_us,
+            rss_kib: u64::try_from(usage.ru_maxrss).unwrap_or(0),
+        },
+    ))
 }
 
 #[cfg(test)]
@@ -173,7 +200,10 @@ mod tests {
         let text = io::read_to_string(File::from(read)).unwrap();
         // `ls` itself opens descriptor 3 to list.
         assert_eq!(text, "0 1 2 3 ");
-        let mut fds = [nix::poll::PollFd::new(child.pidfd.as_fd(), nix::poll::PollFlags::POLLIN)];
+        let mut fds = [nix::poll::PollFd::new(
+            child.pidfd.as_fd(),
+            nix::poll::PollFlags::POLLIN,
+        )];
         nix::poll::poll(&mut fds, nix::poll::PollTimeout::NONE).unwrap();
         assert_eq!(try_wait(child.pidfd.as_fd()).unwrap(), Some(End::Exited(3)));
         assert!(try_wait(child.pidfd.as_fd()).is_err());

@@ -24,12 +24,25 @@ fn scratch() -> tempfile::TempDir {
     tempfile::Builder::new().prefix("bench-").tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
 }
 
-fn main() {
+fn main() -> std::process::ExitCode {
+    // As a jailed tool this binary ends at once, like the product's own `noop`.
+    if std::env::args().next().is_some_and(|name| name == keepgate::tools::PROGRAM) {
+        return keepgate::tools::run(&std::env::args().nth(1).unwrap_or_default());
+    }
+    run();
+    std::process::ExitCode::SUCCESS
+}
+
+fn run() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
     if let [caller, socket, connections, depth, calls] = arguments.as_slice()
         && caller == "caller"
     {
         calls::caller(socket, connections.parse().unwrap(), depth.parse().unwrap(), calls.parse().unwrap());
+        return;
+    }
+    if arguments == ["spawner"] {
+        spawn::spawner();
         return;
     }
     let mut report = Report::default();

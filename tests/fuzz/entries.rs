@@ -209,15 +209,23 @@ fn tool_reply(bytes: &[u8]) -> bool {
     serde_json::from_value::<Reply>(value).is_ok()
 }
 
-/// A log of one segment: length of the checkpoint (u16 LE), checkpoint, segment.
+/// A whole log. Its files one after the other: tag(1) ‖ length(u16 LE) ‖ content, where tag 0 is the
+/// checkpoint and another one the segment that begins with entry tag-1.
 fn log_segment(bytes: &[u8]) -> bool {
-    let Some((length, rest)) = bytes.split_first_chunk::<2>() else { return false };
-    let length = usize::from(u16::from_le_bytes(*length));
-    let Some((note, segment)) = rest.split_at_checked(length) else { return false };
     let Ok(directory) = tempfile::tempdir() else { return false };
-    let put = |name: &str, bytes: &[u8]| fs::write(directory.path().join(name), bytes).is_ok();
-    if !put("00000000000000000000.seg", segment) || (length > 0 && !put("checkpoint", note)) {
-        return false;
+    let mut rest = bytes;
+    while let Some((head, after)) = rest.split_first_chunk::<3>() {
+        let [tag, low, high] = *head;
+        let length = usize::from(u16::from_le_bytes([low, high]));
+        let (content, after) = after.split_at_checked(length).unwrap_or((after, &[]));
+        let name = match tag.checked_sub(1) {
+            None => "checkpoint".to_owned(),
+            Some(start) => format!("{start:020}.seg"),
+        };
+        if fs::write(directory.path().join(name), content).is_err() {
+            return false;
+        }
+        rest = after;
     }
     let mut entries = 0;
     let mut readable = true;
@@ -274,7 +282,7 @@ fn log_note(bytes: &[u8]) -> bool {
 }
 
 fn config(bytes: &[u8]) -> bool {
-    str::from_utf8(bytes).is_ok_and(|text| Config::parse(text, "fuzz.toml").is_ok())
+    Config::parse_bytes(bytes, "fuzz.toml").is_ok()
 }
 
 /// As the keeper reads a line of the admin socket.

@@ -7,6 +7,7 @@ mod crash;
 mod files;
 mod harness;
 mod http;
+mod journal;
 mod log;
 mod policy;
 mod roles;

@@ -1,7 +1,8 @@
 //! A log's ordinary life, and how it stops when the disk fails.
 
+use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -116,21 +117,24 @@ fn there_is_one_writer_and_its_own_kinds_are_its_own() {
 }
 
 #[test]
-fn many_callers_share_commits() {
+fn many_callers_share_one_commit() {
     let place = Place::new();
     let faults = Arc::new(Faults::none());
     let log = place
         .open_on(Arc::new(FaultyDisk(Arc::clone(&faults))), unhurried())
         .unwrap();
-    let syncs = faults.syncs.load(Ordering::SeqCst);
+    let syncs = || faults.syncs.load(Ordering::SeqCst);
+    let append = |number| {
+        let log = log.clone();
+        thread::spawn(move || log.append(note(number)).unwrap())
+    };
     // While the first commit hangs, everybody else queues.
     let gate = faults.gate.lock().unwrap();
-    let threads: Vec<_> = (0..64_u64)
-        .map(|number| {
-            let log = log.clone();
-            thread::spawn(move || log.append(note(number)).unwrap())
-        })
-        .collect();
+    let before = syncs();
+    let mut threads = vec![append(0)];
+    wait_for(|| syncs() == before + 1);
+    threads.extend((1..64).map(append));
+    wait_for(|| log.waiting() == 63);
     drop(gate);
     let mut seqs: Vec<_> = threads
         .into_iter()
@@ -138,7 +142,7 @@ fn many_callers_share_commits() {
         .collect();
     seqs.sort_unstable();
     assert_eq!(seqs, (1..65).collect::<Vec<_>>());
-    assert!(faults.syncs.load(Ordering::SeqCst) - syncs <= 64);
+    assert_eq!(syncs(), before + 2);
     drop(log);
     assert_eq!(place.verify().unwrap().entries, 65);
 }
@@ -175,7 +179,7 @@ fn a_full_or_failing_disk_blocks_for_good() {
 
 #[test]
 fn a_deleted_replaced_or_changed_file_blocks() {
-    let harms: [fn(&std::path::Path); 4] = [
+    let harms: [fn(&Path); 4] = [
         |path| std::fs::remove_file(path).unwrap(),
         |path| {
             std::fs::copy(path, path.with_extension("copy")).unwrap();
@@ -235,11 +239,7 @@ fn checkpoints_are_signed_in_time_and_on_demand() {
     log.append(note(1)).unwrap();
     let wanted = format!("{ORIGIN}\n2\n");
     let path = place.dir().join("checkpoint");
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while !std::fs::read_to_string(&path).unwrap().starts_with(&wanted) {
-        assert!(Instant::now() < deadline);
-        thread::yield_now();
-    }
+    wait_for(|| std::fs::read_to_string(&path).unwrap().starts_with(&wanted));
     drop(log);
     let log = place.open(unhurried()).unwrap();
     log.append(note(2)).unwrap();
@@ -329,6 +329,63 @@ fn followers_wake_and_end() {
     let size = log.head().size;
     drop(log);
     assert_eq!(follower.join().unwrap(), (0..size).collect::<Vec<_>>());
+}
+
+/// Copies a log as the format demands: its checkpoint first.
+fn copy(from: &Path, to: &Path) {
+    let mut names: Vec<_> = std::fs::read_dir(from)
+        .unwrap()
+        .map(|item| item.unwrap().file_name())
+        .collect();
+    names.sort_by_key(|name| (name != "checkpoint", name.clone()));
+    for name in names
+        .iter()
+        .filter(|name| !name.to_string_lossy().starts_with('.'))
+    {
+        std::fs::copy(from.join(name), to.join(name)).unwrap();
+    }
+}
+
+#[test]
+fn a_log_is_verified_and_copied_while_it_is_written() {
+    let place = Place::new();
+    let options = Options {
+        segment_entries: 50,
+        checkpoint_every: Duration::ZERO,
+        ..unhurried()
+    };
+    let log = place.open(options).unwrap();
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for number in 0..3 {
+            let (log, stop) = (&log, &stop);
+            scope.spawn(move || {
+                while !stop.load(Ordering::SeqCst) {
+                    log.append(intent(&format!("call{number}"))).unwrap();
+                }
+            });
+        }
+        // Whatever goes wrong in here, the writers must end.
+        let looked = std::panic::catch_unwind(|| {
+            while place.verify().unwrap().segments < 4 {
+                let target = tempfile::tempdir().unwrap();
+                copy(&place.dir(), target.path());
+                check(target.path()).unwrap();
+                let reader = Reader::open(target.path()).unwrap();
+                let seqs: Vec<_> = reader.entries(0).unwrap().map(|e| e.unwrap().seq).collect();
+                assert!(
+                    seqs.iter()
+                        .enumerate()
+                        .all(|(place, seq)| place as u64 == *seq)
+                );
+                assert!(
+                    log.reader().unwrap().last_seq().unwrap().unwrap() + 1 >= seqs.len() as u64
+                );
+            }
+        });
+        stop.store(true, Ordering::SeqCst);
+        looked.unwrap();
+    });
 }
 
 #[test]

@@ -5,6 +5,7 @@
     reason = "lengths of small test files"
 )]
 
+mod canonical;
 mod crash;
 mod life;
 mod support;

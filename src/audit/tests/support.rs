@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 
@@ -107,6 +107,15 @@ pub(super) fn check(dir: &Path) -> Result<Report> {
             progress: &mut |_, _| {},
         },
     )
+}
+
+/// Waits until `condition` holds.
+pub(super) fn wait_for(condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !condition() {
+        assert!(Instant::now() < deadline);
+        std::thread::yield_now();
+    }
 }
 
 /// No checkpoint unless asked for.
@@ -214,8 +223,8 @@ impl Tail for FaultyTail {
     }
 
     fn sync(&mut self) -> io::Result<()> {
-        drop(self.faults.gate.lock());
         self.faults.syncs.fetch_add(1, Ordering::SeqCst);
+        drop(self.faults.gate.lock());
         if self.faults.syncs_left.load(Ordering::SeqCst) == 0 {
             return Err(io::Error::from_raw_os_error(libc::EIO));
         }

@@ -168,7 +168,8 @@ fn a_jail_gets_only_what_its_lease_is_for() {
             &b"body"[..],
             "not_leased",
         ),
-        (ask(&Call::get(&server.url("/a"))), b"body", "not_leased"),
+        (ask(&Call::get(&server.url("/a"))), b"", "not_leased"),
+        (ask(&Call::get(&server.url("/a"))), b"body", "bad_request"),
         (ask(&call), b"other", "not_leased"),
         (ask(&call), b"", "not_leased"),
         (

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::thread::JoinHandle;
 
-use landlock::{ABI, AccessFs, Ruleset, RulesetAttr, RulesetStatus};
+use landlock::{ABI, Access, AccessFs, Ruleset, RulesetAttr, RulesetStatus};
 use ring::digest::{SHA256, digest};
 use serde_json::{Value, json};
 

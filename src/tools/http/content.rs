@@ -6,12 +6,12 @@ use base64::engine::general_purpose::STANDARD;
 /// Text may grow by escapes to so many bytes; beyond, base64 is shorter and bounded.
 const ESCAPED_MAX: usize = 3 << 20;
 
-/// The name of the result's field and its content. In a cut body an unfinished character at the
-/// end is left out of the text.
-pub(super) fn show(body: Vec<u8>, cut: bool) -> (&'static str, String) {
-    match text(&body, cut).filter(|text| escaped_len(text) <= ESCAPED_MAX) {
-        Some(text) => ("text", text.to_owned()),
-        None => ("base64", STANDARD.encode(&body)),
+/// The name of the result's field, its content, and how many bytes of the body are in it. In a cut
+/// body an unfinished character at the end is left out of the text.
+pub(super) fn show(body: &[u8], cut: bool) -> (&'static str, String, usize) {
+    match text(body, cut).filter(|text| escaped_len(text) <= ESCAPED_MAX) {
+        Some(text) => ("text", text.to_owned(), text.len()),
+        None => ("base64", STANDARD.encode(body), body.len()),
     }
 }
 
@@ -64,11 +64,16 @@ mod tests {
             (b"a\0", false, ("base64", "YQA=")),
             (b"\x1f\x8b\x08", false, ("base64", "H4sI")),
         ];
-        for (body, cut, (name, content)) in table {
+        for (body, cut, expected) in table {
+            let (name, content, bytes) = show(body, cut);
+            assert_eq!((name, content.as_str()), expected, "{body:?}");
             assert_eq!(
-                show(body.to_vec(), cut),
-                (name, content.to_owned()),
-                "{body:?}"
+                bytes,
+                if name == "text" {
+                    content.len()
+                } else {
+                    body.len()
+                }
             );
         }
     }
@@ -76,7 +81,7 @@ mod tests {
     #[test]
     fn escapes_cannot_blow_a_result_up() {
         let body = vec![1; 2 << 20];
-        let (name, content) = show(body, false);
+        let (name, content, _) = show(&body, false);
         assert_eq!(name, "base64");
         assert!(content.len() < ESCAPED_MAX);
         assert_eq!(

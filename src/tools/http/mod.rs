@@ -139,9 +139,9 @@ impl Response {
                 .map(|(k, v)| (k, Value::from(v)))
                 .collect(),
         );
-        value.insert("bytes".into(), self.body.len().into());
+        let (name, content, bytes) = content::show(&self.body, self.truncated);
+        value.insert("bytes".into(), bytes.into());
         value.insert("truncated".into(), self.truncated.into());
-        let (name, content) = content::show(self.body, self.truncated);
         value.insert(name.into(), content.into());
         Value::Object(value)
     }

@@ -1,0 +1,366 @@
+//! The command line: every command, option and help text.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueHint};
+use clap_complete::Shell;
+
+use crate::call::id::Id;
+use crate::config::is_name;
+use crate::wire::admin::Mode;
+
+/// A gate between AI agents and everything they can touch: it decides, jails, records and can undo
+/// every tool call.
+#[derive(Debug, Parser)]
+#[command(
+    name = "keepgate",
+    version,
+    max_term_width = 100,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    disable_help_subcommand = true,
+    before_help = "First steps: keepgate init, keepgate doctor, keepgate serve, keepgate agent add."
+)]
+pub struct Cli {
+    /// Options of every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Options of every command")]
+pub struct Global {
+    /// Directory of the install [env: KEEPGATE_DIR] [default: /etc/keepgate, or
+    /// ~/.local/share/keepgate]
+    #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub dir: Option<PathBuf>,
+    /// Which plane [default: production, or the first one]
+    #[arg(long, global = true, value_name = "NAME", value_parser = name)]
+    pub plane: Option<String>,
+    /// One JSON object (or one a line) in place of text; errors too, on standard error
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// No colours [env: NO_COLOR]
+    #[arg(long, global = true)]
+    pub no_color: bool,
+    /// The operator's token, where all roles share one user [default: DIR/operator.token]
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub token_file: Option<PathBuf>,
+}
+
+/// Every command.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make a new install: configuration, starter policies, operator's token
+    ///
+    /// Writes nothing over. A new install rehearses: tools read, but change nothing until `keepgate
+    /// mode live`.
+    #[command(after_help = "Examples:\n  \
+        keepgate init                        the system's install as root, else your own\n  \
+        keepgate --dir ./gate init --demo    everything below one directory, with sample roots")]
+    Init(InitArgs),
+    /// Serve every plane until SIGTERM
+    ///
+    /// Starts and watches the roles of every plane. As root, each has a uid of its own; otherwise
+    /// all share yours, and `keepgate status` says so. Diagnostics go to the journal, or to
+    /// standard error where there is none.
+    Serve,
+    /// Show the state of every plane on one screen
+    ///
+    /// Ends with 3 where a part does not run or protection is missing that `accept` in the
+    /// configuration does not name.
+    Status,
+    /// Check the host and the install: what is wrong, why it matters, what mends it
+    ///
+    /// Changes nothing. Ends with 1 where a check fails, with 3 where one warns.
+    Doctor,
+    /// Enrol agents, list them, remove them
+    #[command(subcommand)]
+    Agent(AgentCommand),
+    /// Speak MCP on standard input and output as an enrolled agent
+    ///
+    /// This is what an MCP client starts. `--agent` only selects the socket; the kernel and the
+    /// gate decide by uid who may use it.
+    #[command(after_help = "Example:\n  \
+        claude mcp add keepgate -- keepgate mcp --agent mailbot")]
+    Mcp {
+        /// Name of the agent
+        #[arg(long, value_name = "NAME", value_parser = name)]
+        agent: String,
+    },
+    /// Read, verify and maintain the log
+    #[command(subcommand)]
+    Log(LogCommand),
+    /// Put policies in force, check them, explain decisions
+    #[command(subcommand)]
+    Policy(PolicyCommand),
+    /// Show or set the mode: rehearse changes nothing, live does
+    ///
+    /// Without a word it shows the mode. Each change is an entry of the log.
+    #[command(after_help = "Examples:\n  \
+        keepgate mode                       show it\n  \
+        keepgate --plane public mode live   let the agents of `public` change things")]
+    Mode {
+        /// The mode wanted
+        #[arg(value_parser = mode, value_name = "live|rehearse")]
+        set: Option<Mode>,
+    },
+    /// Take back what a live call changed
+    ///
+    /// Shows first what would change, then asks. Refused where the world has changed since. The
+    /// undo is a call of its own in the log, and can be undone in turn. Ends with 12 where it was
+    /// only shown.
+    #[command(after_help = "Examples:\n  \
+        keepgate log query --tool file.write --kind call.intent    find the number\n  \
+        keepgate undo 8812                                         show, then ask\n  \
+        keepgate undo 8812 --yes                                   do it")]
+    Undo {
+        /// Number of the call's intent in the log
+        seq: u64,
+        /// Do it without asking
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Print completions for a shell
+    #[command(after_help = "Example:\n  \
+        keepgate completions bash > /etc/bash_completion.d/keepgate")]
+    Completions {
+        /// Which shell
+        shell: Shell,
+    },
+    /// Print the manual page, or write those of all commands
+    #[command(after_help = "Examples:\n  \
+        keepgate man | man -l -\n  \
+        keepgate man --out /usr/local/share/man/man1")]
+    Man {
+        /// Write all pages into this directory
+        #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+        out: Option<PathBuf>,
+    },
+}
+
+/// Options of `init`.
+#[derive(Debug, Args)]
+pub struct InitArgs {
+    /// Make a demonstration, marked as one for ever, with the sample roots `mail` and `out`
+    #[arg(long)]
+    pub demo: bool,
+    /// Name of the install: a part of its logs' names [default: keepgate]
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// Only print the configuration file, every setting explained
+    #[arg(long)]
+    pub print: bool,
+}
+
+/// What can be done with agents.
+#[derive(Debug, Subcommand)]
+pub enum AgentCommand {
+    /// Enrol an agent and print how to connect it
+    ///
+    /// An agent is the user it runs as: only that uid can use its socket. Root, the operator and
+    /// Keepgate's own users cannot be agents. Enrolling again changes the list of tools.
+    #[command(after_help = "Examples:\n  \
+        keepgate agent add mailbot --uid 1001\n  \
+        keepgate agent add reader --uid 1002 --tools 'file.read' 'file.list'")]
+    Add {
+        /// Its name: a-z, 0-9 and `-`, at most 32
+        #[arg(value_parser = name)]
+        name: String,
+        /// The uid it runs as [default: yours, where Keepgate runs as you]
+        #[arg(long, value_name = "N")]
+        uid: Option<u32>,
+        /// Tools it may see, by name or glob (`file.*`) [default: all]
+        #[arg(long, value_name = "GLOB", num_args = 1.., value_delimiter = ',')]
+        tools: Vec<String>,
+    },
+    /// List the enrolled agents
+    List,
+    /// Remove an agent; its connections end now
+    Revoke {
+        /// Its name
+        #[arg(value_parser = name)]
+        name: String,
+    },
+}
+
+/// What can be done with the log.
+#[derive(Debug, Subcommand)]
+pub enum LogCommand {
+    /// Show the newest entries
+    #[command(after_help = "Examples:\n  keepgate log tail -f\n  keepgate log tail -n 3 --json")]
+    Tail {
+        /// Go on as entries are written
+        #[arg(short, long)]
+        follow: bool,
+        /// How many
+        #[arg(short = 'n', long, default_value_t = 20, value_name = "N",
+              value_parser = clap::value_parser!(u32).range(0..=1000))]
+        lines: u32,
+        /// Where the log is.
+        #[command(flatten)]
+        from: From,
+    },
+    /// Show one entry and what was kept beside it
+    #[command(after_help = "Examples:\n  \
+        keepgate log show 8812\n  \
+        keepgate log show 8813 --payload result > result.json")]
+    Show {
+        /// Its number
+        seq: u64,
+        /// Only this payload (`arguments`, `result`), as it is
+        #[arg(long, value_name = "NAME")]
+        payload: Option<String>,
+        /// Where the log is.
+        #[command(flatten)]
+        from: From,
+    },
+    /// Find entries
+    #[command(after_help = "Examples:\n  \
+        keepgate log query --kind call.refused --since 2026-11-24T00:00:00Z\n  \
+        keepgate log query --agent mailbot --tool 'file.*' --limit 1000\n  \
+        keepgate log query --request 7q2km4xd0v9h3c6r")]
+    Query(QueryArgs),
+    /// Check every byte of the log, offline
+    ///
+    /// Needs no daemon and no key, and works on a copy (take `checkpoint` before the segments) as
+    /// any user who can read it. Ends with 20, and names segment, offset and number, where the log
+    /// is not what was written.
+    #[command(after_help = "Examples:\n  \
+        keepgate log verify\n  \
+        keepgate log verify ./copy --key 'gate-1/production+1f2e3d4c+Ajk…'")]
+    Verify {
+        /// Directory of the log, or of a copy [default: the plane's]
+        #[arg(value_hint = ValueHint::DirPath)]
+        dir: Option<PathBuf>,
+        /// A key that must have signed: ties the log to its appliance
+        #[arg(long, value_name = "VKEY")]
+        key: Option<String>,
+    },
+    /// Build the index again from the log
+    RebuildIndex,
+    /// Sign with a new key from now on; the old one signs the change
+    RotateKey,
+}
+
+/// Where entries are read.
+#[derive(Debug, Args)]
+pub struct From {
+    /// Read the log in this directory, without the daemon [default: the plane's]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub log: Option<PathBuf>,
+}
+
+/// What `log query` looks for.
+#[derive(Debug, Args)]
+pub struct QueryArgs {
+    /// Of this agent
+    #[arg(long, value_name = "NAME")]
+    pub agent: Option<String>,
+    /// Of this tool; `file.*` means all that begin so
+    #[arg(long, value_name = "TOOL")]
+    pub tool: Option<String>,
+    /// Of this kind: call.intent, call.outcome, call.refused, policy.applied, mode.set, …
+    #[arg(long, value_name = "KIND")]
+    pub kind: Option<String>,
+    /// With this request id, which the agent was told
+    #[arg(long, value_name = "ID")]
+    pub request: Option<Id>,
+    /// Not before this time (RFC 3339)
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub since: Option<String>,
+    /// Before this time (RFC 3339)
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub until: Option<String>,
+    /// Only behind this number, oldest first
+    #[arg(long, value_name = "SEQ")]
+    pub after: Option<u64>,
+    /// At most so many: the newest, or with --after the first
+    #[arg(long, default_value_t = 100, value_name = "N",
+          value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub limit: u32,
+    /// Where the log is.
+    #[command(flatten)]
+    pub from: From,
+}
+
+/// What can be done with policies.
+#[derive(Debug, Subcommand)]
+pub enum PolicyCommand {
+    /// Put a policy in force, now, and record it
+    ///
+    /// A policy that does not load changes nothing. Without FILE it is the plane's own
+    /// `policy/PLANE.cedar`.
+    #[command(after_help = "Examples:\n  \
+        keepgate policy apply\n  \
+        keepgate --plane public policy apply ./public.cedar")]
+    Apply {
+        /// Cedar policy [default: policy/PLANE.cedar of the install]
+        #[arg(value_hint = ValueHint::FilePath)]
+        file: Option<PathBuf>,
+    },
+    /// Check a policy against the tools and change nothing
+    Check {
+        /// Cedar policy [default: policy/PLANE.cedar of the install]
+        #[arg(value_hint = ValueHint::FilePath)]
+        file: Option<PathBuf>,
+    },
+    /// Explain why a call was, or would be, permitted or refused
+    #[command(after_help = "Examples:\n  \
+        keepgate policy explain 8812\n  \
+        keepgate policy explain --request 7q2km4xd0v9h3c6r\n  \
+        keepgate policy explain --agent mailbot --tool file.read --args '{\"path\":\"mail/inbox\"}'")]
+    Explain(ExplainArgs),
+    /// Print the policy in force
+    Show {
+        /// Print the schema that policies are checked against
+        #[arg(long)]
+        schema: bool,
+    },
+}
+
+/// What `policy explain` is about: one of three.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("about").required(true).args(["seq", "request", "agent"]))]
+pub struct ExplainArgs {
+    /// Number of a call's entry in the log
+    pub seq: Option<u64>,
+    /// Request id that the agent was told
+    #[arg(long, value_name = "ID")]
+    pub request: Option<Id>,
+    /// Agent of a call that nobody has made
+    #[arg(long, value_name = "NAME", requires = "tool", value_parser = name)]
+    pub agent: Option<String>,
+    /// Its tool
+    #[arg(long, requires = "agent", value_name = "TOOL")]
+    pub tool: Option<String>,
+    /// Its arguments
+    #[arg(long, requires = "agent", value_name = "JSON", default_value = "{}")]
+    pub args: String,
+}
+
+fn name(text: &str) -> Result<String, String> {
+    match is_name(text) {
+        true => Ok(text.into()),
+        false => Err("1 to 32 of a-z, 0-9 and `-`, beginning with a letter or digit".into()),
+    }
+}
+
+fn mode(text: &str) -> Result<Mode, String> {
+    match text {
+        "live" => Ok(Mode::Live),
+        "rehearse" => Ok(Mode::Rehearse),
+        _ => Err("`live` or `rehearse`".into()),
+    }
+}
+
+fn time(text: &str) -> Result<String, String> {
+    match text.parse::<crate::time::Timestamp>() {
+        Ok(_) => Ok(text.into()),
+        Err(_) => Err("a time like 2026-11-24T09:00:00Z".into()),
+    }
+}

@@ -1,0 +1,78 @@
+//! An entry as one line.
+
+use serde_json::Value;
+
+use crate::cli::layout::{number, text};
+use crate::cli::print::{Screen, Style};
+use crate::wire::text::Escaped;
+
+/// Longest rest of a line, in characters.
+const REST: usize = 80;
+
+/// Number, time, kind, and what matters of it.
+pub(super) fn row(screen: &Screen, entry: &Value) -> String {
+    let empty = Value::Null;
+    let body = entry.get("body").unwrap_or(&empty);
+    let (kind, seq) = (text(entry, "kind"), number(entry, "seq"));
+    let time = text(entry, "time");
+    let time = time.get(..19).unwrap_or(&time).replace('T', " ");
+    let style = match (kind.as_str(), text(body, "status").as_str()) {
+        ("call.refused" | "quota.exceeded" | "front.malformed" | "log.recovered", _) => Some(Style::Warn),
+        (_, "failed" | "unknown") => Some(Style::Bad),
+        ("call.intent", _) => None,
+        (_, "done" | "rehearsed") => Some(Style::Good),
+        _ => None,
+    };
+    let kind = format!("{kind:<15}");
+    let kind = style.map_or(kind.clone(), |style| screen.paint(style, kind));
+    format!("{seq:>8}  {time}  {kind} {}", what(body)).trim_end().to_owned()
+}
+
+/// The members a reader looks for, in one order; where there are none of them, all there are.
+fn what(body: &Value) -> String {
+    const WORDS: [&str; 11] =
+        ["agent", "tool", "mode", "status", "class", "argument", "call", "uid", "file", "digest", "why"];
+    let mut words: Vec<String> = WORDS
+        .iter()
+        .filter_map(|name| {
+            let value = text(body, name);
+            let cut = if *name == "digest" { 12 } else { REST };
+            (!value.is_empty()).then(|| value.chars().take(cut).collect())
+        })
+        .collect();
+    // The digest of a call says nothing to people; its id does.
+    if body.get("call").is_some() && body.get("digest").is_some() {
+        words.retain(|word| !text(body, "digest").starts_with(word.as_str()));
+    }
+    match words.is_empty() {
+        false => words.join("  "),
+        true => match body {
+            Value::Object(members) if !members.is_empty() => {
+                let names: Vec<&str> = members.keys().map(String::as_str).collect();
+                Escaped::cut(&names.join(", "), REST).to_string()
+            }
+            _ => String::new(),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_row_says_who_did_what_and_how_it_ended() {
+        let entry = json!({
+            "seq": 8812, "time": "2026-11-24T09:12:47.123456Z", "kind": "call.refused",
+            "body": {"agent": "a", "tool": "file.read", "class": "not_permitted", "call": "7q2k",
+                     "digest": "aa", "rules": ["x"]},
+        });
+        assert_eq!(
+            row(&Screen::new(false, true), &entry),
+            "    8812  2026-11-24 09:12:47  call.refused    a  file.read  not_permitted  7q2k"
+        );
+        let odd = json!({"seq": 0, "time": "x", "kind": "segment", "body": {"size": 0, "\u{1b}": 1}});
+        assert_eq!(row(&Screen::new(false, true), &odd), "       0  x  segment         size, \\u{1b}");
+    }
+}

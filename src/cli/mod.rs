@@ -1,0 +1,116 @@
+//! The operator's command line, and the agents' way in (`keepgate mcp`).
+//!
+//! A file for each command; [`args`] holds every option and help text, [`exit`] the exit codes, and
+//! only [`print`] writes to the terminal.
+#![forbid(unsafe_code)]
+
+mod agent;
+mod app;
+pub mod args;
+mod client;
+mod doctor;
+pub mod exit;
+mod generate;
+mod init;
+mod layout;
+mod log;
+mod mcp;
+mod mode;
+mod policy;
+pub mod print;
+mod progress;
+mod serve;
+mod status;
+mod undo;
+mod usage;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, FromArgMatches};
+
+use app::App;
+use args::{Cli, Command};
+pub use client::parse_answer;
+use exit::Exit;
+use print::Screen;
+
+use crate::config::Paths;
+use crate::error::Result;
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    run(std::env::args_os().collect()).into()
+}
+
+/// The definition of the command line, with the exit codes below its help.
+pub fn command() -> clap::Command {
+    Cli::command().after_help(exit::help())
+}
+
+fn run(arguments: Vec<OsString>) -> Exit {
+    // Wanted before the command line is understood, for the errors in it.
+    let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
+    let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let screen = Screen::new(has("--json"), has("--no-color") || no_color);
+    let colour = if screen.coloured() { clap::ColorChoice::Auto } else { clap::ColorChoice::Never };
+    let matches = command().color(colour).try_get_matches_from(arguments);
+    let cli = match matches.and_then(|matches| Cli::from_arg_matches(&matches)) {
+        Ok(cli) => cli,
+        Err(error) => return usage::show(&screen, &error),
+    };
+    let Cli { global, command } = cli;
+    let paths = match &command {
+        Command::Init(_) => Paths::resolve_new(global.dir.as_deref()),
+        _ => Paths::resolve(global.dir.as_deref()),
+    };
+    match paths {
+        Ok(paths) => {
+            let app = App::new(global, paths, screen);
+            carry_out(&app, command).unwrap_or_else(|error| app.screen.error(&error))
+        }
+        Err(error) => screen.error(&error),
+    }
+}
+
+fn carry_out(app: &App, command: Command) -> Result<Exit> {
+    match command {
+        Command::Init(options) => init::run(app, &options),
+        Command::Serve => serve::run(app),
+        Command::Status => status::run(app),
+        Command::Doctor => doctor::run(app),
+        Command::Agent(command) => agent::run(app, command),
+        Command::Mcp { agent } => {
+            mcp::run(&app.paths, &app.plane()?, &agent)?;
+            Ok(Exit::Ok)
+        }
+        Command::Log(command) => log::run(app, command),
+        Command::Policy(command) => policy::run(app, command),
+        Command::Mode { set } => mode::run(app, set),
+        Command::Undo { seq, yes } => undo::run(app, seq, yes),
+        Command::Completions { shell } => generate::completions(&app.screen, shell),
+        Command::Man { out } => generate::manual(&app.screen, out.as_deref()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_and_option_says_what_it_is() {
+        fn visit(command: &clap::Command) {
+            assert!(command.get_about().is_some(), "{}", command.get_name());
+            for argument in command.get_arguments() {
+                assert!(argument.get_help().is_some(), "{} {}", command.get_name(), argument.get_id());
+            }
+            command.get_subcommands().for_each(visit);
+        }
+        visit(&command());
+    }
+}

@@ -1,0 +1,181 @@
+//! `keepgate status`: every plane on one screen, from its keeper, or where that is silent from the
+//! supervisor.
+
+use serde_json::{Map, Value, json};
+
+use super::app::App;
+use super::client::{Client, SHORT};
+use super::exit::Exit;
+use crate::config::{Config, DEFAULT_PLANE};
+use crate::error::{Context, Result};
+use crate::wire::admin::Ask;
+
+mod screen;
+
+/// Roles a keeper is linked with.
+const LINKS: usize = 3;
+/// Longest status file read, in bytes.
+const FILE_MAX: u64 = 1 << 20;
+
+pub(super) fn run(app: &App) -> Result<Exit> {
+    let value = gather(app)?;
+    let good = value.get("good").and_then(Value::as_bool) == Some(true);
+    app.screen.answer(&value, |value| screen::all(&app.screen, value))?;
+    Ok(if good { Exit::Ok } else { Exit::Degraded })
+}
+
+/// Everything that is known: `{good, supervisor, config_error, planes: {NAME: {…}}}`.
+pub(super) fn gather(app: &App) -> Result<Value> {
+    let supervisor = supervisor(app);
+    let config = Config::find(&app.paths.config());
+    let config_error = config.as_ref().err().map(|error| error.message());
+    let names = names(app, config.ok().flatten().as_ref(), &supervisor)?;
+    let token = app.token()?;
+    // Each keeper may take its time; none waits for another.
+    let planes: Vec<(String, Value)> = std::thread::scope(|scope| {
+        let asked: Vec<_> = names
+            .into_iter()
+            .map(|name| {
+                let (socket, token) = (app.paths.admin_socket(&name), token.clone());
+                let plane = name.clone();
+                let ask = move || {
+                    Client::connect(&socket, &plane, token)?.ask_within(Ask::Status, SHORT)
+                };
+                (name, scope.spawn(ask))
+            })
+            .collect();
+        asked
+            .into_iter()
+            .map(|(name, asked)| {
+                let answer = asked.join().unwrap_or_else(|_| Err(gone()));
+                let plane = plane(answer, roles(&supervisor, &name));
+                (name, plane)
+            })
+            .collect()
+    });
+    let runs = supervisor.is_some();
+    let good = runs && config_error.is_none() && planes.iter().all(|(_, plane)| is_good(plane));
+    let planes: Map<String, Value> = planes.into_iter().collect();
+    Ok(json!({
+        "good": good,
+        "version": env!("CARGO_PKG_VERSION"),
+        "dir": app.paths.dir().to_string_lossy(),
+        "supervisor": supervisor.map(|value| json!({"pid": value.get("pid")})),
+        "config_error": config_error,
+        "planes": planes,
+    }))
+}
+
+fn gone() -> crate::error::Error {
+    crate::error::Error::new("the question was not asked")
+}
+
+/// The planes to show: the one asked for, or those configured, or those that run.
+fn names(
+    app: &App,
+    config: Option<&Config>,
+    supervisor: &Option<Value>,
+) -> Result<Vec<String>> {
+    if app.asked_plane().is_some() {
+        return Ok(vec![app.plane()?]);
+    }
+    let known = |config: &Config| config.planes.keys().cloned().collect();
+    let running = || {
+        let planes = supervisor.as_ref()?.get("planes")?.as_object()?;
+        Some(planes.keys().cloned().collect())
+    };
+    Ok(config.map(known).or_else(running).unwrap_or_else(|| vec![DEFAULT_PLANE.into()]))
+}
+
+/// What the supervisor says of itself, where it runs and this user may read it.
+pub(super) fn supervisor(app: &App) -> Option<Value> {
+    use std::io::Read;
+    let mut text = String::new();
+    let file = std::fs::File::open(app.paths.supervisor_status()).ok()?;
+    file.take(FILE_MAX).read_to_string(&mut text).ok()?;
+    let value: Value = serde_json::from_str(&text).context(String::new).ok()?;
+    let pid = i32::try_from(value.get("pid")?.as_i64()?).ok()?;
+    // A file left behind by one that was killed names a process that is no more.
+    let alive = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), None);
+    (pid > 0 && alive != Err(nix::errno::Errno::ESRCH)).then_some(value)
+}
+
+fn roles(supervisor: &Option<Value>, plane: &str) -> Option<Value> {
+    supervisor.as_ref()?.get("planes")?.get(plane).cloned()
+}
+
+/// One plane: the keeper's answer, or why there is none, and its roles.
+fn plane(answer: Result<Value>, roles: Option<Value>) -> Value {
+    let mut value = match answer {
+        Ok(value @ Value::Object(_)) => value,
+        Ok(_) => json!({"serving": false, "why": "the keeper's answer is none"}),
+        Err(error) => json!({"serving": false, "why": error.message()}),
+    };
+    let missing = missing(&value);
+    if let Some(members) = value.as_object_mut() {
+        members.insert("missing".into(), json!(missing));
+        members.insert("roles".into(), roles.unwrap_or_default());
+    }
+    value
+}
+
+/// Degradations that the operator has not accepted.
+fn missing(plane: &Value) -> Vec<String> {
+    let list = |name: &str| -> Vec<&str> {
+        let items = plane.get(name).and_then(Value::as_array);
+        items.into_iter().flatten().filter_map(Value::as_str).collect()
+    };
+    let accepted = list("accepted");
+    let degraded = list("degraded").into_iter();
+    degraded.filter(|name| !accepted.contains(name)).map(Into::into).collect()
+}
+
+fn is_good(plane: &Value) -> bool {
+    let yes = |name: &str| plane.get(name).and_then(Value::as_bool) == Some(true);
+    let length = |name: &str| plane.get(name).and_then(Value::as_array).map_or(0, Vec::len);
+    let blocked = plane.pointer("/log/blocked").is_some_and(|why| !why.is_null());
+    let roles = plane.get("roles").and_then(Value::as_object);
+    let ready = roles.into_iter().flatten().all(|(_, role)| is_ready(role));
+    yes("serving") && !blocked && ready && length("links") == LINKS && length("missing") == 0
+}
+
+fn is_ready(role: &Value) -> bool {
+    role.get("ready").and_then(Value::as_bool) == Some(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Error;
+
+    fn healthy() -> Value {
+        json!({
+            "serving": true,
+            "links": ["jailer", "egress", "front"],
+            "log": {"blocked": null},
+            "degraded": ["one-user"],
+            "accepted": ["one-user"],
+        })
+    }
+
+    #[test]
+    fn good_means_that_nothing_is_missing() {
+        let roles = |ready| Some(json!({"keeper": {"ready": true}, "front": {"ready": ready}}));
+        assert!(is_good(&plane(Ok(healthy()), roles(true))));
+        assert!(is_good(&plane(Ok(healthy()), None)));
+        assert!(!is_good(&plane(Ok(healthy()), roles(false))));
+        for (name, bad) in [
+            ("serving", json!(false)),
+            ("links", json!(["jailer"])),
+            ("log", json!({"blocked": "no space"})),
+            ("accepted", json!([])),
+        ] {
+            let mut value = healthy();
+            value[name] = bad;
+            assert!(!is_good(&plane(Ok(value), None)), "{name}");
+        }
+        let silent = plane(Err(Error::new("no")), None);
+        assert!(!is_good(&silent));
+        assert_eq!(silent["why"], "no");
+    }
+}

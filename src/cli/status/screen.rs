@@ -1,0 +1,219 @@
+//! The text of `keepgate status`.
+
+use serde_json::Value;
+
+use super::is_ready;
+use crate::cli::layout::{count, duration, grouped, number, text, time};
+use crate::cli::print::{Screen, Style};
+use crate::wire::messages::Role;
+use crate::wire::text::{Escaped, escaped};
+
+/// Calls without an outcome that are named.
+const UNKNOWN_NAMED: usize = 5;
+
+/// All planes.
+pub(super) fn all(screen: &Screen, value: &Value) -> String {
+    let pid = value.get("supervisor").filter(|supervisor| !supervisor.is_null());
+    let mut shown = match pid {
+        Some(supervisor) => format!("keepgate serves {}, pid {}\n", text(value, "dir"), number(supervisor, "pid")),
+        None => format!(
+            "{} {}\n",
+            screen.paint(Style::Bad, "no supervisor is seen for"),
+            text(value, "dir")
+        ),
+    };
+    if let Some(error) = value.get("config_error").and_then(Value::as_str) {
+        shown += &format!("{} {error}\n", screen.paint(Style::Bad, "configuration:"));
+    }
+    for (name, plane) in value.get("planes").and_then(Value::as_object).into_iter().flatten() {
+        shown.push('\n');
+        shown += &one(screen, &escaped(name), plane);
+    }
+    shown
+}
+
+fn one(screen: &Screen, name: &str, plane: &Value) -> String {
+    let serving = plane.get("serving").and_then(Value::as_bool) == Some(true);
+    let state = match serving {
+        true => screen.paint(Style::Good, "serving"),
+        false => screen.paint(Style::Bad, "not serving"),
+    };
+    let mut shown = format!("{} {state}\n", screen.paint(Style::Bold, format!("plane {name}")));
+    let mut row = |label: &str, what: String| {
+        if !what.is_empty() {
+            let label = screen.paint(Style::Dim, format!("{label:<11}"));
+            shown += &format!("  {label} {what}\n");
+        }
+    };
+    row("why", text(plane, "why"));
+    if plane.get("mode").is_some() {
+        row("mode", mode(screen, plane));
+        row("separation", text(plane, "separation"));
+        row("policy", policy(plane));
+        row("agents", agents(plane));
+        row("log", log(screen, plane));
+        row("jail", jail(screen, plane));
+        row("degraded", degraded(screen, plane));
+        row("unknown", unknown(screen, plane));
+        row("up", duration(number(plane, "uptime_s")));
+    }
+    for (at, line) in roles(screen, plane).into_iter().enumerate() {
+        row(if at == 0 { "roles" } else { "" }, line);
+    }
+    shown
+}
+
+fn mode(screen: &Screen, plane: &Value) -> String {
+    let mode = match text(plane, "mode").as_str() {
+        "live" => screen.paint(Style::Bold, "live: tools change things"),
+        _ => "rehearse: nothing is changed".into(),
+    };
+    let since = match text(plane, "since").as_str() {
+        "" => String::new(),
+        since => format!(", since {}", time(since)),
+    };
+    let demo = match plane.get("demo").and_then(Value::as_bool) {
+        Some(true) => screen.paint(Style::Warn, "  (a demonstration)"),
+        _ => String::new(),
+    };
+    format!("{mode}{since}{demo}")
+}
+
+fn policy(plane: &Value) -> String {
+    let Some(policy) = plane.get("policy").filter(|policy| policy.is_object()) else {
+        return String::new();
+    };
+    let since = time(&text(policy, "applied"));
+    format!("{:.12} from {}, since {since}", text(policy, "digest"), text(policy, "file"))
+}
+
+fn agents(plane: &Value) -> String {
+    let flying = count(number(plane, "in_flight"), "call", "calls");
+    format!("{} enrolled, {flying} in flight", grouped(number(plane, "agents")))
+}
+
+fn log(screen: &Screen, plane: &Value) -> String {
+    let Some(log) = plane.get("log") else { return String::new() };
+    let size = count(number(log, "size"), "entry", "entries");
+    match log.get("blocked").and_then(Value::as_str) {
+        Some(why) => {
+            let why = format!("takes no entries, so no call is served: {}", escaped(why));
+            format!("{size}; {}", screen.paint(Style::Bad, why))
+        }
+        None => format!("{size}, root {:.16}", text(log, "root")),
+    }
+}
+
+fn jail(screen: &Screen, plane: &Value) -> String {
+    let Some(jailer) = plane.get("jailer").filter(|jailer| jailer.is_object()) else {
+        return screen.paint(Style::Bad, "no self-test yet");
+    };
+    let test = jailer.get("self_test").unwrap_or(jailer);
+    let abi = number(test, "landlock_abi");
+    let attempted = count(number(test, "attempted"), "forbidden action", "forbidden actions");
+    match jailer.get("fit").and_then(Value::as_bool) {
+        Some(true) => format!("all of {attempted} failed as they must, Landlock ABI {abi}"),
+        _ => screen.paint(Style::Bad, format!("unfit: {}", names(test, "succeeded").join(", "))),
+    }
+}
+
+fn degraded(screen: &Screen, plane: &Value) -> String {
+    let missing = names(plane, "missing");
+    let shown = |name: String| match missing.contains(&name) {
+        true => screen.paint(Style::Warn, name),
+        false => format!("{name} (accepted)"),
+    };
+    names(plane, "degraded").into_iter().map(shown).collect::<Vec<_>>().join(", ")
+}
+
+fn names(value: &Value, member: &str) -> Vec<String> {
+    let items = value.get(member).and_then(Value::as_array).into_iter().flatten();
+    items.filter_map(Value::as_str).map(|name| Escaped::cut(name, 64).to_string()).collect()
+}
+
+fn unknown(screen: &Screen, plane: &Value) -> String {
+    let Some(unknown) = plane.get("unknown").filter(|unknown| number(unknown, "total") > 0) else {
+        return String::new();
+    };
+    let total = count(number(unknown, "total"), "call has", "calls have");
+    let calls = unknown.get("calls").and_then(Value::as_array).into_iter().flatten();
+    let named: Vec<String> =
+        calls.take(UNKNOWN_NAMED).map(|call| format!("entry {}", number(call, "seq"))).collect();
+    let total = screen.paint(Style::Warn, format!("{total} no outcome"));
+    format!("{total}: look at {} with `keepgate log show`", named.join(", "))
+}
+
+/// A line for each group: the ready ones together, each other with its reason.
+fn roles(screen: &Screen, plane: &Value) -> Vec<String> {
+    let Some(roles) = plane.get("roles").and_then(Value::as_object) else { return Vec::new() };
+    let mut ready = Vec::new();
+    let mut others = Vec::new();
+    for role in Role::ALL {
+        let Some(seat) = roles.get(role.name()) else { continue };
+        let restarts = match number(seat, "restarts") {
+            0 => String::new(),
+            n => format!(" ({})", count(n, "restart", "restarts")),
+        };
+        if is_ready(seat) {
+            ready.push(format!("{}{restarts}", role.name()));
+        } else {
+            let why = match text(seat, "why").as_str() {
+                "" => String::new(),
+                why => format!(": {why}"),
+            };
+            let line = format!("{} is not ready{restarts}{why}", role.name());
+            others.push(screen.paint(Style::Bad, line));
+        }
+    }
+    if !ready.is_empty() {
+        others.insert(0, format!("{} ready", ready.join(", ")));
+    }
+    others
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_plane_is_one_short_screen() {
+        let plane = json!({
+            "serving": true, "mode": "rehearse", "since": null, "demo": true,
+            "separation": "one user",
+            "policy": {"digest": "0123456789abcdef", "file": "a.cedar", "applied": "2026-11-24T09:12:47.123456Z"},
+            "agents": 2, "in_flight": 1,
+            "log": {"size": 8812, "root": "ff00ff00ff00ff00ff", "blocked": null},
+            "jailer": {"fit": true, "self_test": {"attempted": 61, "landlock_abi": 7}},
+            "degraded": ["one-user", "no-cgroup-controllers"], "missing": ["one-user"],
+            "unknown": {"total": 1, "calls": [{"seq": 7}]},
+            "uptime_s": 3_661,
+            "roles": {"keeper": {"ready": true, "restarts": 1}, "front": {"ready": false, "why": "bad\u{1b}"}},
+        });
+        let value = json!({"dir": "/d", "supervisor": {"pid": 7}, "config_error": null, "planes": {"production": plane}});
+        let expected = "keepgate serves /d, pid 7\n\n\
+            plane production serving\n  \
+            mode        rehearse: nothing is changed  (a demonstration)\n  \
+            separation  one user\n  \
+            policy      0123456789ab from a.cedar, since 2026-11-24 09:12:47 UTC\n  \
+            agents      2 enrolled, 1 call in flight\n  \
+            log         8,812 entries, root ff00ff00ff00ff00\n  \
+            jail        all of 61 forbidden actions failed as they must, Landlock ABI 7\n  \
+            degraded    one-user, no-cgroup-controllers (accepted)\n  \
+            unknown     1 call has no outcome: look at entry 7 with `keepgate log show`\n  \
+            up          1 h 1 min\n  \
+            roles       keeper (1 restart) ready\n              \
+            front is not ready: bad\\u{1b}\n";
+        assert_eq!(all(&Screen::new(false, true), &value), expected);
+    }
+
+    #[test]
+    fn a_silent_plane_says_why() {
+        let roles = json!({"keeper": {"ready": false, "restarts": 2, "why": "the log is torn"}});
+        let plane = json!({"serving": false, "why": "plane `p` does not run here", "roles": roles});
+        let value = json!({"dir": "/d", "supervisor": null, "planes": {"p": plane}});
+        let shown = all(&Screen::new(false, true), &value);
+        assert!(shown.contains("no supervisor is seen for /d"), "{shown}");
+        assert!(shown.contains("keeper is not ready (2 restarts): the log is torn"), "{shown}");
+    }
+}

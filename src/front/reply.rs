@@ -1,0 +1,40 @@
+//! The lines that go to an agent.
+
+use super::message::RequestId;
+
+/// The line that answers `id`. `result` is JSON; newlines between its tokens become spaces.
+pub(super) fn result(id: &RequestId, result: &[&[u8]]) -> Vec<u8> {
+    let length = result.iter().map(|part| part.len()).sum::<usize>() + id.raw.len() + 64;
+    let mut line = Vec::with_capacity(length);
+    line.extend_from_slice(b"{\"jsonrpc\":\"2.0\",\"id\":");
+    line.extend_from_slice(id.raw.as_bytes());
+    line.extend_from_slice(b",\"result\":");
+    result.iter().for_each(|part| line.extend_from_slice(part));
+    line.extend_from_slice(b"}\n");
+    one_line(line)
+}
+
+/// The line that tells of an error; `id` is null where it is not known.
+pub(super) fn error(id: Option<&RequestId>, code: i64, message: &str) -> Vec<u8> {
+    let id = id.map_or("null", |id| &id.raw);
+    let message = serde_json::Value::from(message);
+    let line = format!(
+        "{{\"jsonrpc\":\"2.0\",\"id\":{id},\"error\":{{\"code\":{code},\"message\":{message}}}}}\n"
+    );
+    line.into_bytes()
+}
+
+/// The line that tells the agent something unasked.
+pub(super) fn notification(method: &str) -> Vec<u8> {
+    format!("{{\"jsonrpc\":\"2.0\",\"method\":\"{method}\"}}\n").into_bytes()
+}
+
+/// JSON has newlines only between tokens, where a space means the same.
+fn one_line(mut line: Vec<u8>) -> Vec<u8> {
+    if let Some((_, body)) = line.split_last_mut() {
+        body.iter_mut()
+            .filter(|byte| matches!(**byte, b'\n' | b'\r'))
+            .for_each(|byte| *byte = b' ');
+    }
+    line
+}

@@ -1,0 +1,216 @@
+//! The front on a thread, with real unix sockets, a supervisor's end and a keeper's end.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use nix::poll::{PollFd, PollFlags, poll};
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::ReceiveTimeout;
+use nix::sys::time::TimeVal;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::limits::Limits;
+use super::{FrontSetup, run_within};
+use crate::error::Result;
+use crate::jail::confine::Confine;
+use crate::wire::frame;
+use crate::wire::messages::{Control, FrontToKeeper, KeeperToFront, Report, Role};
+
+mod calls;
+mod limits;
+mod links;
+mod refusals;
+
+/// No test waits longer for what should come.
+const PATIENCE: i64 = 20;
+
+struct Rig {
+    control: OwnedFd,
+    keeper: OwnedFd,
+    directory: TempDir,
+    front: JoinHandle<Result<()>>,
+}
+
+impl Rig {
+    fn new(limits: Limits) -> Self {
+        let (control, theirs) = frame::pair().unwrap();
+        patient(&control);
+        let setup = FrontSetup {
+            confine: Confine::default(),
+            plane: "p".into(),
+            version: "7.7".into(),
+        };
+        let front = std::thread::spawn(move || run_within(theirs, setup, limits));
+        let ready = frame::recv::<Report>(control.as_fd(), 0).unwrap().unwrap();
+        assert!(matches!(ready.say, Report::Ready));
+        let directory = tempfile::tempdir().unwrap();
+        let (keeper, _) = frame::pair().unwrap();
+        let mut rig = Self {
+            control,
+            keeper,
+            directory,
+            front,
+        };
+        rig.link();
+        rig.listen("a", nix::unistd::getuid().as_raw());
+        rig
+    }
+
+    fn tell(&self, control: &Control, fd: Option<&OwnedFd>) {
+        let fds: Vec<_> = fd.iter().map(|fd| fd.as_fd()).collect();
+        frame::send(self.control.as_fd(), control, &[], &fds).unwrap();
+    }
+
+    fn link(&mut self) {
+        let (ours, theirs) = frame::pair().unwrap();
+        patient(&ours);
+        self.tell(&Control::Link { peer: Role::Keeper }, Some(&theirs));
+        self.keeper = ours;
+    }
+
+    fn listen(&self, agent: &str, uid: u32) {
+        let listener = UnixListener::bind(self.directory.path().join(agent)).unwrap();
+        self.tell(
+            &Control::Listen {
+                agent: agent.into(),
+                uid,
+            },
+            Some(&listener.into()),
+        );
+    }
+
+    fn connect(&self) -> Agent {
+        Agent::new(UnixStream::connect(self.directory.path().join("a")).unwrap())
+    }
+
+    fn session(&self) -> Agent {
+        let mut agent = self.connect();
+        agent.say(r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-06-18","clientInfo":{"name":"c","version":"1"}}}"#);
+        assert_eq!(agent.hear()["result"]["serverInfo"]["version"], "7.7");
+        agent.say(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#);
+        agent
+    }
+
+    fn asked(&self) -> (FrontToKeeper, Vec<u8>) {
+        let frame = frame::recv(self.keeper.as_fd(), 2 << 20).unwrap().unwrap();
+        (frame.say, frame.blob)
+    }
+
+    fn opened(&self) -> (u64, String) {
+        match self.asked() {
+            (
+                FrontToKeeper::Open {
+                    id, agent, client, ..
+                },
+                blob,
+            ) => {
+                assert_eq!((agent.as_str(), client.as_str()), ("a", "c 1"));
+                (id, String::from_utf8(blob).unwrap())
+            }
+            (other, _) => panic!("{other:?}"),
+        }
+    }
+
+    fn noted(&self) -> String {
+        match self.asked() {
+            (FrontToKeeper::Malformed { agent, why }, _) => {
+                assert_eq!(agent, "a");
+                why
+            }
+            (other, _) => panic!("{other:?}"),
+        }
+    }
+
+    fn reply(&self, say: &KeeperToFront, blob: &[u8]) {
+        frame::send(self.keeper.as_fd(), say, blob, &[]).unwrap();
+    }
+
+    fn stop(self) {
+        self.tell(&Control::Stop, None);
+        self.front.join().unwrap().unwrap();
+    }
+}
+
+fn patient(socket: &OwnedFd) {
+    setsockopt(socket, ReceiveTimeout, &TimeVal::new(PATIENCE, 0)).unwrap();
+}
+
+/// Waits until one of both can be read; true where it is `one`.
+fn first_of(one: impl AsFd, other: impl AsFd) -> bool {
+    let watch = |fd| PollFd::new(fd, PollFlags::POLLIN);
+    let mut fds = [watch(one.as_fd()), watch(other.as_fd())];
+    assert!(poll(&mut fds, 20_000_u16).unwrap() > 0, "nothing came");
+    fds[0].any().unwrap()
+}
+
+struct Agent {
+    stream: UnixStream,
+    lines: BufReader<UnixStream>,
+}
+
+impl Agent {
+    fn new(stream: UnixStream) -> Self {
+        let patience = Duration::from_secs(PATIENCE.unsigned_abs());
+        stream.set_read_timeout(Some(patience)).unwrap();
+        stream.set_write_timeout(Some(patience)).unwrap();
+        Self {
+            lines: BufReader::new(stream.try_clone().unwrap()),
+            stream,
+        }
+    }
+
+    fn say(&mut self, line: &str) {
+        self.stream
+            .write_all(format!("{line}\n").as_bytes())
+            .unwrap();
+    }
+
+    fn call(&mut self, id: u32, arguments: &str) {
+        self.say(&format!(
+            r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{"name":"t__t","arguments":{arguments}}}}}"#
+        ));
+    }
+
+    fn hear(&mut self) -> Value {
+        let mut line = String::new();
+        self.lines.read_line(&mut line).unwrap();
+        assert!(line.ends_with('\n'), "the front closed: `{line}`");
+        serde_json::from_str(&line).unwrap()
+    }
+
+    fn fault(&mut self) -> (Value, i64, String) {
+        let mut answer = self.hear();
+        let message = answer["error"]["message"].as_str().unwrap().to_owned();
+        (
+            answer["id"].take(),
+            answer["error"]["code"].as_i64().unwrap(),
+            message,
+        )
+    }
+
+    fn is_closed(&mut self) -> bool {
+        let mut rest = Vec::new();
+        match self.lines.read_to_end(&mut rest) {
+            Ok(_) => true,
+            Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
+        }
+    }
+
+    /// The other side closes although nothing is read.
+    fn waits_for_hangup(&mut self) -> bool {
+        let mut fds = [PollFd::new(self.stream.as_fd(), PollFlags::empty())];
+        poll(&mut fds, 20_000_u16).unwrap() > 0
+    }
+}
+
+/// Every line is noted, so that tests see each of them.
+fn chatty() -> Limits {
+    Limits {
+        note_every: Duration::ZERO,
+        ..Limits::default()
+    }
+}

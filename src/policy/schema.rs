@@ -1,0 +1,196 @@
+//! The Cedar schema of the pinned tools: what a rule may name. Made from their input schemas by
+//! Cedar's own generator, then given what every question is asked with.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::str::FromStr;
+
+use cedar_policy::{
+    Entities, EntityId, EntityTypeName, EntityUid, Schema, SchemaFragment,
+};
+use cedar_policy_mcp_schema_generator::{SchemaGenerator, SchemaGeneratorConfig};
+use mcp_tools_sdk::description::ServerDescription;
+use serde_json::{Map, Value, json};
+
+use super::shape::Fields;
+use crate::call::tool::{Meaning, Tool};
+use crate::catalog::Catalog;
+use crate::error::{Context, Error, Result};
+
+/// The generator wants a namespace; rules are shorter without.
+const NAMESPACE: &str = "Keepgate";
+
+/// What the generator starts from.
+const STUB: &str = r#"
+namespace Keepgate {
+    @mcp_principal("Agent")
+    entity Agent in [Plane] = { "name": String, "plane": String };
+    @mcp_resource("Plane")
+    entity Plane;
+}
+"#;
+
+/// Attributes that every question has.
+const ALWAYS: [(&str, &str); 2] = [("mode", "String"), ("unattended", "Bool")];
+/// Attributes of a tool whose argument is a path beneath a root.
+const OF_FILES: [(&str, &str); 2] = [("root", "String"), ("path", "String")];
+/// Attributes of a tool whose argument is a URL.
+const OF_HTTP: [(&str, &str); 4] =
+    [("scheme", "String"), ("host", "String"), ("port", "Long"), ("url_path", "String")];
+
+/// Everything about the tools that rules are checked and asked with.
+pub(super) struct Model {
+    /// What rules are validated against.
+    pub(super) schema: Schema,
+    /// The same in Cedar's schema language, for people.
+    pub(super) text: String,
+    /// The actions and their groups.
+    pub(super) entities: Entities,
+    actions: BTreeMap<String, Action>,
+    agent: EntityTypeName,
+    plane: EntityTypeName,
+}
+
+/// One tool as rules see it.
+#[derive(Debug)]
+pub(super) struct Action {
+    /// `Action::"file__read"`.
+    pub(super) uid: EntityUid,
+    /// Its arguments.
+    pub(super) fields: Fields,
+}
+
+impl Model {
+    /// The model of all tools of a catalog.
+    pub(super) fn of(catalog: &Catalog) -> Result<Self> {
+        let fields: BTreeMap<&str, Fields> =
+            catalog.tools().map(|tool| (tool.wire(), Fields::of(tool.input_schema()))).collect();
+        let value = complete(generate(&fields)?, catalog)?;
+        let what = || "make the policy schema of the tools".to_owned();
+        let fragment = SchemaFragment::from_json_value(value.clone()).context(what)?;
+        let text = fragment.to_cedarschema().context(what)?;
+        let schema = Schema::from_json_value(value).context(what)?;
+        let entities = schema.action_entities().context(what)?;
+        let kind = EntityTypeName::from_str("Action").context(what)?;
+        let actions = fields
+            .into_iter()
+            .map(|(wire, fields)| {
+                let uid = EntityUid::from_type_name_and_id(kind.clone(), EntityId::new(wire));
+                (wire.to_owned(), Action { uid, fields })
+            })
+            .collect();
+        Ok(Self {
+            schema,
+            text,
+            entities,
+            actions,
+            agent: EntityTypeName::from_str("Agent").context(what)?,
+            plane: EntityTypeName::from_str("Plane").context(what)?,
+        })
+    }
+
+    /// The tool with this wire name as rules see it.
+    pub(super) fn action(&self, wire: &str) -> Option<&Action> {
+        self.actions.get(wire)
+    }
+
+    /// `Agent::"name"`.
+    pub(super) fn agent(&self, name: &str) -> EntityUid {
+        EntityUid::from_type_name_and_id(self.agent.clone(), EntityId::new(name))
+    }
+
+    /// `Plane::"name"`.
+    pub(super) fn plane(&self, name: &str) -> EntityUid {
+        EntityUid::from_type_name_and_id(self.plane.clone(), EntityId::new(name))
+    }
+}
+
+impl fmt::Debug for Model {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Model").field("actions", &self.actions).finish_non_exhaustive()
+    }
+}
+
+/// What Cedar's generator makes of the tools, as a JSON schema without its namespace.
+fn generate(tools: &BTreeMap<&str, Fields>) -> Result<Value> {
+    let what = || "make the policy schema of the tools".to_owned();
+    let described: Vec<Value> = tools
+        .iter()
+        .map(|(wire, fields)| json!({"name": wire, "inputSchema": fields.plain()}))
+        .collect();
+    let described = ServerDescription::from_json_str(&Value::from(described).to_string());
+    let config = SchemaGeneratorConfig::default()
+        .objects_as_records(true)
+        .flatten_namespaces(true)
+        .inline_empty_records(true);
+    let mut generator =
+        SchemaGenerator::from_cedarschema_str_with_config(STUB, config).context(what)?;
+    generator.add_actions_from_server_description(&described.context(what)?).context(what)?;
+    let (fragment, _) =
+        SchemaFragment::from_cedarschema_str(&generator.get_schema_as_str()).context(what)?;
+    let mut value = fragment.to_json_value().context(what)?;
+    let inner = value.get_mut(NAMESPACE).map(Value::take);
+    let mut inner = inner.ok_or_else(|| Error::new(what()))?;
+    unqualify(&mut inner);
+    Ok(inner)
+}
+
+/// Drops the namespace from every name.
+fn unqualify(value: &mut Value) {
+    match value {
+        Value::String(text) => {
+            let bare = text.strip_prefix(NAMESPACE).and_then(|rest| rest.strip_prefix("::"));
+            if let Some(bare) = bare {
+                *text = bare.to_owned();
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(unqualify),
+        Value::Object(members) => members.values_mut().for_each(unqualify),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+/// Adds what the generator cannot know: the attributes taken from arguments, and the groups of
+/// actions by effect class.
+fn complete(mut schema: Value, catalog: &Catalog) -> Result<Value> {
+    let missing = || Error::new("the generated policy schema has another form than expected");
+    let mut groups = BTreeSet::new();
+    for tool in catalog.tools() {
+        let action = schema
+            .get_mut("actions")
+            .and_then(|actions| actions.get_mut(tool.wire()))
+            .and_then(Value::as_object_mut)
+            .ok_or_else(missing)?;
+        let names = tool.classes().iter().map(|class| class.name());
+        groups.extend(names.clone());
+        action.insert("memberOf".into(), names.map(|id| json!({"id": id})).collect());
+        let attributes = action
+            .get_mut("appliesTo")
+            .and_then(|applies| applies.get_mut("context"))
+            .and_then(|context| context.get_mut("attributes"))
+            .and_then(Value::as_object_mut)
+            .ok_or_else(missing)?;
+        for (name, kind) in derived(tool) {
+            let kind = json!({"type": "EntityOrCommon", "name": kind, "required": true});
+            attributes.insert(name.into(), kind);
+        }
+    }
+    let actions = schema.get_mut("actions").and_then(Value::as_object_mut).ok_or_else(missing)?;
+    for group in groups {
+        actions.insert(group.into(), json!({}));
+    }
+    let mut whole = Map::new();
+    whole.insert(String::new(), schema);
+    Ok(Value::Object(whole))
+}
+
+/// Attributes that the keeper takes from a call of `tool` and its ground.
+fn derived(tool: &Tool) -> impl Iterator<Item = (&'static str, &'static str)> {
+    let has = |wanted: &[Meaning]| tool.meanings().any(|(_, meaning)| wanted.contains(&meaning));
+    let files: &[_] = match has(&[Meaning::RootPath, Meaning::RootPathOrRoots]) {
+        true => &OF_FILES,
+        false => &[],
+    };
+    let http: &[_] = if has(&[Meaning::Url]) { &OF_HTTP } else { &[] };
+    ALWAYS.iter().chain(files).chain(http).copied()
+}

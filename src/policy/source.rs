@@ -1,0 +1,259 @@
+//! A policy file: its rules with their names and lines, and errors that name line and column.
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+
+use cedar_policy::ffi::DetailedError;
+use cedar_policy::{
+    Effect, ParseErrors, PolicyId, PolicySet, Schema, ValidationMode, ValidationWarning, Validator,
+};
+
+use crate::error::{Error, Kind, Result};
+use crate::wire::text::{Escaped, escaped};
+
+/// Longest policy file, in bytes.
+pub(super) const BYTES_MAX: usize = 256 << 10;
+/// Most rules in a policy file.
+pub(super) const RULES_MAX: usize = 1000;
+/// Longest name of a rule (`@id`), in bytes.
+const ID_MAX: usize = 64;
+/// Longest annotation that is shown, in characters.
+const NOTE_MAX: usize = 400;
+/// Longest of Cedar's own sentences that is shown, in characters.
+const SENTENCE_MAX: usize = 400;
+
+/// One rule of the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Rule {
+    /// `@id`, or Cedar's own name: `policy0` for the first rule of the file, and so on.
+    pub(super) id: String,
+    /// `permit` or `forbid`.
+    pub(super) effect: &'static str,
+    /// Line on which it begins, from 1.
+    pub(super) line: u32,
+    /// `@reason`: why there is such a rule.
+    pub(super) reason: Option<String>,
+    /// `@hint`: what to do when it says no.
+    pub(super) hint: Option<String>,
+}
+
+/// A policy file that was read and validated.
+#[derive(Debug)]
+pub(super) struct Source {
+    /// The rules as Cedar evaluates them.
+    pub(super) set: PolicySet,
+    /// What they are called, by Cedar's name.
+    pub(super) rules: BTreeMap<PolicyId, Rule>,
+}
+
+impl Source {
+    /// Reads a policy and validates it strictly.
+    ///
+    /// # Errors
+    /// Names `file:line:column`, what is wrong there, and how to mend it.
+    pub(super) fn read(text: &str, file: &str, schema: &Schema) -> Result<Self> {
+        let page = Page { text, file };
+        if text.len() > BYTES_MAX {
+            return Err(page.whole(format!("it is longer than {BYTES_MAX} bytes")));
+        }
+        let set = PolicySet::from_str(text).map_err(|errors| page.unparsed(&errors))?;
+        let starts = statements(text);
+        if set.num_of_templates() > 0 {
+            return Err(page.whole("it holds a template (`?principal` or `?resource`)")
+                .hint("name the principal, or leave the scope open: `principal`"));
+        }
+        if set.num_of_policies() > RULES_MAX {
+            return Err(page.whole(format!("it has more than {RULES_MAX} rules")));
+        }
+        let rules = page.rules(&set, &starts)?;
+        page.validate(&set, &rules, schema)?;
+        Ok(Self { set, rules })
+    }
+}
+
+struct Page<'a> {
+    text: &'a str,
+    file: &'a str,
+}
+
+impl Page<'_> {
+    fn rules(&self, set: &PolicySet, starts: &[usize]) -> Result<BTreeMap<PolicyId, Rule>> {
+        let mut rules = BTreeMap::new();
+        let mut lines: BTreeMap<String, u32> = BTreeMap::new();
+        for (index, start) in starts.iter().enumerate() {
+            let name = format!("policy{index}");
+            let Some(policy) = set.policy(&PolicyId::new(&name)) else { continue };
+            let note = |key: &str| {
+                let text = policy.annotation(key).filter(|text| !text.is_empty());
+                text.map(|text| Escaped::cut(text, NOTE_MAX).to_string())
+            };
+            let id = policy.annotation("id").unwrap_or(&name).to_owned();
+            if !good_id(&id) {
+                let what = format!("`@id(\"{}\")` is no name of a rule", Escaped::cut(&id, ID_MAX));
+                return Err(self
+                    .at(*start, what)
+                    .hint("1 to 64 of a-z, A-Z, 0-9, `-`, `_` and `.`"));
+            }
+            let line = self.position(*start).0;
+            if let Some(other) = lines.insert(id.clone(), line) {
+                let what = format!("another rule is called `{id}`, on line {other}");
+                return Err(self.at(*start, what).hint("give each rule an `@id` of its own"));
+            }
+            let effect = match policy.effect() {
+                Effect::Permit => "permit",
+                Effect::Forbid => "forbid",
+            };
+            let (reason, hint) = (note("reason"), note("hint"));
+            rules.insert(policy.id().clone(), Rule { id, effect, line, reason, hint });
+        }
+        if rules.len() != set.num_of_policies() {
+            return Err(self.whole("its rules cannot be told apart"));
+        }
+        Ok(rules)
+    }
+
+    fn validate(
+        &self,
+        set: &PolicySet,
+        rules: &BTreeMap<PolicyId, Rule>,
+        schema: &Schema,
+    ) -> Result<()> {
+        let result = Validator::new(schema.clone()).validate(set, ValidationMode::Strict);
+        let errors = result.validation_errors().map(DetailedError::from);
+        // A rule that can never say anything is a mistake, and so is text that reads as another.
+        let warnings = result.validation_warnings().filter(|warning| fatal(warning));
+        let mut found: Vec<(usize, DetailedError)> = errors
+            .chain(warnings.map(DetailedError::from))
+            .map(|error| (offset(&error).unwrap_or(self.text.len()), error))
+            .collect();
+        found.sort_by_key(|(offset, _)| *offset);
+        let more = found.len().saturating_sub(1);
+        match found.into_iter().next() {
+            None => Ok(()),
+            Some((offset, error)) => Err(self.told(offset, &error, rules, more)),
+        }
+    }
+
+    fn unparsed(&self, errors: &ParseErrors) -> Error {
+        let error = DetailedError::from(errors);
+        let offset = offset(&error).unwrap_or(self.text.len());
+        self.told(offset, &error, &BTreeMap::new(), errors.iter().count().saturating_sub(1))
+    }
+
+    /// What Cedar said, in our words where ours are better.
+    fn told(
+        &self,
+        offset: usize,
+        error: &DetailedError,
+        rules: &BTreeMap<PolicyId, Rule>,
+        more: usize,
+    ) -> Error {
+        let mut what = error.message.as_str();
+        for (name, rule) in rules {
+            let by_name: &str = name.as_ref();
+            let prefix = format!("for policy `{by_name}`, ");
+            if let Some(rest) = what.strip_prefix(&prefix) {
+                what = rest;
+                let _ = rule;
+                break;
+            }
+        }
+        let mut what = Escaped::cut(what, SENTENCE_MAX).to_string();
+        if let Some(label) = error.source_locations.first().and_then(|at| at.label.as_deref()) {
+            what.push_str(&format!(": {}", Escaped::cut(label, SENTENCE_MAX)));
+        }
+        if more > 0 {
+            what.push_str(&format!(" (and {more} more)"));
+        }
+        let hint = match &error.help {
+            Some(help) => Escaped::cut(help, SENTENCE_MAX).to_string(),
+            None => "`keepgate policy show --schema` lists what a rule can name".to_owned(),
+        };
+        self.at(offset, what).hint(hint)
+    }
+
+    fn at(&self, offset: usize, what: impl std::fmt::Display) -> Error {
+        let (line, column) = self.position(offset);
+        Error::of(Kind::Usage, format!("{}:{line}:{column}: {what}", escaped(self.file)))
+    }
+
+    fn whole(&self, what: impl std::fmt::Display) -> Error {
+        Error::of(Kind::Usage, format!("{}: {what}", escaped(self.file)))
+    }
+
+    /// Line and column (in characters) of a byte, from 1.
+    fn position(&self, offset: usize) -> (u32, u32) {
+        let before = self.text.get(..self.text.floor_char_boundary(offset)).unwrap_or_default();
+        let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
+        let column = before.rsplit('\n').next().map_or(0, |last| last.chars().count()) + 1;
+        (u32::try_from(line).unwrap_or(u32::MAX), u32::try_from(column).unwrap_or(u32::MAX))
+    }
+}
+
+/// Where each rule begins, in bytes. In Cedar a `;` outside text and comments ends a rule.
+fn statements(text: &str) -> Vec<usize> {
+    let mut starts = Vec::new();
+    let mut fresh = true;
+    let mut bytes = text.bytes().enumerate().peekable();
+    while let Some((at, byte)) = bytes.next() {
+        match byte {
+            b'/' if bytes.peek().is_some_and(|(_, next)| *next == b'/') => {
+                while bytes.next_if(|(_, next)| *next != b'\n' && *next != b'\r').is_some() {}
+                continue;
+            }
+            // All of Cedar's white space beyond ASCII is refused by its own lexer.
+            byte if byte.is_ascii_whitespace() || byte == 0x0b => continue,
+            b';' => {
+                fresh = true;
+                continue;
+            }
+            b'"' => {
+                while let Some((_, inner)) = bytes.next() {
+                    match inner {
+                        b'\\' => drop(bytes.next()),
+                        b'"' => break,
+                        _ => {}
+                    }
+                }
+            }
+            _ => {}
+        }
+        if fresh {
+            starts.push(at);
+            fresh = false;
+        }
+    }
+    starts
+}
+
+fn good_id(id: &str) -> bool {
+    let letter = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    (1..=ID_MAX).contains(&id.len()) && id.bytes().all(letter)
+}
+
+fn offset(error: &DetailedError) -> Option<usize> {
+    error.source_locations.iter().map(|label| label.loc.start).min()
+}
+
+/// A text may well mix scripts (a file's name); a name that does, and control characters that turn
+/// the reading direction, hide something.
+fn fatal(warning: &ValidationWarning) -> bool {
+    !matches!(warning, ValidationWarning::MixedScriptString(_))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rules_are_found_where_they_begin() {
+        let text = "// a; b\n\n@id(\"x;\\\"//\")\npermit (principal, action, resource); // c;\n\
+                    forbid(principal, action, resource) when { \"//;\" == \"\\\\\" };\n// end;";
+        let found: Vec<&str> =
+            statements(text).iter().filter_map(|at| text.get(*at..*at + 6)).collect();
+        assert_eq!(found, ["@id(\"x", "forbid"]);
+        assert!(statements("").is_empty());
+        assert_eq!(statements("\"").len(), 1);
+        assert_eq!(statements("\"\\").len(), 1);
+    }
+}
