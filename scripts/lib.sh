@@ -181,19 +181,22 @@ free_uid() {
 
 cargo_home() { echo "${CARGO_HOME:-$HOME/.cargo}"; }
 
-# release_environment: flags under which a release is the same bytes wherever it is built. They
-# replace the flags of .cargo/config.toml, so the static link is named again.
+# release_environment: everything under which a release is the same bytes wherever it is built.
+# Sets `release_flags` for cargo; they come on top of those in .cargo/config.toml, which variables
+# for rustc's flags would replace.
 release_environment() {
-    local home sysroot pair flags=(-Ctarget-feature=+crt-static --cfg 'getrandom_backend="linux_getrandom"') c=()
+    local home sysroot pair remaps=() c=()
     home=$(cargo_home) sysroot=$(rustc --print sysroot)
     for pair in "$sysroot=/_/rust" "$home=/_/cargo" "$root=/_/keepgate"; do
-        flags+=("--remap-path-prefix=$pair")
+        [[ $pair != *[\"\\]* ]] || fail "a path with quotes or backslashes cannot be built in: $pair"
+        remaps+=("\"--remap-path-prefix=$pair\"")
         c+=("$(printf '%q' "-ffile-prefix-map=$pair")")
     done
-    # Unit separators, as cargo wants them: paths may hold spaces.
-    CARGO_ENCODED_RUSTFLAGS=$(IFS=$'\x1f' && echo "${flags[*]}")
-    export CARGO_ENCODED_RUSTFLAGS CC_SHELL_ESCAPED_FLAGS=1 CFLAGS="${c[*]}"
-    unset RUSTFLAGS
+    # shellcheck disable=SC2034 # read by the scripts that build
+    release_flags=(--locked --target "$TARGET"
+        --config "target.$TARGET.rustflags = [$(IFS=, && echo "${remaps[*]}")]")
+    export CC_SHELL_ESCAPED_FLAGS=1 CFLAGS="${c[*]}"
+    unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS
 }
 
 # timed NAME COMMAND...: one step of a longer script, with its time; the first failure ends it.

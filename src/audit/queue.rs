@@ -157,20 +157,6 @@ impl Shared {
         }
     }
 
-    /// Lets callers that were just answered come back before the next commit begins: as long as
-    /// more arrive, at most `last` turns. No timer: where nobody comes, it takes one yield.
-    pub(crate) fn gather(&self, last: usize) {
-        let mut before = None;
-        for _ in 0..last {
-            let now = lock(&self.queue).jobs.len();
-            if now >= last || before == Some(now) {
-                return;
-            }
-            before = Some(now);
-            std::thread::yield_now();
-        }
-    }
-
     /// Whether nobody waits.
     pub(crate) fn is_idle(&self) -> bool {
         lock(&self.queue).jobs.is_empty()

@@ -94,11 +94,7 @@ impl Writer {
 
     fn work(&mut self) -> Result<(), Dead> {
         while let Some(jobs) = self.shared.take(self.checkpoint_due()) {
-            let last = jobs.len();
             self.commit(jobs)?;
-            if last > 1 {
-                self.shared.gather(last);
-            }
             self.checkpoint_if_due()?;
         }
         if self.shared.blocked().is_none() && self.signed < self.chain.tree.size() {

@@ -52,11 +52,18 @@ pub fn admit(raw: &[u8], tool: &Arc<Tool>, caller: Caller) -> Result<Call, Unfit
     if raw.len() > ARGUMENTS_MAX {
         return Err(over());
     }
-    let limits = json::Limits { bytes: ARGUMENTS_MAX, depth: DEPTH_MAX, ..json::Limits::default() };
+    let limits = json::Limits {
+        bytes: ARGUMENTS_MAX,
+        depth: DEPTH_MAX,
+        ..json::Limits::default()
+    };
     let value = json::parse(raw, &limits)
         .map_err(|bad| Unfit::whole(BAD_ARGUMENT, format!("the arguments are not JSON: {bad}")))?;
     if !value.is_object() {
-        return Err(Unfit::whole(BAD_ARGUMENT, "the arguments are not an object"));
+        return Err(Unfit::whole(
+            BAD_ARGUMENT,
+            "the arguments are not an object",
+        ));
     }
     if let Some(error) = tool.validator().iter_errors(&value).next() {
         return Err(Unfit::schema(&error));
@@ -67,12 +74,21 @@ pub fn admit(raw: &[u8], tool: &Arc<Tool>, caller: Caller) -> Result<Call, Unfit
         return Err(over());
     }
     let Value::Object(arguments) = value else {
-        return Err(Unfit::whole(BAD_ARGUMENT, "the arguments are not an object"));
+        return Err(Unfit::whole(
+            BAD_ARGUMENT,
+            "the arguments are not an object",
+        ));
     };
     check_groups(tool, &arguments)?;
     check_paths(tool, &arguments)?;
     let digest = digest(tool, &canonical);
-    Ok(Call { caller, tool: Arc::clone(tool), arguments, canonical, digest })
+    Ok(Call {
+        caller,
+        tool: Arc::clone(tool),
+        arguments,
+        canonical,
+        digest,
+    })
 }
 
 impl Call {
@@ -131,8 +147,16 @@ impl fmt::Debug for Call {
 
 fn check_groups(tool: &Tool, arguments: &Map<String, Value>) -> Result<(), Unfit> {
     for group in tool.exactly_one() {
-        if group.iter().filter(|name| arguments.contains_key(*name)).count() != 1 {
-            let names = group.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>();
+        if group
+            .iter()
+            .filter(|name| arguments.contains_key(*name))
+            .count()
+            != 1
+        {
+            let names = group
+                .iter()
+                .map(|name| format!("`{name}`"))
+                .collect::<Vec<_>>();
             let say = format!("give exactly one of {}", names.join(" and "));
             return Err(match group.first() {
                 Some(first) => Unfit::argument(first, say),
@@ -145,7 +169,9 @@ fn check_groups(tool: &Tool, arguments: &Map<String, Value>) -> Result<(), Unfit
 
 fn check_paths(tool: &Tool, arguments: &Map<String, Value>) -> Result<(), Unfit> {
     for (name, meaning) in tool.meanings() {
-        let Some(text) = arguments.get(name).and_then(Value::as_str) else { continue };
+        let Some(text) = arguments.get(name).and_then(Value::as_str) else {
+            continue;
+        };
         match meaning {
             Meaning::RootPathOrRoots if text == "." => {}
             Meaning::RootPath | Meaning::RootPathOrRoots => {
@@ -169,5 +195,8 @@ fn digest(tool: &Tool, canonical: &[u8]) -> [u8; 32] {
 }
 
 fn over() -> Unfit {
-    Unfit::whole(TOO_LARGE, format!("the arguments are longer than {ARGUMENTS_MAX} bytes"))
+    Unfit::whole(
+        TOO_LARGE,
+        format!("the arguments are longer than {ARGUMENTS_MAX} bytes"),
+    )
 }

@@ -32,10 +32,15 @@ impl RootPath {
             return Err(PathFault("the path holds a control character"));
         }
         if text.starts_with('/') {
-            return Err(PathFault("the path is absolute; begin with the name of a root"));
+            return Err(PathFault(
+                "the path is absolute; begin with the name of a root",
+            ));
         }
         let (root, rel) = text.split_once('/').unwrap_or((text, ""));
-        let below = (!rel.is_empty()).then(|| rel.split('/')).into_iter().flatten();
+        let below = (!rel.is_empty())
+            .then(|| rel.split('/'))
+            .into_iter()
+            .flatten();
         for part in std::iter::once(root).chain(below) {
             match part {
                 "" => return Err(PathFault("the path has an empty part")),
@@ -44,7 +49,10 @@ impl RootPath {
                 _ => {}
             }
         }
-        Ok(Self { root: root.into(), rel: rel.into() })
+        Ok(Self {
+            root: root.into(),
+            rel: rel.into(),
+        })
     }
 
     /// The name of the root.
@@ -84,15 +92,33 @@ mod tests {
         assert_eq!(parts("mail/a/b.txt"), pair("mail", "a/b.txt"));
         assert_eq!(parts("mail/..."), pair("mail", "..."));
         assert_eq!(parts("mail/ä b"), pair("mail", "ä b"));
-        assert_eq!(parts(&format!("m/{}", "x".repeat(PATH_MAX - 2))).map(|p| p.1.len()), Some(4094));
+        assert_eq!(
+            parts(&format!("m/{}", "x".repeat(PATH_MAX - 2))).map(|p| p.1.len()),
+            Some(4094)
+        );
     }
 
     #[test]
     fn what_could_lead_elsewhere_is_refused() {
         let long = "x".repeat(PATH_MAX + 1);
         let bad = [
-            "", "/", "/etc/passwd", ".", "..", "./mail", "../x", "mail/..", "mail/../x", "mail/./x",
-            "mail//x", "mail/x/", "mail//", "mail/a\0b", "mail/a\nb", "mail/\u{7f}", "mail/\u{85}",
+            "",
+            "/",
+            "/etc/passwd",
+            ".",
+            "..",
+            "./mail",
+            "../x",
+            "mail/..",
+            "mail/../x",
+            "mail/./x",
+            "mail//x",
+            "mail/x/",
+            "mail//",
+            "mail/a\0b",
+            "mail/a\nb",
+            "mail/\u{7f}",
+            "mail/\u{85}",
             long.as_str(),
         ];
         for text in bad {

@@ -136,7 +136,10 @@ struct Pin {
 /// MCP's hints to clients. They describe; nothing here is decided by them.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-#[expect(clippy::struct_excessive_bools, reason = "MCP's ToolAnnotations has four flags")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "MCP's ToolAnnotations has four flags"
+)]
 pub struct Annotations {
     /// It changes nothing.
     pub read_only_hint: bool,
@@ -157,7 +160,12 @@ impl Tool {
     pub fn define(definition: &str) -> Result<Self> {
         let pin: Pin =
             serde_json::from_str(definition).context(|| "read a tool's definition".into())?;
-        let what = || format!("read the definition of tool `{}`", Escaped::cut(&pin.name, 64));
+        let what = || {
+            format!(
+                "read the definition of tool `{}`",
+                Escaped::cut(&pin.name, 64)
+            )
+        };
         let wire = wire_name(&pin.name).ok_or_else(|| {
             Error::new(what()).hint("a tool is called CONNECTOR.TOOL, of letters, digits and `-`")
         })?;
@@ -171,7 +179,12 @@ impl Tool {
             .should_validate_formats(false)
             .build(&pin.input_schema)
             .map_err(|error| Error::new(format!("{}: its input schema: {error}", what())))?;
-        Ok(Self { pin, wire, digest: sha256, validator })
+        Ok(Self {
+            pin,
+            wire,
+            digest: sha256,
+            validator,
+        })
     }
 
     /// The name inside: `file.read`.
@@ -221,7 +234,10 @@ impl Tool {
 
     /// Arguments that mean more than their type, in the order of their names.
     pub fn meanings(&self) -> impl Iterator<Item = (&str, Meaning)> {
-        self.pin.meanings.iter().map(|(name, meaning)| (name.as_str(), *meaning))
+        self.pin
+            .meanings
+            .iter()
+            .map(|(name, meaning)| (name.as_str(), *meaning))
     }
 
     /// Groups of arguments of which exactly one has to be given.
@@ -254,7 +270,9 @@ impl Tool {
 
 impl fmt::Debug for Tool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tool").field("name", &self.pin.name).finish_non_exhaustive()
+        f.debug_struct("Tool")
+            .field("name", &self.pin.name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -285,7 +303,10 @@ fn check_shape(pin: &Pin) -> Result<(), String> {
         return Err("its input schema refers to another document".into());
     }
     let none = Map::new();
-    let known = schema.get("properties").and_then(Value::as_object).unwrap_or(&none);
+    let known = schema
+        .get("properties")
+        .and_then(Value::as_object)
+        .unwrap_or(&none);
     let named = pin.meanings.keys().chain(pin.exactly_one.iter().flatten());
     if let Some(stray) = named.into_iter().find(|name| !known.contains_key(*name)) {
         return Err(format!("it has no argument `{}`", Escaped::cut(stray, 64)));

@@ -34,47 +34,78 @@ pub struct Unfit {
 impl Unfit {
     /// Blames no single argument.
     pub(super) fn whole(class: &'static str, say: impl Into<String>) -> Self {
-        Self { class, argument: None, say: say.into() }
+        Self {
+            class,
+            argument: None,
+            say: say.into(),
+        }
     }
 
     /// Blames the argument `name`.
     pub(super) fn argument(name: &str, say: impl Into<String>) -> Self {
-        Self { argument: Some(shown(name)), ..Self::whole(BAD_ARGUMENT, say) }
+        Self {
+            argument: Some(shown(name)),
+            ..Self::whole(BAD_ARGUMENT, say)
+        }
     }
 
     /// What the schema found first.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "every other kind is worded elsewhere"
+    )]
     pub(super) fn schema(error: &ValidationError<'_>) -> Self {
         let at = error.instance_path().to_string();
         let at = at.strip_prefix('/').unwrap_or_default();
-        let below = |name: &str| if at.is_empty() { name.into() } else { format!("{at}/{name}") };
+        let below = |name: &str| {
+            if at.is_empty() {
+                name.into()
+            } else {
+                format!("{at}/{name}")
+            }
+        };
         let (at, say) = match error.kind() {
             ValidationErrorKind::AdditionalProperties { unexpected } => {
                 let name = unexpected.first().map(String::as_str).unwrap_or_default();
                 (below(name), "there is no such argument".to_owned())
             }
-            ValidationErrorKind::Required { property } => {
-                (below(property.as_str().unwrap_or_default()), "it is missing".to_owned())
-            }
+            ValidationErrorKind::Required { property } => (
+                below(property.as_str().unwrap_or_default()),
+                "it is missing".to_owned(),
+            ),
             kind => (at.to_owned(), expected(kind, error)),
         };
-        if at.is_empty() { Self::whole(BAD_ARGUMENT, say) } else { Self::argument(&at, say) }
+        if at.is_empty() {
+            Self::whole(BAD_ARGUMENT, say)
+        } else {
+            Self::argument(&at, say)
+        }
     }
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a keyword without words of its own is named, whatever it is"
+)]
 fn expected(kind: &ValidationErrorKind, error: &ValidationError<'_>) -> String {
     match kind {
         ValidationErrorKind::Type { kind } => {
             let wanted = match kind {
                 TypeKind::Single(one) => one.to_string(),
-                TypeKind::Multiple(set) => {
-                    set.iter().map(|one| one.to_string()).collect::<Vec<_>>().join(" or ")
-                }
+                TypeKind::Multiple(set) => set
+                    .iter()
+                    .map(|one| one.to_string())
+                    .collect::<Vec<_>>()
+                    .join(" or "),
             };
             format!("expected {wanted}, not {}", type_of(error.instance()))
         }
         ValidationErrorKind::Enum { options } => {
             let options = options.as_array().map(Vec::as_slice).unwrap_or_default();
-            let names = options.iter().take(CHOICES_SHOWN).map(|one| format!("`{}`", shown_value(one)));
+            let names = options
+                .iter()
+                .take(CHOICES_SHOWN)
+                .map(|one| format!("`{}`", shown_value(one)));
             format!("expected one of {}", names.collect::<Vec<_>>().join(", "))
         }
         ValidationErrorKind::Constant { expected_value } => {
@@ -89,9 +120,14 @@ fn expected(kind: &ValidationErrorKind, error: &ValidationError<'_>) -> String {
         ValidationErrorKind::MaxItems { limit } => format!("expected at most {limit} items"),
         ValidationErrorKind::MaxProperties { limit } => format!("expected at most {limit} members"),
         ValidationErrorKind::Pattern { pattern } => {
-            format!("expected a text that matches `{}`", Escaped::cut(pattern, NAME_SHOWN))
+            format!(
+                "expected a text that matches `{}`",
+                Escaped::cut(pattern, NAME_SHOWN)
+            )
         }
-        ValidationErrorKind::PropertyNames { .. } => "a name in it is not one that is allowed".into(),
+        ValidationErrorKind::PropertyNames { .. } => {
+            "a name in it is not one that is allowed".into()
+        }
         // The product's own tools use no other keyword; a foreign tool's is named.
         other => format!("it does not fit the schema's `{}`", shown(other.keyword())),
     }
@@ -113,8 +149,8 @@ fn shown(name: &str) -> String {
 }
 
 fn shown_value(value: &Value) -> String {
-    match value {
-        Value::String(text) => shown(text),
-        other => shown(&other.to_string()),
+    match value.as_str() {
+        Some(text) => shown(text),
+        None => shown(&value.to_string()),
     }
 }

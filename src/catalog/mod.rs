@@ -37,7 +37,10 @@ impl Catalog {
     /// # Errors
     /// Fails only where a definition in this binary is damaged.
     pub fn native() -> Result<Self> {
-        let tools = NATIVE.iter().map(|text| Tool::define(text)).collect::<Result<Vec<_>>>()?;
+        let tools = NATIVE
+            .iter()
+            .map(|text| Tool::define(text))
+            .collect::<Result<Vec<_>>>()?;
         Self::of(tools)
     }
 
@@ -57,12 +60,17 @@ impl Catalog {
         }
         let mut digest = [0; 32];
         digest.copy_from_slice(context.finish().as_ref());
-        Ok(Self { tools, wires, digest })
+        Ok(Self {
+            tools,
+            wires,
+            digest,
+        })
     }
 
     /// The tool called `name`, inside (`file.read`) or on the wire (`file__read`).
     pub fn tool(&self, name: &str) -> Option<&Arc<Tool>> {
-        self.tools.get(self.wires.get(name).map_or(name, String::as_str))
+        self.tools
+            .get(self.wires.get(name).map_or(name, String::as_str))
     }
 
     /// All tools in the order of their names.
@@ -86,9 +94,15 @@ mod tests {
     fn the_native_tools_are_listed_as_mcp_wants_them() {
         let catalog = Catalog::native().unwrap();
         let names: Vec<&str> = catalog.tools().map(|tool| tool.name()).collect();
-        assert_eq!(names, ["file.list", "file.read", "file.write", "http.request"]);
+        assert_eq!(
+            names,
+            ["file.list", "file.read", "file.write", "http.request"]
+        );
         for tool in catalog.tools() {
-            assert!(Arc::ptr_eq(catalog.tool(tool.wire()).unwrap(), catalog.tool(tool.name()).unwrap()));
+            assert!(Arc::ptr_eq(
+                catalog.tool(tool.wire()).unwrap(),
+                catalog.tool(tool.name()).unwrap()
+            ));
             let listing = tool.listing();
             assert_eq!(listing["name"], tool.wire());
             assert_eq!(listing["inputSchema"]["type"], "object");
@@ -119,7 +133,10 @@ mod tests {
         let text = NATIVE[1];
         let before = *Tool::define(text).unwrap().digest();
         let respaced: Value = serde_json::from_str(text).unwrap();
-        assert_eq!(*Tool::define(&respaced.to_string()).unwrap().digest(), before);
+        assert_eq!(
+            *Tool::define(&respaced.to_string()).unwrap().digest(),
+            before
+        );
         for (from, to) in [
             ("Read a file", "Read any file"),
             ("\"reversible\"", "\"irreversible\""),
@@ -137,13 +154,19 @@ mod tests {
     fn a_definition_that_lets_too_much_in_is_refused() {
         let text = NATIVE[1];
         for (from, to) in [
-            ("\"additionalProperties\": false", "\"additionalProperties\": true"),
+            (
+                "\"additionalProperties\": false",
+                "\"additionalProperties\": true",
+            ),
             ("\"name\": \"file.read\"", "\"name\": \"file_read\""),
             ("\"name\": \"file.read\"", "\"name\": \"file__x.read\""),
             ("\"classes\": [\"read\"]", "\"classes\": []"),
             ("\"path\": \"root_path\"", "\"file\": \"root_path\""),
             ("\"title\"", "\"titel\""),
-            ("\"minLength\": 1", "\"$ref\": \"https://schemas.example/x\""),
+            (
+                "\"minLength\": 1",
+                "\"$ref\": \"https://schemas.example/x\"",
+            ),
             ("\"minLength\": 1", "\"pattern\": \"(?=x)\""),
         ] {
             assert!(text.contains(from), "{from}");

@@ -22,7 +22,10 @@ pub(super) fn run(app: &App, command: AgentCommand) -> Result<Exit> {
         AgentCommand::Revoke { name } => {
             let value = app.keeper()?.ask(Ask::AgentRevoke { name: name.clone() })?;
             app.screen.answer(&value, |value| {
-                format!("agent {name} is removed: entry {} of the log", number(value, "seq"))
+                format!(
+                    "agent {name} is removed: entry {} of the log",
+                    number(value, "seq")
+                )
             })?;
             Ok(Exit::Ok)
         }
@@ -36,14 +39,21 @@ fn add(app: &App, name: String, uid: Option<u32>, tools: Vec<String>) -> Result<
         Some(uid) => uid,
         None if !own.is_root() => own.as_raw(),
         None => {
-            return Err(Error::of(Kind::Usage, "the agent's uid is not said")
-                .hint(format!("say which user it runs as: `keepgate agent add {name} --uid N`")));
+            return Err(
+                Error::of(Kind::Usage, "the agent's uid is not said").hint(format!(
+                    "say which user it runs as: `keepgate agent add {name} --uid N`"
+                )),
+            );
         }
     };
     usable(Config::find(&app.paths.config())?.as_ref(), uid)?;
     let socket = app.paths.agent_socket(&plane, &name);
     socket_fits(&socket)?;
-    let mut value = app.keeper()?.ask(Ask::AgentAdd { name: name.clone(), uid, tools })?;
+    let mut value = app.keeper()?.ask(Ask::AgentAdd {
+        name: name.clone(),
+        uid,
+        tools,
+    })?;
     let ways = snippets::Snippets::new(&name, &app.options(&plane))?;
     if let Some(members) = value.as_object_mut() {
         members.insert("plane".into(), plane.clone().into());
@@ -85,17 +95,34 @@ fn usable(config: Option<&Config>, uid: u32) -> Result<()> {
 fn list(app: &App) -> Result<Exit> {
     let value = app.keeper()?.ask(Ask::AgentList)?;
     app.screen.answer(&value, |value| {
-        let agents = value.get("agents").and_then(Value::as_array).cloned().unwrap_or_default();
+        let agents = value
+            .get("agents")
+            .and_then(Value::as_array)
+            .cloned()
+            .unwrap_or_default();
         if agents.is_empty() {
             return "no agent is enrolled; `keepgate agent add NAME --uid N` enrols one".into();
         }
         let head = ["agent", "uid", "since", "tools"].map(Into::into).to_vec();
         let rows = agents.iter().map(|agent| {
             let tools = agent.get("tools").cloned().unwrap_or(json!([]));
-            let tools: Vec<&str> =
-                tools.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-            let tools = if tools.is_empty() { "all".into() } else { cell(&tools.join(" ")) };
-            vec![text(agent, "name"), text(agent, "uid"), time(&text(agent, "since")), tools]
+            let tools: Vec<&str> = tools
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(Value::as_str)
+                .collect();
+            let tools = if tools.is_empty() {
+                "all".into()
+            } else {
+                cell(&tools.join(" "))
+            };
+            vec![
+                text(agent, "name"),
+                text(agent, "uid"),
+                time(&text(agent, "since")),
+                tools,
+            ]
         });
         table(&std::iter::once(head).chain(rows).collect::<Vec<_>>())
     })?;

@@ -22,7 +22,12 @@ pub(super) struct App {
 
 impl App {
     pub(super) fn new(global: Global, paths: Paths, screen: Screen) -> Self {
-        Self { paths, screen, plane: global.plane, token: global.token_file }
+        Self {
+            paths,
+            screen,
+            plane: global.plane,
+            token: global.token_file,
+        }
     }
 
     /// The plane that was named.
@@ -42,8 +47,11 @@ impl App {
         match (&self.plane, config) {
             (Some(plane), Some(config)) if !config.planes.contains_key(plane) => {
                 let known: Vec<&str> = config.planes.keys().map(String::as_str).collect();
-                Err(Error::of(Kind::Usage, format!("there is no plane `{}`", escaped(plane)))
-                    .hint(format!("the configuration has: {}", known.join(", "))))
+                Err(Error::of(
+                    Kind::Usage,
+                    format!("there is no plane `{}`", escaped(plane)),
+                )
+                .hint(format!("the configuration has: {}", known.join(", "))))
             }
             (Some(plane), _) => Ok(plane.clone()),
             (None, Some(config)) => Ok(config.default_plane().into()),
@@ -74,7 +82,10 @@ impl App {
     pub(super) fn options(&self, plane: &str) -> Vec<String> {
         let mut options = Vec::new();
         // The default depends on who asks, so an agent's user is told where to look.
-        options.extend(["--dir".into(), self.paths.dir().to_string_lossy().into_owned()]);
+        options.extend([
+            "--dir".into(),
+            self.paths.dir().to_string_lossy().into_owned(),
+        ]);
         if plane != DEFAULT_PLANE {
             options.extend(["--plane".into(), plane.into()]);
         }

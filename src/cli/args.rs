@@ -19,7 +19,7 @@ use crate::wire::admin::Mode;
     subcommand_required = true,
     arg_required_else_help = true,
     disable_help_subcommand = true,
-    before_help = "First steps: keepgate init, keepgate doctor, keepgate serve, keepgate agent add."
+    bin_name = "keepgate"
 )]
 pub struct Cli {
     /// Options of every command.

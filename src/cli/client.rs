@@ -33,16 +33,19 @@ impl Client {
     ///
     /// # Errors
     /// Fails where this user may not, or something else is wrong.
-    pub(super) fn reach(
-        socket: &Path,
-        plane: &str,
-        token: Option<Token>,
-    ) -> Result<Option<Self>> {
+    pub(super) fn reach(socket: &Path, plane: &str, token: Option<Token>) -> Result<Option<Self>> {
         let shown = || format!("connect to `{}`", escaped(&socket.to_string_lossy()));
         match UnixStream::connect(socket) {
-            Ok(stream) => Ok(Some(Self { stream, plane: plane.into(), token })),
+            Ok(stream) => Ok(Some(Self {
+                stream,
+                plane: plane.into(),
+                token,
+            })),
             Err(error)
-                if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) =>
+                if matches!(
+                    error.kind(),
+                    ErrorKind::NotFound | ErrorKind::ConnectionRefused
+                ) =>
             {
                 Ok(None)
             }
@@ -68,17 +71,28 @@ impl Client {
     /// # Errors
     /// What the keeper says, or that it does not answer in time.
     pub(super) fn ask(&self, ask: Ask) -> Result<Value> {
-        let patience = if matches!(ask, Ask::RebuildIndex) { LONG } else { PATIENCE };
+        let patience = if matches!(ask, Ask::RebuildIndex) {
+            LONG
+        } else {
+            PATIENCE
+        };
         self.ask_within(ask, patience)
     }
 
     /// As [`Client::ask`], with a limit on each wait.
     pub(super) fn ask_within(&self, ask: Ask, patience: Duration) -> Result<Value> {
-        let question = Question { v: VERSION, token: self.token.clone(), ask };
+        let question = Question {
+            v: VERSION,
+            token: self.token.clone(),
+            ask,
+        };
         let mut line = serde_json::to_vec(&question).context(|| "write the question".into())?;
         line.push(b'\n');
         if line.len() > LINE_MAX {
-            return Err(Error::of(Kind::Usage, "the question is too long for the keeper"));
+            return Err(Error::of(
+                Kind::Usage,
+                "the question is too long for the keeper",
+            ));
         }
         let exchange = || -> std::io::Result<Vec<u8>> {
             self.stream.set_read_timeout(Some(patience))?;
@@ -99,12 +113,10 @@ impl Client {
     fn silent(&self, error: std::io::Error) -> Error {
         let what = format!("plane `{}` does not answer", self.plane);
         let hint = "`keepgate status` says why; its keeper may be starting, or stopping";
-        match error.kind() {
-            ErrorKind::WouldBlock | ErrorKind::TimedOut => {
-                Error::new(format!("{what} in time")).hint(hint)
-            }
-            _ => Error::new(what).because(error).hint(hint),
+        if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) {
+            return Error::new(format!("{what} in time")).hint(hint);
         }
+        Error::new(what).because(error).hint(hint)
     }
 }
 
@@ -114,8 +126,11 @@ impl Client {
 /// The keeper's, or that the bytes are no answer.
 pub fn parse_answer(line: &[u8]) -> Result<Value> {
     let answer: Answer = serde_json::from_slice(line).map_err(|why| {
-        Error::new(format!("the keeper's answer is none: {}", escaped(&why.to_string())))
-            .hint("use the `keepgate` of the same version as the running one")
+        Error::new(format!(
+            "the keeper's answer is none: {}",
+            escaped(&why.to_string())
+        ))
+        .hint("use the `keepgate` of the same version as the running one")
     })?;
     answer.into()
 }
@@ -126,7 +141,9 @@ pub(super) fn token(asked: Option<&PathBuf>, known: &Path) -> Result<Option<Toke
     let shown = || format!("read the token in `{}`", escaped(&path.to_string_lossy()));
     let read = || -> std::io::Result<String> {
         let mut text = String::new();
-        std::fs::File::open(path)?.take(TOKEN_MAX).read_to_string(&mut text)?;
+        std::fs::File::open(path)?
+            .take(TOKEN_MAX)
+            .read_to_string(&mut text)?;
         Ok(text)
     };
     match read() {
@@ -169,18 +186,31 @@ mod tests {
     fn questions_carry_the_token_and_answers_are_values_or_errors() {
         let (told, question) = asked(b"{\"answer\":\"ok\",\"value\":{\"a\":1}}\n");
         assert_eq!(told.unwrap()["a"], 1);
-        assert_eq!((&question["token"], &question["ask"]["verb"]), (&"secret".into(), &"status".into()));
-        let (told, _) = asked(b"{\"answer\":\"error\",\"kind\":\"denied\",\"message\":\"no\",\"hint\":\"h\"}\n");
+        assert_eq!(
+            (&question["token"], &question["ask"]["verb"]),
+            (&"secret".into(), &"status".into())
+        );
+        let (told, _) = asked(
+            b"{\"answer\":\"error\",\"kind\":\"denied\",\"message\":\"no\",\"hint\":\"h\"}\n",
+        );
         let error = told.unwrap_err();
         assert_eq!((error.kind(), error.hint_text()), (Kind::Denied, Some("h")));
     }
 
     #[test]
     fn a_keeper_that_dies_or_babbles_is_an_error() {
-        for answer in [&b""[..], b"{\"answer\":", b"\x1b[2J\n", b"{\"answer\":\"ok\"}\n"] {
+        for answer in [
+            &b""[..],
+            b"{\"answer\":",
+            b"\x1b[2J\n",
+            b"{\"answer\":\"ok\"}\n",
+        ] {
             let (told, _) = asked(answer);
             let error = told.unwrap_err();
-            assert!(error.hint_text().is_some() && !error.message().contains('\u{1b}'), "{error}");
+            assert!(
+                error.hint_text().is_some() && !error.message().contains('\u{1b}'),
+                "{error}"
+            );
         }
     }
 
@@ -189,7 +219,9 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let _listener = UnixListener::bind(directory.path().join("s")).unwrap();
         let client = Client::connect(&directory.path().join("s"), "p", None).unwrap();
-        let error = client.ask_within(Ask::Status, Duration::from_millis(20)).unwrap_err();
+        let error = client
+            .ask_within(Ask::Status, Duration::from_millis(20))
+            .unwrap_err();
         assert!(error.message().ends_with("in time"), "{error}");
     }
 

@@ -37,13 +37,29 @@ pub enum Exit {
 pub const TABLE: [(Exit, &str, &str); 11] = [
     (Exit::Ok, "ok", "done"),
     (Exit::Error, "error", "it failed"),
-    (Exit::Usage, "usage", "the command line or a file you wrote is wrong"),
-    (Exit::Degraded, "degraded", "less protection than asked for, or a part does not run"),
+    (
+        Exit::Usage,
+        "usage",
+        "the command line or a file you wrote is wrong",
+    ),
+    (
+        Exit::Degraded,
+        "degraded",
+        "less protection than asked for, or a part does not run",
+    ),
     (Exit::Denied, "denied", "policy or identity forbids it"),
     (Exit::Pending, "pending", "a person has to decide first"),
     (Exit::Rehearsed, "rehearsed", "shown, not done"),
-    (Exit::Expired, "expired", "too late: the decision is no longer valid"),
-    (Exit::Tampered, "tampered", "the log is not what was written"),
+    (
+        Exit::Expired,
+        "expired",
+        "too late: the decision is no longer valid",
+    ),
+    (
+        Exit::Tampered,
+        "tampered",
+        "the log is not what was written",
+    ),
     (Exit::Sealed, "sealed", "keys are sealed"),
     (Exit::Diverged, "diverged", "a replay came out differently"),
 ];
@@ -56,7 +72,10 @@ impl Exit {
 
     /// The word in the table.
     pub fn name(self) -> &'static str {
-        TABLE.iter().find(|(exit, ..)| *exit == self).map_or("error", |(_, name, _)| name)
+        TABLE
+            .iter()
+            .find(|(exit, ..)| *exit == self)
+            .map_or("error", |(_, name, _)| name)
     }
 }
 

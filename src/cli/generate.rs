@@ -31,7 +31,13 @@ pub(super) fn manual(screen: &Screen, out: Option<&Path>) -> Result<Exit> {
     let mut names = Vec::new();
     write(&command, out, &mut names)?;
     let value = serde_json::json!({ "pages": names });
-    screen.answer(&value, |_| format!("{} pages in {}", names.len(), escaped(&out.to_string_lossy())))?;
+    screen.answer(&value, |_| {
+        format!(
+            "{} pages in {}",
+            names.len(),
+            escaped(&out.to_string_lossy())
+        )
+    })?;
     Ok(Exit::Ok)
 }
 
@@ -45,13 +51,18 @@ fn page(command: clap::Command) -> Result<Vec<u8>> {
 }
 
 fn write(command: &clap::Command, out: &Path, names: &mut Vec<String>) -> Result<()> {
-    let full = command.get_display_name().unwrap_or_else(|| command.get_name()).to_owned();
+    let full = command
+        .get_display_name()
+        .unwrap_or_else(|| command.get_name())
+        .to_owned();
     let name = format!("{full}.1");
     let path = out.join(&name);
-    replace(&path, &page(command.clone().name(full))?, 0o644)
+    replace(&path, &page(command.clone())?, 0o644)
         .context(|| format!("write `{}`", escaped(&path.to_string_lossy())))?;
     names.push(name);
-    command.get_subcommands().try_for_each(|below| write(below, out, names))
+    command
+        .get_subcommands()
+        .try_for_each(|below| write(below, out, names))
 }
 
 #[cfg(test)]
@@ -61,14 +72,18 @@ mod tests {
     #[test]
     fn every_command_has_a_page_and_the_first_names_exit_codes() {
         let directory = tempfile::tempdir().unwrap();
-        let screen = Screen::new(true, true);
         let mut names = Vec::new();
         let mut command = super::super::command();
         command.build();
         write(&command, directory.path(), &mut names).unwrap();
-        assert!(names.contains(&"keepgate-log-tail.1".to_owned()), "{names:?}");
+        assert!(
+            names.contains(&"keepgate-log-tail.1".to_owned()),
+            "{names:?}"
+        );
         let page = std::fs::read_to_string(directory.path().join("keepgate.1")).unwrap();
-        assert!(page.contains("tampered") && page.contains("diverged"), "{page}");
-        drop(screen);
+        assert!(
+            page.contains("tampered") && page.contains("diverged"),
+            "{page}"
+        );
     }
 }

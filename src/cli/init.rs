@@ -28,7 +28,11 @@ pub(super) fn run(app: &App, options: &InitArgs) -> Result<Exit> {
     let starter = Starter {
         name: options.name.clone(),
         demo: options.demo,
-        roots: if options.demo { sample_roots(paths.dir()) } else { Vec::new() },
+        roots: if options.demo {
+            sample_roots(paths.dir())
+        } else {
+            Vec::new()
+        },
     };
     let text = Config::defaults_text(&starter);
     let config = Config::parse(&text, "keepgate.toml")?;
@@ -74,10 +78,23 @@ pub(super) fn run(app: &App, options: &InitArgs) -> Result<Exit> {
 }
 
 fn shown(value: &Value) -> String {
-    let text = |name: &str| value.get(name).and_then(Value::as_str).map(escaped).unwrap_or_default();
+    let text = |name: &str| {
+        value
+            .get(name)
+            .and_then(Value::as_str)
+            .map(escaped)
+            .unwrap_or_default()
+    };
     let list = |name: &str, before: &str| -> String {
-        let items = value.get(name).and_then(Value::as_array).into_iter().flatten();
-        items.filter_map(Value::as_str).map(|item| format!("  {before}{}\n", escaped(item))).collect()
+        let items = value
+            .get(name)
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten();
+        items
+            .filter_map(Value::as_str)
+            .map(|item| format!("  {before}{}\n", escaped(item)))
+            .collect()
     };
     let roots = match value.get("demo").and_then(Value::as_bool) {
         Some(true) => "sample roots: `mail` is read, `out` can be written\n",
@@ -98,28 +115,50 @@ fn shown(value: &Value) -> String {
 /// The commands that come next, ready to paste.
 fn next(app: &App) -> Vec<String> {
     let keepgate = match app.paths.asked() {
-        true => format!("keepgate --dir {}", quoted(&app.paths.dir().to_string_lossy())),
+        true => format!(
+            "keepgate --dir {}",
+            quoted(&app.paths.dir().to_string_lossy())
+        ),
         false => "keepgate".into(),
     };
-    let uid = if geteuid().is_root() { " --uid 1001" } else { "" };
-    ["doctor".into(), "serve".into(), "status".into(), format!("agent add mailbot{uid}")]
-        .into_iter()
-        .map(|command: String| format!("{keepgate} {command}"))
-        .collect()
+    let uid = if geteuid().is_root() {
+        " --uid 1001"
+    } else {
+        ""
+    };
+    [
+        "doctor".into(),
+        "serve".into(),
+        "status".into(),
+        format!("agent add mailbot{uid}"),
+    ]
+    .into_iter()
+    .map(|command: String| format!("{keepgate} {command}"))
+    .collect()
 }
 
 fn sample_roots(dir: &Path) -> Vec<StarterRoot> {
     // A user nobody else is, next to the roles' own.
-    let user = geteuid().is_root().then(|| Appliance::default().uid_base.saturating_sub(1));
+    let user = geteuid()
+        .is_root()
+        .then(|| Appliance::default().uid_base.saturating_sub(1));
     [("mail", false), ("out", true)]
-        .map(|(name, writable)| StarterRoot { name: name.into(), path: dir.join(name), writable, user })
+        .map(|(name, writable)| StarterRoot {
+            name: name.into(),
+            path: dir.join(name),
+            writable,
+            user,
+        })
         .into()
 }
 
 fn there(file: &Path) -> Error {
     let file = escaped(&file.to_string_lossy());
-    Error::of(Kind::Usage, format!("there is an install already: `{file}`"))
-        .hint("`keepgate doctor` checks it; for another one use another `--dir`")
+    Error::of(
+        Kind::Usage,
+        format!("there is an install already: `{file}`"),
+    )
+    .hint("`keepgate doctor` checks it; for another one use another `--dir`")
 }
 
 /// Makes the directory with these permission bits; one that is there stays as it is.
@@ -135,11 +174,18 @@ fn directory(path: &Path, mode: u32) -> Result<()> {
 /// Makes a file that only this user can read; false where it is there, which is left as it is.
 fn create(path: &Path, bytes: &[u8]) -> Result<bool> {
     let what = || format!("write `{}`", escaped(&path.to_string_lossy()));
-    match fs::File::options().write(true).create_new(true).mode(0o600).open(path) {
+    match fs::File::options()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+    {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
         Err(error) => Err(error).context(what),
         Ok(mut file) => {
-            file.write_all(bytes).and_then(|()| file.sync_all()).context(what)?;
+            file.write_all(bytes)
+                .and_then(|()| file.sync_all())
+                .context(what)?;
             Ok(true)
         }
     }
@@ -166,6 +212,9 @@ mod tests {
         assert!(create(&path, token.as_bytes()).unwrap());
         assert!(!create(&path, b"other").unwrap());
         assert_eq!(fs::read_to_string(&path).unwrap(), token);
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(
+            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
     }
 }

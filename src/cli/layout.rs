@@ -39,7 +39,11 @@ pub(super) fn grouped(number: u64) -> String {
 
 /// `2 entries`, `1 entry`.
 pub(super) fn count(number: u64, one: &str, many: &str) -> String {
-    format!("{} {}", grouped(number), if number == 1 { one } else { many })
+    format!(
+        "{} {}",
+        grouped(number),
+        if number == 1 { one } else { many }
+    )
 }
 
 /// RFC 3339 as people read it: `2026-11-24 09:12:47 UTC`.
@@ -106,21 +110,27 @@ pub(super) fn cell(text: &str) -> String {
 
 /// Text of several lines, each escaped, behind `indent`.
 pub(super) fn block(text: &str, indent: &str) -> String {
-    text.lines().map(|line| format!("{indent}{}\n", tabs(line))).collect()
+    text.lines()
+        .map(|line| format!("{indent}{}\n", tabs(line)))
+        .collect()
 }
 
 /// Escaped, but tabs stay readable.
 fn tabs(line: &str) -> String {
-    line.split('\t').map(escaped).collect::<Vec<_>>().join("    ")
+    line.split('\t')
+        .map(escaped)
+        .collect::<Vec<_>>()
+        .join("    ")
 }
 
 /// Any JSON as an outline, one member a line.
 pub(super) fn outline(value: &Value, depth: usize) -> String {
     let indent = "  ".repeat(depth);
     match value {
-        Value::Object(members) => {
-            members.iter().map(|(name, value)| member(&escaped(name), value, depth)).collect()
-        }
+        Value::Object(members) => members
+            .iter()
+            .map(|(name, value)| member(&escaped(name), value, depth))
+            .collect(),
         Value::Array(items) => items.iter().map(|item| member("-", item, depth)).collect(),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
             format!("{indent}{}\n", scalar(value))
@@ -134,7 +144,11 @@ fn member(name: &str, value: &Value, depth: usize) -> String {
     match value {
         Value::Null => String::new(),
         Value::Array(items) if items.is_empty() => String::new(),
-        Value::Array(items) if items.iter().all(|item| !item.is_object() && !item.is_array()) => {
+        Value::Array(items)
+            if items
+                .iter()
+                .all(|item| !item.is_object() && !item.is_array()) =>
+        {
             let items: Vec<String> = items.iter().map(scalar).collect();
             format!("{indent}{name}{colon} {}\n", items.join(", "))
         }
@@ -149,7 +163,10 @@ fn member(name: &str, value: &Value, depth: usize) -> String {
             format!("{indent}{name}{colon}\n{}", outline(value, depth + 1))
         }
         Value::String(text) if text.contains('\n') => {
-            format!("{indent}{name}{colon}\n{}", block(text, &format!("{indent}  ")))
+            format!(
+                "{indent}{name}{colon}\n{}",
+                block(text, &format!("{indent}  "))
+            )
         }
         Value::Bool(_) | Value::Number(_) | Value::String(_) => {
             format!("{indent}{name}{colon} {}\n", scalar(value))
@@ -162,7 +179,9 @@ fn scalar(value: &Value) -> String {
         Value::String(text) => escaped(text),
         Value::Bool(true) => "yes".into(),
         Value::Bool(false) => "no".into(),
-        other => escaped(&other.to_string()),
+        Value::Null | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+            escaped(&value.to_string())
+        }
     }
 }
 
@@ -173,19 +192,31 @@ mod tests {
 
     #[test]
     fn numbers_and_times_are_for_people() {
-        assert_eq!((grouped(0), grouped(999), grouped(1_234_567)), ("0".into(), "999".into(), "1,234,567".into()));
+        assert_eq!(
+            (grouped(0), grouped(999), grouped(1_234_567)),
+            ("0".into(), "999".into(), "1,234,567".into())
+        );
         assert_eq!(count(1, "entry", "entries"), "1 entry");
-        assert_eq!(time("2026-11-24T09:12:47.123456Z"), "2026-11-24 09:12:47 UTC");
+        assert_eq!(
+            time("2026-11-24T09:12:47.123456Z"),
+            "2026-11-24 09:12:47 UTC"
+        );
         assert_eq!(duration(59), "59 s");
         assert_eq!(duration(8_040), "2 h 14 min");
         assert_eq!(duration(200_000), "2 d 7 h");
-        assert_eq!((bytes(1023), bytes(1536), bytes(5 << 30)), ("1023 B".into(), "1.5 KiB".into(), "5.0 GiB".into()));
+        assert_eq!(
+            (bytes(1023), bytes(1536), bytes(5 << 30)),
+            ("1023 B".into(), "1.5 KiB".into(), "5.0 GiB".into())
+        );
         assert_eq!(bytes(u64::MAX).split(' ').nth(1), Some("TiB"));
     }
 
     #[test]
     fn a_table_is_aligned_and_an_outline_is_escaped() {
-        let rows = [vec!["a".into(), "long".into()], vec!["bcd".into(), "x".into()]];
+        let rows = [
+            vec!["a".into(), "long".into()],
+            vec!["bcd".into(), "x".into()],
+        ];
         assert_eq!(table(&rows), "a    long\nbcd  x\n");
         let value = json!({
             "decision": "forbid",

@@ -18,8 +18,14 @@ pub(super) use verify::sentence as verified;
 
 pub(super) fn run(app: &App, command: LogCommand) -> Result<Exit> {
     match command {
-        LogCommand::Tail { follow, lines, from } => tail::run(app, from.log, lines, follow),
-        LogCommand::Show { seq, payload, from } => show::run(app, from.log, seq, payload.as_deref()),
+        LogCommand::Tail {
+            follow,
+            lines,
+            from,
+        } => tail::run(app, from.log, lines, follow),
+        LogCommand::Show { seq, payload, from } => {
+            show::run(app, from.log, seq, payload.as_deref())
+        }
         LogCommand::Query(query) => query::run(app, query),
         LogCommand::Verify { dir, key } => verify::run(app, dir, key),
         LogCommand::RebuildIndex => rebuild(app),
@@ -33,7 +39,10 @@ fn rebuild(app: &App) -> Result<Exit> {
     let value = keeper.ask(Ask::RebuildIndex);
     turning.finish_and_clear();
     app.screen.answer(&value?, |value| {
-        format!("the index is built again from {}", count(number(value, "entries"), "entry", "entries"))
+        format!(
+            "the index is built again from {}",
+            count(number(value, "entries"), "entry", "entries")
+        )
     })?;
     Ok(Exit::Ok)
 }

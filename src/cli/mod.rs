@@ -14,7 +14,7 @@ mod generate;
 mod init;
 mod layout;
 mod log;
-mod mcp;
+pub mod mcp;
 mod mode;
 mod policy;
 pub mod print;
@@ -38,6 +38,13 @@ use print::Screen;
 use crate::config::Paths;
 use crate::error::Result;
 
+const FIRST_STEPS: &str = "First steps:
+  keepgate init                            configuration and starter policies
+  keepgate doctor                          what this host lacks, and what mends it
+  keepgate serve                           start every plane
+  keepgate agent add mailbot --uid 1001    enrol an agent, print how to connect it
+";
+
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     run(std::env::args_os().collect()).into()
@@ -45,7 +52,7 @@ pub fn main() -> ExitCode {
 
 /// The definition of the command line, with the exit codes below its help.
 pub fn command() -> clap::Command {
-    Cli::command().after_help(exit::help())
+    Cli::command().after_help(format!("{FIRST_STEPS}\n{}", exit::help()))
 }
 
 fn run(arguments: Vec<OsString>) -> Exit {
@@ -53,16 +60,21 @@ fn run(arguments: Vec<OsString>) -> Exit {
     let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
     let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let screen = Screen::new(has("--json"), has("--no-color") || no_color);
-    let colour = if screen.coloured() { clap::ColorChoice::Auto } else { clap::ColorChoice::Never };
+    let colour = if screen.coloured() {
+        clap::ColorChoice::Auto
+    } else {
+        clap::ColorChoice::Never
+    };
     let matches = command().color(colour).try_get_matches_from(arguments);
     let cli = match matches.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
         Err(error) => return usage::show(&screen, &error),
     };
     let Cli { global, command } = cli;
-    let paths = match &command {
-        Command::Init(_) => Paths::resolve_new(global.dir.as_deref()),
-        _ => Paths::resolve(global.dir.as_deref()),
+    let dir = global.dir.as_deref();
+    let paths = match matches!(command, Command::Init(_)) {
+        true => Paths::resolve_new(dir),
+        false => Paths::resolve(dir),
     };
     match paths {
         Ok(paths) => {
@@ -107,7 +119,12 @@ mod tests {
         fn visit(command: &clap::Command) {
             assert!(command.get_about().is_some(), "{}", command.get_name());
             for argument in command.get_arguments() {
-                assert!(argument.get_help().is_some(), "{} {}", command.get_name(), argument.get_id());
+                assert!(
+                    argument.get_help().is_some(),
+                    "{} {}",
+                    command.get_name(),
+                    argument.get_id()
+                );
             }
             command.get_subcommands().for_each(visit);
         }

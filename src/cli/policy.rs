@@ -9,7 +9,7 @@ use super::app::App;
 use super::args::{ExplainArgs, PolicyCommand};
 use super::exit::Exit;
 use super::layout::{block, outline, text, time};
-use super::print::Style;
+use super::print::{Screen, Style};
 use crate::catalog::Catalog;
 use crate::error::{Context, Error, Kind, Result};
 use crate::policy::Engine;
@@ -32,7 +32,10 @@ pub(super) fn run(app: &App, command: PolicyCommand) -> Result<Exit> {
 fn apply(app: &App, file: Option<PathBuf>) -> Result<Exit> {
     let plane = app.plane()?;
     let (text, file) = read(app, &plane, file)?;
-    let value = app.keeper()?.ask(Ask::PolicyApply { text, file: file.clone() })?;
+    let value = app.keeper()?.ask(Ask::PolicyApply {
+        text,
+        file: file.clone(),
+    })?;
     app.screen.answer(&value, |value| {
         let digest = short(value);
         match value.get("seq").and_then(Value::as_u64) {
@@ -47,14 +50,21 @@ fn check(app: &App, file: Option<PathBuf>) -> Result<Exit> {
     let plane = app.plane()?;
     let (policy, file) = read(app, &plane, file)?;
     let value = match app.keeper_if_any(&plane)? {
-        Some(keeper) => keeper.ask(Ask::PolicyCheck { text: policy, file: file.clone() })?,
+        Some(keeper) => keeper.ask(Ask::PolicyCheck {
+            text: policy,
+            file: file.clone(),
+        })?,
         None => {
             let engine = Engine::load(&policy, &file, &Catalog::native()?)?;
             json!({"digest": engine.digest(), "rules": engine.rules()})
         }
     };
     app.screen.answer(&value, |value| {
-        format!("{file} is good: {} rules, {}", text(value, "rules"), short(value))
+        format!(
+            "{file} is good: {} rules, {}",
+            text(value, "rules"),
+            short(value)
+        )
     })?;
     Ok(Exit::Ok)
 }
@@ -67,9 +77,16 @@ fn read(app: &App, plane: &str, file: Option<PathBuf>) -> Result<(String, String
     std::fs::File::open(&path)
         .and_then(|file| file.take(FILE_MAX + 1).read_to_string(&mut text))
         .context(|| format!("read `{name}`"))
-        .map_err(|error| error.kind_is(Kind::Usage).hint("name the policy: `keepgate policy apply FILE`"))?;
+        .map_err(|error| {
+            error
+                .kind_is(Kind::Usage)
+                .hint("name the policy: `keepgate policy apply FILE`")
+        })?;
     if u64::try_from(text.len()).unwrap_or(u64::MAX) > FILE_MAX {
-        return Err(Error::of(Kind::Usage, format!("`{name}` is longer than {FILE_MAX} bytes")));
+        return Err(Error::of(
+            Kind::Usage,
+            format!("`{name}` is longer than {FILE_MAX} bytes"),
+        ));
     }
     Ok((text, name))
 }
@@ -77,25 +94,47 @@ fn read(app: &App, plane: &str, file: Option<PathBuf>) -> Result<(String, String
 fn explain(app: &App, about: ExplainArgs) -> Result<Exit> {
     let about = match about {
         ExplainArgs { seq: Some(seq), .. } => Explained::Seq { seq },
-        ExplainArgs { request: Some(id), .. } => Explained::Request { id },
-        ExplainArgs { agent, tool, args, .. } => Explained::Call {
+        ExplainArgs {
+            request: Some(id), ..
+        } => Explained::Request { id },
+        ExplainArgs {
+            agent, tool, args, ..
+        } => Explained::Call {
             agent: agent.unwrap_or_default(),
             tool: tool.unwrap_or_default(),
             arguments: arguments(&args)?,
         },
     };
     let value = app.keeper()?.ask(Ask::PolicyExplain { about })?;
-    app.screen.answer(&value, |value| {
-        let decision = text(value, "decision");
-        let style = if decision == "permit" { Style::Good } else { Style::Bad };
-        let title = app.screen.paint(style, format!("decision: {decision}"));
-        let mut rest = value.clone();
-        if let Some(members) = rest.as_object_mut() {
-            members.remove("decision");
-        }
-        format!("{title}\n{}", outline(&rest, 0))
-    })?;
+    app.screen
+        .answer(&value, |value| explained(&app.screen, value))?;
     Ok(Exit::Ok)
+}
+
+/// The decision first, then what it comes from, then the rest.
+fn explained(screen: &Screen, value: &Value) -> String {
+    const FIRST: [&str; 11] = [
+        "agent", "tool", "plane", "mode", "seq", "request", "class", "argument", "rule", "at",
+        "hint",
+    ];
+    let decision = text(value, "decision");
+    let style = match decision.as_str() {
+        "permit" => Style::Good,
+        "ask" => Style::Warn,
+        _ => Style::Bad,
+    };
+    let mut shown = format!("decision: {}\n", screen.paint(style, &decision));
+    for name in FIRST {
+        let what = text(value, name);
+        if !what.is_empty() {
+            shown += &format!("{name}: {what}\n");
+        }
+    }
+    let mut rest = value.clone();
+    if let Some(members) = rest.as_object_mut() {
+        members.retain(|name, _| name != "decision" && !FIRST.contains(&name.as_str()));
+    }
+    shown + &outline(&rest, 0)
 }
 
 /// Read as strictly as an agent's: what is explained is what would happen.
@@ -113,7 +152,10 @@ fn show(app: &App, schema: bool) -> Result<Exit> {
         return Ok(Exit::Ok);
     }
     let (file, applied) = (text(&value, "file"), time(&text(&value, "applied")));
-    app.screen.note(format!("{} from {file}, in force since {applied}", short(&value)));
+    app.screen.note(format!(
+        "{} from {file}, in force since {applied}",
+        short(&value)
+    ));
     let what = if schema { "schema" } else { "text" };
     let body = value.get(what).and_then(Value::as_str).unwrap_or_default();
     match app.screen.is_terminal() {
@@ -126,4 +168,31 @@ fn show(app: &App, schema: bool) -> Result<Exit> {
 /// The beginning of the policy's digest, enough to tell policies apart.
 fn short(value: &Value) -> String {
     format!("policy {:.12}", text(value, "digest"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_decision_comes_first() {
+        let value = json!({
+            "argument": "path", "class": "not_permitted", "decision": "forbid", "tool": "file.read",
+            "rules": [{"id": "no-secrets", "at": "a.cedar:3"}], "hint": null,
+        });
+        assert_eq!(
+            explained(&Screen::new(false, true), &value),
+            "decision: forbid\ntool: file.read\nclass: not_permitted\nargument: path\n\
+             rules:\n  - at: a.cedar:3\n    id: no-secrets\n"
+        );
+    }
+
+    #[test]
+    fn made_up_arguments_are_read_as_strictly_as_real_ones() {
+        assert!(arguments(r#"{"path":"a"}"#).is_ok());
+        for bad in ["{", r#"{"a":1,"a":2}"#, ""] {
+            let error = arguments(bad).unwrap_err();
+            assert_eq!(error.kind(), Kind::Usage);
+        }
+    }
 }

@@ -52,7 +52,11 @@ impl Screen {
     /// `json`: one JSON object in place of text. `plain`: no colours even on a terminal.
     pub fn new(json: bool, plain: bool) -> Self {
         let colour = !json && !plain && std::io::stdout().is_terminal();
-        Self { json, colour, closed: Cell::new(false) }
+        Self {
+            json,
+            colour,
+            closed: Cell::new(false),
+        }
     }
 
     /// The user wants JSON.
@@ -168,7 +172,11 @@ fn shown(error: &Error, exit: Exit, json: bool, colour: bool) -> String {
         }});
         return format!("{value}\n");
     }
-    let (red, end) = if colour { ("\x1b[31;1m", "\x1b[0m") } else { ("", "") };
+    let (red, end) = if colour {
+        ("\x1b[31;1m", "\x1b[0m")
+    } else {
+        ("", "")
+    };
     let mut text = format!("{red}error:{end} {}\n", error.message());
     if let Some(hint) = error.hint_text() {
         text += &format!("\nhint: {hint}\n");
@@ -192,7 +200,10 @@ mod tests {
     fn an_error_is_text_or_one_object() {
         let error = Error::of(Kind::Denied, "open `x`").hint("ask");
         let exit = Exit::from(error.kind());
-        assert_eq!(shown(&error, exit, false, false), "error: open `x`\n\nhint: ask\n");
+        assert_eq!(
+            shown(&error, exit, false, false),
+            "error: open `x`\n\nhint: ask\n"
+        );
         let value: Value = serde_json::from_str(&shown(&error, exit, true, false)).unwrap();
         let expected = json!({"kind": "denied", "exit": 10, "message": "open `x`", "hint": "ask"});
         assert_eq!(value["error"], expected);
@@ -200,9 +211,16 @@ mod tests {
 
     #[test]
     fn without_a_terminal_nothing_is_coloured() {
-        let screen = Screen { json: false, colour: false, closed: Cell::new(false) };
+        let screen = Screen {
+            json: false,
+            colour: false,
+            closed: Cell::new(false),
+        };
         assert_eq!(screen.paint(Style::Bad, "x"), "x");
-        let screen = Screen { colour: true, ..screen };
+        let screen = Screen {
+            colour: true,
+            ..screen
+        };
         assert_eq!(screen.paint(Style::Bad, "x"), "\x1b[31mx\x1b[0m");
     }
 }

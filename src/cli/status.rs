@@ -20,7 +20,8 @@ const FILE_MAX: u64 = 1 << 20;
 pub(super) fn run(app: &App) -> Result<Exit> {
     let value = gather(app)?;
     let good = value.get("good").and_then(Value::as_bool) == Some(true);
-    app.screen.answer(&value, |value| screen::all(&app.screen, value))?;
+    app.screen
+        .answer(&value, |value| screen::all(&app.screen, value))?;
     Ok(if good { Exit::Ok } else { Exit::Degraded })
 }
 
@@ -38,9 +39,8 @@ pub(super) fn gather(app: &App) -> Result<Value> {
             .map(|name| {
                 let (socket, token) = (app.paths.admin_socket(&name), token.clone());
                 let plane = name.clone();
-                let ask = move || {
-                    Client::connect(&socket, &plane, token)?.ask_within(Ask::Status, SHORT)
-                };
+                let ask =
+                    move || Client::connect(&socket, &plane, token)?.ask_within(Ask::Status, SHORT);
                 (name, scope.spawn(ask))
             })
             .collect();
@@ -53,7 +53,8 @@ pub(super) fn gather(app: &App) -> Result<Value> {
             })
             .collect()
     });
-    let runs = supervisor.is_some();
+    // Roles die with their supervisor, so one that answers has one.
+    let runs = supervisor.is_some() || planes.iter().any(|(_, plane)| answers(plane));
     let good = runs && config_error.is_none() && planes.iter().all(|(_, plane)| is_good(plane));
     let planes: Map<String, Value> = planes.into_iter().collect();
     Ok(json!({
@@ -71,11 +72,7 @@ fn gone() -> crate::error::Error {
 }
 
 /// The planes to show: the one asked for, or those configured, or those that run.
-fn names(
-    app: &App,
-    config: Option<&Config>,
-    supervisor: &Option<Value>,
-) -> Result<Vec<String>> {
+fn names(app: &App, config: Option<&Config>, supervisor: &Option<Value>) -> Result<Vec<String>> {
     if app.asked_plane().is_some() {
         return Ok(vec![app.plane()?]);
     }
@@ -84,7 +81,10 @@ fn names(
         let planes = supervisor.as_ref()?.get("planes")?.as_object()?;
         Some(planes.keys().cloned().collect())
     };
-    Ok(config.map(known).or_else(running).unwrap_or_else(|| vec![DEFAULT_PLANE.into()]))
+    Ok(config
+        .map(known)
+        .or_else(running)
+        .unwrap_or_else(|| vec![DEFAULT_PLANE.into()]))
 }
 
 /// What the supervisor says of itself, where it runs and this user may read it.
@@ -123,20 +123,39 @@ fn plane(answer: Result<Value>, roles: Option<Value>) -> Value {
 fn missing(plane: &Value) -> Vec<String> {
     let list = |name: &str| -> Vec<&str> {
         let items = plane.get(name).and_then(Value::as_array);
-        items.into_iter().flatten().filter_map(Value::as_str).collect()
+        items
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect()
     };
     let accepted = list("accepted");
     let degraded = list("degraded").into_iter();
-    degraded.filter(|name| !accepted.contains(name)).map(Into::into).collect()
+    degraded
+        .filter(|name| !accepted.contains(name))
+        .map(Into::into)
+        .collect()
 }
 
 fn is_good(plane: &Value) -> bool {
     let yes = |name: &str| plane.get(name).and_then(Value::as_bool) == Some(true);
-    let length = |name: &str| plane.get(name).and_then(Value::as_array).map_or(0, Vec::len);
-    let blocked = plane.pointer("/log/blocked").is_some_and(|why| !why.is_null());
+    let length = |name: &str| {
+        plane
+            .get(name)
+            .and_then(Value::as_array)
+            .map_or(0, Vec::len)
+    };
+    let blocked = plane
+        .pointer("/log/blocked")
+        .is_some_and(|why| !why.is_null());
     let roles = plane.get("roles").and_then(Value::as_object);
     let ready = roles.into_iter().flatten().all(|(_, role)| is_ready(role));
     yes("serving") && !blocked && ready && length("links") == LINKS && length("missing") == 0
+}
+
+/// The keeper itself has spoken.
+fn answers(plane: &Value) -> bool {
+    plane.get("version").is_some()
 }
 
 fn is_ready(role: &Value) -> bool {

@@ -14,9 +14,12 @@ pub(super) fn run(app: &App, seq: u64, yes: bool) -> Result<Exit> {
     let keeper = app.keeper()?;
     if !yes {
         let preview = keeper.ask(Ask::Undo { seq, really: false })?;
-        app.screen.answer(&preview, |value| shown(&app.screen, value))?;
+        app.screen
+            .answer(&preview, |value| shown(&app.screen, value))?;
         if !app.screen.has_person() {
-            app.screen.note(format!("\nnothing was changed; `keepgate undo {seq} --yes` does it"));
+            app.screen.note(format!(
+                "\nnothing was changed; `keepgate undo {seq} --yes` does it"
+            ));
             return Ok(Exit::Rehearsed);
         }
         if !app.screen.confirm("undo this?") {
@@ -26,7 +29,11 @@ pub(super) fn run(app: &App, seq: u64, yes: bool) -> Result<Exit> {
     }
     let done = keeper.ask(Ask::Undo { seq, really: true })?;
     app.screen.answer(&done, |value| {
-        let diff = if yes { shown(&app.screen, value) } else { String::new() };
+        let diff = if yes {
+            shown(&app.screen, value)
+        } else {
+            String::new()
+        };
         let undo = number(value, "undo_seq");
         format!("{diff}undone; entry {undo} of the log, and `keepgate undo {undo}` takes that back")
     })?;
@@ -40,7 +47,10 @@ fn shown(screen: &Screen, value: &Value) -> String {
     };
     let file = text(value, "file");
     let mut shown = format!("undo of entry {} {what} {file}\n", number(value, "seq"));
-    let diff = value.get("diff").and_then(Value::as_str).unwrap_or_default();
+    let diff = value
+        .get("diff")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
     for line in diff.lines() {
         let style = match line.as_bytes().first() {
             Some(b'+') => Some(Style::Good),

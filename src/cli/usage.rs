@@ -9,23 +9,25 @@ use crate::wire::text::escaped;
 
 /// Shows what the parser has to say; gives the exit code.
 pub(super) fn show(screen: &Screen, error: &clap::Error) -> Exit {
-    match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            let text = match screen.coloured() {
-                true => error.render().ansi().to_string(),
-                false => error.render().to_string(),
-            };
-            match screen.raw(text.as_bytes()) {
-                Ok(()) => Exit::Ok,
-                Err(error) => screen.error(&error),
-            }
-        }
-        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand if !screen.json() => {
-            screen.note(error.render().to_string().trim_end());
-            Exit::Usage
-        }
-        _ => screen.error(&mistake(&error.render().to_string())),
+    if matches!(
+        error.kind(),
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+    ) {
+        let text = match screen.coloured() {
+            true => error.render().ansi().to_string(),
+            false => error.render().to_string(),
+        };
+        return match screen.raw(text.as_bytes()) {
+            Ok(()) => Exit::Ok,
+            Err(error) => screen.error(&error),
+        };
     }
+    let incomplete = error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
+    if incomplete && !screen.json() {
+        screen.note(error.render().to_string().trim_end());
+        return Exit::Usage;
+    }
+    screen.error(&mistake(&error.render().to_string()))
 }
 
 /// The parser's text as one of our errors.
@@ -39,7 +41,7 @@ fn mistake(text: &str) -> Error {
             tip.get_or_insert_with(|| ticked(text));
         } else if let Some(text) = line.strip_prefix("Usage: ") {
             usage = Some(escaped(text));
-        } else if usage.is_none() && tip.is_none() {
+        } else if usage.is_none() && tip.is_none() && !line.starts_with("For more information") {
             what.push(ticked(line));
         }
     }
@@ -65,19 +67,30 @@ mod tests {
     use super::*;
 
     fn told(arguments: &[&str]) -> Error {
-        let error = super::super::command().try_get_matches_from(arguments).unwrap_err();
+        let error = super::super::command()
+            .try_get_matches_from(arguments)
+            .unwrap_err();
         mistake(&error.render().to_string())
     }
 
     #[test]
     fn mistakes_read_like_all_errors() {
-        let error = told(&["keepgate", "lgo"]);
-        assert_eq!(error.message(), "unrecognized subcommand `lgo`");
-        assert_eq!(error.hint_text(), Some("a similar subcommand exists: `log`"));
+        let error = told(&["keepgate", "polcy"]);
+        assert_eq!(error.message(), "unrecognized subcommand `polcy`");
+        assert_eq!(
+            error.hint_text(),
+            Some("a similar subcommand exists: `policy`")
+        );
         let error = told(&["keepgate", "undo", "x\u{1b}[2J"]);
         assert!(!error.message().contains('\u{1b}'), "{error}");
         let error = told(&["keepgate", "agent", "add"]);
-        assert_eq!(error.message(), "the following required arguments were not provided: <NAME>");
-        assert!(error.hint_text().unwrap().starts_with("keepgate agent add"), "{error:?}");
+        assert_eq!(
+            error.message(),
+            "the following required arguments were not provided: <NAME>"
+        );
+        assert!(
+            error.hint_text().unwrap().starts_with("keepgate agent add"),
+            "{error:?}"
+        );
     }
 }

@@ -115,3 +115,38 @@ fn filters(role: Role) -> std::io::Result<Vec<Filter>> {
     filters.push(Filter::compile(&[COMMON, own], clone3)?);
     Ok(filters)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use serde_json::Value;
+
+    use super::*;
+
+    #[test]
+    fn all_filters_compile() {
+        for role in Role::ALL {
+            assert!(!filters(role).unwrap().is_empty());
+        }
+    }
+
+    /// `seccompiler` drops a rule without conditions beside one that has some.
+    #[test]
+    fn no_call_is_allowed_both_with_and_without_conditions() {
+        for own in [KEEPER, JAILER, FRONT, EGRESS] {
+            let mut kinds: BTreeMap<String, bool> = BTreeMap::new();
+            for text in [COMMON, own] {
+                let text: Value = serde_json::from_str(text).unwrap();
+                let filter = text.as_object().unwrap().values().next().unwrap();
+                for rule in filter["filter"].as_array().unwrap() {
+                    let call = rule["syscall"].as_str().unwrap().to_owned();
+                    assert!(!rule["comment"].as_str().unwrap().is_empty(), "{call}");
+                    let narrow = rule.get("args").is_some();
+                    let known = *kinds.entry(call.clone()).or_insert(narrow);
+                    assert!(known && narrow || !known && !narrow, "{call}");
+                }
+            }
+        }
+    }
+}

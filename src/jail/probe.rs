@@ -43,14 +43,10 @@ fn findings() -> Findings {
     let state = probe::state();
     let broken = controls();
     let mut findings = Findings {
-        attempted: 0,
-        succeeded: Vec::new(),
         broken,
+        ..Findings::default()
     };
-    findings
-        .succeeded
-        .extend(state.into_iter().map(str::to_owned));
-    for (name, through) in probe::attempts() {
+    for (name, through) in state.into_iter().chain(probe::attempts()) {
         findings.attempted += 1;
         if through {
             findings.succeeded.push(name.to_owned());

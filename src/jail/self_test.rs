@@ -46,7 +46,7 @@ pub struct Verdict {
 ///
 /// # Errors
 /// Fails where a jail cannot be started or does not answer.
-pub fn self_test(jail: &Jail, separation: &str, accept: &[String]) -> Result<Verdict> {
+pub fn self_test(jail: &Jail, separation: &str) -> Result<Verdict> {
     let begin = Instant::now();
     let (end, text) = run(jail, "")?;
     let findings: Findings = serde_json::from_slice(&text).map_err(|_| {
@@ -73,7 +73,7 @@ pub fn self_test(jail: &Jail, separation: &str, accept: &[String]) -> Result<Ver
         degraded,
         took_us: u64::try_from(begin.elapsed().as_micros()).unwrap_or(u64::MAX),
     };
-    let why = why_unfit(&report, &findings.broken, accept);
+    let why = why_unfit(&report, &findings.broken);
     Ok(Verdict {
         fit: why.is_empty(),
         why,
@@ -81,18 +81,11 @@ pub fn self_test(jail: &Jail, separation: &str, accept: &[String]) -> Result<Ver
     })
 }
 
-fn why_unfit(report: &SelfTest, broken: &[String], accept: &[String]) -> String {
-    let missing: Vec<_> = report
-        .degraded
-        .iter()
-        .filter(|name| !accept.contains(name))
-        .cloned()
-        .collect();
+fn why_unfit(report: &SelfTest, broken: &[String]) -> String {
     let mut parts = Vec::new();
     for (what, names) in [
         ("the jail let through", report.succeeded.as_slice()),
         ("does not work in the jail", broken),
-        ("degradation not accepted", &missing),
     ] {
         if !names.is_empty() {
             parts.push(format!("{what}: {}", names.join(", ")));

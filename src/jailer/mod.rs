@@ -60,7 +60,7 @@ pub fn run(control: OwnedFd, setup: JailerSetup) -> Result<()> {
     let world = World::enter(&setup.roots)?;
     let jail = Jail::new(program, setup.jail_uid, &setup.accept)?;
     confine::with_roots(Role::Jailer, &setup.confine, &world.roots())?;
-    let verdict = self_test(&jail, &setup.separation, &setup.accept)?;
+    let verdict = self_test(&jail, &setup.separation)?;
     if verdict.fit {
         let took_us = verdict.report.took_us;
         tracing::info!(plane = setup.plane, took_us, "self-test passed");

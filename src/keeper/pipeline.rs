@@ -32,7 +32,7 @@ fn decide(keeper: &Keeper, call: &Call) -> Result<Released, Refusal> {
             let ticket = ledger.intent_dry(call, grant, dry, sight.recipe())?;
             drop(rules);
             let outcome = act::rehearse(keeper, &ticket, call, plan, &sight);
-            Ok(ticket.close(ledger, outcome)?)
+            ticket.close(ledger, outcome).map_err(|error| Refusal::unrecorded(&error))
         }
         Current::Live(live) => {
             let undo = keeper.undo(sight)?;
@@ -40,7 +40,7 @@ fn decide(keeper: &Keeper, call: &Call) -> Result<Released, Refusal> {
             let ticket = ledger.intent_live(call, grant, live, undo)?;
             drop(rules);
             let outcome = act::carry_out(keeper, &ticket, call, plan, before.as_ref());
-            Ok(ticket.close(ledger, outcome)?)
+            ticket.close(ledger, outcome).map_err(|error| Refusal::unrecorded(&error))
         }
     }
 }

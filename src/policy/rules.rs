@@ -88,7 +88,11 @@ pub(super) fn judge(call: &Call, ground: &Ground<'_>) -> (Vec<Verdict>, Option<S
 
 impl Subject {
     fn of(call: &Call) -> Result<Self, Said> {
-        let mut subject = Self { path: None, all_roots: false, target: None };
+        let mut subject = Self {
+            path: None,
+            all_roots: false,
+            target: None,
+        };
         let text = |name: &str| call.arguments().get(name).and_then(Value::as_str);
         for (name, meaning) in call.tool().meanings() {
             match meaning {
@@ -126,15 +130,16 @@ struct Effect {
 impl Effect {
     fn of(call: &Call, subject: &Subject) -> Self {
         let tool = call.tool();
-        match &subject.target {
-            Some(target) if matches!(target.method(), "GET" | "HEAD") => Self {
-                classes: vec![EffectClass::Egress],
-                reversibility: Reversibility::Reversible,
-            },
-            Some(_) | None => {
-                Self { classes: tool.classes().to_vec(), reversibility: tool.reversibility() }
+        let mut classes = tool.classes().to_vec();
+        let fetches = |target: &Target| matches!(target.method(), "GET" | "HEAD");
+        if subject.target.as_ref().is_some_and(fetches) {
+            // Such a request sends nothing but itself. Every other class of the tool stays.
+            classes.retain(|class| *class != EffectClass::Send);
+            if classes.iter().all(reads) {
+                return Self { classes, reversibility: Reversibility::Reversible };
             }
         }
+        Self { classes, reversibility: tool.reversibility() }
     }
 
     fn irreversible(&self) -> bool {
@@ -148,7 +153,11 @@ fn agent(call: &Call, ground: &Ground<'_>) -> Said {
         return Said::Pass;
     }
     let hint = "the call was judged on another agent's ground: this is a fault in Keepgate";
-    Said::Forbid { class: "not_permitted", argument: None, hint: hint.into() }
+    Said::Forbid {
+        class: "not_permitted",
+        argument: None,
+        hint: hint.into(),
+    }
 }
 
 fn root(path: &RootPath, ground: &Ground<'_>) -> Said {
@@ -162,11 +171,19 @@ fn root(path: &RootPath, ground: &Ground<'_>) -> Said {
         Escaped::cut(path.root(), 64),
         ground.plane,
     );
-    Said::Forbid { class: "unknown_root", argument: Some("path".into()), hint }
+    Said::Forbid {
+        class: "unknown_root",
+        argument: Some("path".into()),
+        hint,
+    }
 }
 
 fn writable(path: &RootPath, ground: &Ground<'_>) -> Said {
-    if ground.roots.get(path.root()).is_none_or(|root| root.writable) {
+    if ground
+        .roots
+        .get(path.root())
+        .is_none_or(|root| root.writable)
+    {
         return Said::Pass;
     }
     let hint = format!(
@@ -175,7 +192,11 @@ fn writable(path: &RootPath, ground: &Ground<'_>) -> Said {
         ground.plane,
         root = Escaped::cut(path.root(), 64),
     );
-    Said::Forbid { class: "read_only_root", argument: Some("path".into()), hint }
+    Said::Forbid {
+        class: "read_only_root",
+        argument: Some("path".into()),
+        hint,
+    }
 }
 
 fn listed(target: &Target, ground: &Ground<'_>) -> Said {
@@ -188,21 +209,43 @@ fn listed(target: &Target, ground: &Ground<'_>) -> Said {
             && rule.port == target.port()
     };
     let near: Vec<&HttpRule> = ground.http.iter().filter(same_origin).collect();
-    let on_path = near.iter().any(|rule| path_within(target.path(), &rule.path));
+    let on_path = near
+        .iter()
+        .any(|rule| path_within(target.path(), &rule.path));
     let (argument, why) = if on_path {
-        ("method", format!("no `http` rule for this host and path has method `{}`", target.method()))
+        (
+            "method",
+            format!(
+                "no `http` rule for this host and path has method `{}`",
+                target.method()
+            ),
+        )
     } else if near.is_empty() {
         ("url", format!("no `http` rule names {}", origin(target)))
     } else {
-        ("url", format!("no `http` rule for {} holds this path", origin(target)))
+        (
+            "url",
+            format!("no `http` rule for {} holds this path", origin(target)),
+        )
     };
-    let hint = format!("{why}; add one to `[[planes.{}.http]]` if agents may ask it", ground.plane);
-    Said::Forbid { class: "host_not_allowed", argument: Some(argument.into()), hint }
+    let hint = format!(
+        "{why}; add one to `[[planes.{}.http]]` if agents may ask it",
+        ground.plane
+    );
+    Said::Forbid {
+        class: "host_not_allowed",
+        argument: Some(argument.into()),
+        hint,
+    }
 }
 
 fn origin(target: &Target) -> String {
     let host = Escaped::cut(target.host(), 253);
-    format!("scheme `{}`, host `{host}`, port {}", target.scheme().name(), target.port())
+    format!(
+        "scheme `{}`, host `{host}`, port {}",
+        target.scheme().name(),
+        target.port()
+    )
 }
 
 /// Where all roles share one uid, a taken-over role could do what the gate refuses: nothing that
@@ -213,25 +256,35 @@ fn separation(effect: &Effect, ground: &Ground<'_>) -> Said {
     }
     let hint = "an effect that cannot be taken back needs roles with uids of their own; run \
                 `keepgate serve` as root";
-    Said::Forbid { class: "needs_separation", argument: None, hint: hint.into() }
+    Said::Forbid {
+        class: "needs_separation",
+        argument: None,
+        hint: hint.into(),
+    }
 }
 
 fn person(effect: &Effect) -> Said {
     let class = effect.classes.iter().find(|class| class.needs_person());
     match (class, effect.irreversible()) {
         (Some(class), _) => Said::Ask {
-            why: format!("a live call of class `{}` needs a person each time", class.name()),
+            why: format!(
+                "a live call of class `{}` needs a person each time",
+                class.name()
+            ),
         },
-        (None, true) => {
-            Said::Ask { why: "what cannot be taken back needs a person each time".into() }
-        }
+        (None, true) => Said::Ask {
+            why: "what cannot be taken back needs a person each time".into(),
+        },
         (None, false) => Said::Pass,
     }
 }
 
 fn changes_files(call: &Call) -> bool {
-    let reads = |class: &EffectClass| matches!(class, EffectClass::Read | EffectClass::Egress);
     !call.tool().classes().iter().all(reads)
+}
+
+fn reads(class: &EffectClass) -> bool {
+    matches!(class, EffectClass::Read | EffectClass::Egress)
 }
 
 /// Headers that egress would refuse are refused here already, before anything is on record as
@@ -240,14 +293,19 @@ fn headers(name: &str, value: Option<&Value>) -> Result<(), Said> {
     let mut bytes = 0_usize;
     for (header, value) in value.and_then(Value::as_object).into_iter().flatten() {
         let value = value.as_str().unwrap_or_default();
-        bytes = bytes.saturating_add(header.len()).saturating_add(value.len());
+        bytes = bytes
+            .saturating_add(header.len())
+            .saturating_add(value.len());
         if let Some(why) = header::refused(header).or_else(|| header::refused_value(value)) {
             let at = format!("{name}/{}", Escaped::cut(header, 64));
             return Err(bad_argument(&at, why));
         }
     }
     if bytes > header::BYTES_MAX {
-        let why = format!("all headers together are longer than {} bytes", header::BYTES_MAX);
+        let why = format!(
+            "all headers together are longer than {} bytes",
+            header::BYTES_MAX
+        );
         return Err(bad_argument(name, &why));
     }
     Ok(())
@@ -257,7 +315,10 @@ fn bad_argument(argument: &str, why: &str) -> Said {
     Said::Forbid {
         class: "bad_argument",
         argument: Some(argument.into()),
-        hint: format!("the agent has to write it differently: {}", Escaped::cut(why, 400)),
+        hint: format!(
+            "the agent has to write it differently: {}",
+            Escaped::cut(why, 400)
+        ),
     }
 }
 

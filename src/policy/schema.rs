@@ -5,9 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
-use cedar_policy::{
-    Entities, EntityId, EntityTypeName, EntityUid, Schema, SchemaFragment,
-};
+use cedar_policy::{Entities, EntityId, EntityTypeName, EntityUid, Schema, SchemaFragment};
 use cedar_policy_mcp_schema_generator::{SchemaGenerator, SchemaGeneratorConfig};
 use mcp_tools_sdk::description::ServerDescription;
 use serde_json::{Map, Value, json};
@@ -35,8 +33,12 @@ const ALWAYS: [(&str, &str); 2] = [("mode", "String"), ("unattended", "Bool")];
 /// Attributes of a tool whose argument is a path beneath a root.
 const OF_FILES: [(&str, &str); 2] = [("root", "String"), ("path", "String")];
 /// Attributes of a tool whose argument is a URL.
-const OF_HTTP: [(&str, &str); 4] =
-    [("scheme", "String"), ("host", "String"), ("port", "Long"), ("url_path", "String")];
+const OF_HTTP: [(&str, &str); 4] = [
+    ("scheme", "String"),
+    ("host", "String"),
+    ("port", "Long"),
+    ("url_path", "String"),
+];
 
 /// Everything about the tools that rules are checked and asked with.
 pub(super) struct Model {
@@ -58,25 +60,34 @@ pub(super) struct Action {
     pub(super) uid: EntityUid,
     /// Its arguments.
     pub(super) fields: Fields,
+    /// Digest of the definition this was made from.
+    pub(super) pin: [u8; 32],
 }
 
 impl Model {
     /// The model of all tools of a catalog.
     pub(super) fn of(catalog: &Catalog) -> Result<Self> {
-        let fields: BTreeMap<&str, Fields> =
-            catalog.tools().map(|tool| (tool.wire(), Fields::of(tool.input_schema()))).collect();
-        let value = complete(generate(&fields)?, catalog)?;
+        let value = complete(generate(catalog)?, catalog)?;
         let what = || "make the policy schema of the tools".to_owned();
         let fragment = SchemaFragment::from_json_value(value.clone()).context(what)?;
         let text = fragment.to_cedarschema().context(what)?;
         let schema = Schema::from_json_value(value).context(what)?;
         let entities = schema.action_entities().context(what)?;
         let kind = EntityTypeName::from_str("Action").context(what)?;
-        let actions = fields
-            .into_iter()
-            .map(|(wire, fields)| {
+        let actions = catalog
+            .tools()
+            .map(|tool| {
+                let wire = tool.wire();
                 let uid = EntityUid::from_type_name_and_id(kind.clone(), EntityId::new(wire));
-                (wire.to_owned(), Action { uid, fields })
+                let fields = Fields::of(tool.input_schema());
+                (
+                    wire.to_owned(),
+                    Action {
+                        uid,
+                        fields,
+                        pin: *tool.digest(),
+                    },
+                )
             })
             .collect();
         Ok(Self {
@@ -107,16 +118,21 @@ impl Model {
 
 impl fmt::Debug for Model {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Model").field("actions", &self.actions).finish_non_exhaustive()
+        f.debug_struct("Model")
+            .field("actions", &self.actions)
+            .finish_non_exhaustive()
     }
 }
 
 /// What Cedar's generator makes of the tools, as a JSON schema without its namespace.
-fn generate(tools: &BTreeMap<&str, Fields>) -> Result<Value> {
+fn generate(catalog: &Catalog) -> Result<Value> {
     let what = || "make the policy schema of the tools".to_owned();
-    let described: Vec<Value> = tools
-        .iter()
-        .map(|(wire, fields)| json!({"name": wire, "inputSchema": fields.plain()}))
+    let described: Vec<Value> = catalog
+        .tools()
+        .map(|tool| {
+            let arguments = Fields::of(tool.input_schema()).plain();
+            json!({"name": tool.wire(), "inputSchema": arguments})
+        })
         .collect();
     let described = ServerDescription::from_json_str(&Value::from(described).to_string());
     let config = SchemaGeneratorConfig::default()
@@ -125,7 +141,9 @@ fn generate(tools: &BTreeMap<&str, Fields>) -> Result<Value> {
         .inline_empty_records(true);
     let mut generator =
         SchemaGenerator::from_cedarschema_str_with_config(STUB, config).context(what)?;
-    generator.add_actions_from_server_description(&described.context(what)?).context(what)?;
+    generator
+        .add_actions_from_server_description(&described.context(what)?)
+        .context(what)?;
     let (fragment, _) =
         SchemaFragment::from_cedarschema_str(&generator.get_schema_as_str()).context(what)?;
     let mut value = fragment.to_json_value().context(what)?;
@@ -139,7 +157,9 @@ fn generate(tools: &BTreeMap<&str, Fields>) -> Result<Value> {
 fn unqualify(value: &mut Value) {
     match value {
         Value::String(text) => {
-            let bare = text.strip_prefix(NAMESPACE).and_then(|rest| rest.strip_prefix("::"));
+            let bare = text
+                .strip_prefix(NAMESPACE)
+                .and_then(|rest| rest.strip_prefix("::"));
             if let Some(bare) = bare {
                 *text = bare.to_owned();
             }
@@ -163,7 +183,10 @@ fn complete(mut schema: Value, catalog: &Catalog) -> Result<Value> {
             .ok_or_else(missing)?;
         let names = tool.classes().iter().map(|class| class.name());
         groups.extend(names.clone());
-        action.insert("memberOf".into(), names.map(|id| json!({"id": id})).collect());
+        action.insert(
+            "memberOf".into(),
+            names.map(|id| json!({"id": id})).collect(),
+        );
         let attributes = action
             .get_mut("appliesTo")
             .and_then(|applies| applies.get_mut("context"))
@@ -175,7 +198,10 @@ fn complete(mut schema: Value, catalog: &Catalog) -> Result<Value> {
             attributes.insert(name.into(), kind);
         }
     }
-    let actions = schema.get_mut("actions").and_then(Value::as_object_mut).ok_or_else(missing)?;
+    let actions = schema
+        .get_mut("actions")
+        .and_then(Value::as_object_mut)
+        .ok_or_else(missing)?;
     for group in groups {
         actions.insert(group.into(), json!({}));
     }
@@ -186,7 +212,10 @@ fn complete(mut schema: Value, catalog: &Catalog) -> Result<Value> {
 
 /// Attributes that the keeper takes from a call of `tool` and its ground.
 fn derived(tool: &Tool) -> impl Iterator<Item = (&'static str, &'static str)> {
-    let has = |wanted: &[Meaning]| tool.meanings().any(|(_, meaning)| wanted.contains(&meaning));
+    let has = |wanted: &[Meaning]| {
+        tool.meanings()
+            .any(|(_, meaning)| wanted.contains(&meaning))
+    };
     let files: &[_] = match has(&[Meaning::RootPath, Meaning::RootPathOrRoots]) {
         true => &OF_FILES,
         false => &[],

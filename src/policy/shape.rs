@@ -9,8 +9,9 @@ use cedar_policy::RestrictedExpression;
 use serde_json::{Map, Value, json};
 
 /// Words that cannot be attribute names in Cedar's schema.
-const RESERVED: [&str; 10] =
-    ["true", "false", "if", "then", "else", "in", "is", "like", "has", "__cedar"];
+const RESERVED: [&str; 10] = [
+    "true", "false", "if", "then", "else", "in", "is", "like", "has", "__cedar",
+];
 
 /// A type both languages have.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,7 +74,9 @@ impl Shape {
             }
             (Self::Set(shape), Value::Array(items)) => {
                 let items = items.iter().map(|item| shape.expression(item));
-                items.collect::<Option<Vec<_>>>().map(RestrictedExpression::new_set)
+                items
+                    .collect::<Option<Vec<_>>>()
+                    .map(RestrictedExpression::new_set)
             }
             (Self::Record(fields), Value::Object(members)) => fields.expression(members),
             _ => None,
@@ -89,11 +92,17 @@ impl Fields {
             required.is_some_and(|names| names.iter().any(|one| one.as_str() == Some(name)))
         };
         let properties = schema.get("properties").and_then(Value::as_object);
-        let fields = properties.into_iter().flatten().filter(|(name, _)| nameable(name));
+        let fields = properties
+            .into_iter()
+            .flatten()
+            .filter(|(name, _)| nameable(name));
         Self(
             fields
                 .filter_map(|(name, schema)| {
-                    let field = Field { shape: Shape::of(schema)?, required: required(name) };
+                    let field = Field {
+                        shape: Shape::of(schema)?,
+                        required: required(name),
+                    };
                     Some((name.clone(), field))
                 })
                 .collect(),
@@ -102,10 +111,17 @@ impl Fields {
 
     /// As JSON Schema again, with nothing in it but names and types.
     pub(super) fn plain(&self) -> Value {
-        let properties: Map<String, Value> =
-            self.0.iter().map(|(name, field)| (name.clone(), field.shape.plain())).collect();
-        let required: Vec<&String> =
-            self.0.iter().filter(|(_, field)| field.required).map(|(name, _)| name).collect();
+        let properties: Map<String, Value> = self
+            .0
+            .iter()
+            .map(|(name, field)| (name.clone(), field.shape.plain()))
+            .collect();
+        let required: Vec<&String> = self
+            .0
+            .iter()
+            .filter(|(_, field)| field.required)
+            .map(|(name, _)| name)
+            .collect();
         json!({
             "type": "object",
             "properties": properties,
@@ -129,14 +145,19 @@ impl Fields {
 
     /// Members that have a field, for people: what a rule can see.
     pub(super) fn visible(&self, members: &Map<String, Value>) -> Map<String, Value> {
-        let seen = members.iter().filter(|(name, _)| self.0.contains_key(*name));
-        seen.map(|(name, value)| (name.clone(), value.clone())).collect()
+        let seen = members
+            .iter()
+            .filter(|(name, _)| self.0.contains_key(*name));
+        seen.map(|(name, value)| (name.clone(), value.clone()))
+            .collect()
     }
 }
 
 fn nameable(name: &str) -> bool {
     let mut bytes = name.bytes();
-    bytes.next().is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_')
+    bytes
+        .next()
+        .is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_')
         && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
         && !RESERVED.contains(&name)
 }
@@ -192,9 +213,17 @@ mod tests {
             })
         );
         let value = |value: Value| value.as_object().cloned().unwrap_or_default();
-        assert!(fields.expression(&value(json!({"text": "x", "open": {"a": "b"}}))).is_some());
+        assert!(
+            fields
+                .expression(&value(json!({"text": "x", "open": {"a": "b"}})))
+                .is_some()
+        );
         assert!(fields.expression(&value(json!({"text": 1}))).is_none());
         assert!(fields.expression(&value(json!({"whole": 1}))).is_none());
-        assert!(fields.expression(&value(json!({"text": "x", "whole": 1.5}))).is_none());
+        assert!(
+            fields
+                .expression(&value(json!({"text": "x", "whole": 1.5})))
+                .is_none()
+        );
     }
 }

@@ -15,8 +15,14 @@ use crate::wire::text::{Escaped, escaped};
 pub(super) const BYTES_MAX: usize = 256 << 10;
 /// Most rules in a policy file.
 pub(super) const RULES_MAX: usize = 1000;
+/// How Cedar calls rules, before their place in the file.
+const CEDARS_NAME: &str = "policy";
 /// Longest name of a rule (`@id`), in bytes.
 const ID_MAX: usize = 64;
+/// Most actions that a hint lists.
+const ACTIONS_SHOWN: usize = 24;
+/// The hint for a rule that is true of no call there could be.
+const NEVER: &str = "this rule would never say anything: mend its condition, or take it out";
 /// Longest annotation that is shown, in characters.
 const NOTE_MAX: usize = 400;
 /// Longest of Cedar's own sentences that is shown, in characters.
@@ -42,8 +48,9 @@ pub(super) struct Rule {
 pub(super) struct Source {
     /// The rules as Cedar evaluates them.
     pub(super) set: PolicySet,
-    /// What they are called, by Cedar's name.
-    pub(super) rules: BTreeMap<PolicyId, Rule>,
+    /// The same as the operator wrote them, in the order of the file. Cedar calls the first one
+    /// `policy0`, and so on.
+    pub(super) rules: Vec<Rule>,
 }
 
 impl Source {
@@ -52,44 +59,63 @@ impl Source {
     /// # Errors
     /// Names `file:line:column`, what is wrong there, and how to mend it.
     pub(super) fn read(text: &str, file: &str, schema: &Schema) -> Result<Self> {
-        let page = Page { text, file };
+        let page = Page { text, file, schema };
         if text.len() > BYTES_MAX {
             return Err(page.whole(format!("it is longer than {BYTES_MAX} bytes")));
         }
         let set = PolicySet::from_str(text).map_err(|errors| page.unparsed(&errors))?;
         let starts = statements(text);
         if set.num_of_templates() > 0 {
-            return Err(page.whole("it holds a template (`?principal` or `?resource`)")
+            return Err(page
+                .whole("it holds a template (`?principal` or `?resource`)")
                 .hint("name the principal, or leave the scope open: `principal`"));
         }
         if set.num_of_policies() > RULES_MAX {
             return Err(page.whole(format!("it has more than {RULES_MAX} rules")));
         }
         let rules = page.rules(&set, &starts)?;
-        page.validate(&set, &rules, schema)?;
+        page.validate(&set)?;
         Ok(Self { set, rules })
     }
+
+    /// The place of a rule in the file, from 0, by Cedar's name for it.
+    pub(super) fn place(&self, id: &PolicyId) -> Option<usize> {
+        let name: &str = id.as_ref();
+        let place = name.strip_prefix(CEDARS_NAME)?.parse().ok()?;
+        (place < self.rules.len()).then_some(place)
+    }
+}
+
+/// Cedar's name for the rule at `place`.
+pub(super) fn cedars_name(place: usize) -> PolicyId {
+    PolicyId::new(format!("{CEDARS_NAME}{place}"))
 }
 
 struct Page<'a> {
     text: &'a str,
     file: &'a str,
+    schema: &'a Schema,
 }
 
 impl Page<'_> {
-    fn rules(&self, set: &PolicySet, starts: &[usize]) -> Result<BTreeMap<PolicyId, Rule>> {
-        let mut rules = BTreeMap::new();
+    fn rules(&self, set: &PolicySet, starts: &[usize]) -> Result<Vec<Rule>> {
+        let mut rules = Vec::with_capacity(starts.len());
         let mut lines: BTreeMap<String, u32> = BTreeMap::new();
-        for (index, start) in starts.iter().enumerate() {
-            let name = format!("policy{index}");
-            let Some(policy) = set.policy(&PolicyId::new(&name)) else { continue };
+        for (place, start) in starts.iter().enumerate() {
+            let name = cedars_name(place);
+            let Some(policy) = set.policy(&name) else {
+                break;
+            };
             let note = |key: &str| {
                 let text = policy.annotation(key).filter(|text| !text.is_empty());
                 text.map(|text| Escaped::cut(text, NOTE_MAX).to_string())
             };
-            let id = policy.annotation("id").unwrap_or(&name).to_owned();
+            let id = policy.annotation("id").unwrap_or(name.as_ref()).to_owned();
             if !good_id(&id) {
-                let what = format!("`@id(\"{}\")` is no name of a rule", Escaped::cut(&id, ID_MAX));
+                let what = format!(
+                    "`@id(\"{}\")` is no name of a rule",
+                    Escaped::cut(&id, ID_MAX)
+                );
                 return Err(self
                     .at(*start, what)
                     .hint("1 to 64 of a-z, A-Z, 0-9, `-`, `_` and `.`"));
@@ -97,84 +123,103 @@ impl Page<'_> {
             let line = self.position(*start).0;
             if let Some(other) = lines.insert(id.clone(), line) {
                 let what = format!("another rule is called `{id}`, on line {other}");
-                return Err(self.at(*start, what).hint("give each rule an `@id` of its own"));
+                return Err(self
+                    .at(*start, what)
+                    .hint("give each rule an `@id` of its own"));
             }
             let effect = match policy.effect() {
                 Effect::Permit => "permit",
                 Effect::Forbid => "forbid",
             };
             let (reason, hint) = (note("reason"), note("hint"));
-            rules.insert(policy.id().clone(), Rule { id, effect, line, reason, hint });
+            rules.push(Rule {
+                id,
+                effect,
+                line,
+                reason,
+                hint,
+            });
         }
-        if rules.len() != set.num_of_policies() {
+        // Two readers that count differently would blame the wrong rule.
+        if rules.len() != set.num_of_policies() || rules.len() != starts.len() {
             return Err(self.whole("its rules cannot be told apart"));
         }
         Ok(rules)
     }
 
-    fn validate(
-        &self,
-        set: &PolicySet,
-        rules: &BTreeMap<PolicyId, Rule>,
-        schema: &Schema,
-    ) -> Result<()> {
-        let result = Validator::new(schema.clone()).validate(set, ValidationMode::Strict);
-        let errors = result.validation_errors().map(DetailedError::from);
+    fn validate(&self, set: &PolicySet) -> Result<()> {
+        let result = Validator::new(self.schema.clone()).validate(set, ValidationMode::Strict);
+        let errors = result
+            .validation_errors()
+            .map(|error| (false, DetailedError::from(error)));
         // A rule that can never say anything is a mistake, and so is text that reads as another.
-        let warnings = result.validation_warnings().filter(|warning| fatal(warning));
-        let mut found: Vec<(usize, DetailedError)> = errors
-            .chain(warnings.map(DetailedError::from))
-            .map(|error| (offset(&error).unwrap_or(self.text.len()), error))
+        // Most often it only follows from an error: then that is what is told.
+        let warnings = result
+            .validation_warnings()
+            .filter(|warning| fatal(warning));
+        let warnings = warnings.map(|warning| (true, DetailedError::from(warning)));
+        let mut found: Vec<(bool, usize, DetailedError)> = errors
+            .chain(warnings)
+            .map(|(late, error)| (late, offset(&error).unwrap_or(self.text.len()), error))
             .collect();
-        found.sort_by_key(|(offset, _)| *offset);
+        found.sort_by_key(|(late, offset, _)| (*late, *offset));
         let more = found.len().saturating_sub(1);
         match found.into_iter().next() {
             None => Ok(()),
-            Some((offset, error)) => Err(self.told(offset, &error, rules, more)),
+            Some((_, offset, error)) => Err(self.told(offset, &error, more)),
         }
     }
 
     fn unparsed(&self, errors: &ParseErrors) -> Error {
         let error = DetailedError::from(errors);
         let offset = offset(&error).unwrap_or(self.text.len());
-        self.told(offset, &error, &BTreeMap::new(), errors.iter().count().saturating_sub(1))
+        self.told(offset, &error, errors.iter().count().saturating_sub(1))
     }
 
     /// What Cedar said, in our words where ours are better.
-    fn told(
-        &self,
-        offset: usize,
-        error: &DetailedError,
-        rules: &BTreeMap<PolicyId, Rule>,
-        more: usize,
-    ) -> Error {
-        let mut what = error.message.as_str();
-        for (name, rule) in rules {
-            let by_name: &str = name.as_ref();
-            let prefix = format!("for policy `{by_name}`, ");
-            if let Some(rest) = what.strip_prefix(&prefix) {
-                what = rest;
-                let _ = rule;
-                break;
-            }
-        }
+    fn told(&self, offset: usize, error: &DetailedError, more: usize) -> Error {
+        // The line says which rule it is; Cedar's own name for it says nothing to an operator.
+        let named = error.message.strip_prefix("for policy `");
+        let what = named.and_then(|rest| rest.split_once("`, "));
+        let what = what.map_or(error.message.as_str(), |(_, what)| what);
         let mut what = Escaped::cut(what, SENTENCE_MAX).to_string();
-        if let Some(label) = error.source_locations.first().and_then(|at| at.label.as_deref()) {
+        if let Some(label) = error
+            .source_locations
+            .first()
+            .and_then(|at| at.label.as_deref())
+        {
             what.push_str(&format!(": {}", Escaped::cut(label, SENTENCE_MAX)));
         }
         if more > 0 {
             what.push_str(&format!(" (and {more} more)"));
         }
         let hint = match &error.help {
+            // Cedar would propose the most similar word, which may be a group of actions.
+            _ if error.message.contains("unrecognized action") => self.actions(),
+            _ if error.message.contains("policy is impossible") => NEVER.to_owned(),
             Some(help) => Escaped::cut(help, SENTENCE_MAX).to_string(),
             None => "`keepgate policy show --schema` lists what a rule can name".to_owned(),
         };
         self.at(offset, what).hint(hint)
     }
 
+    fn actions(&self) -> String {
+        let mut names: Vec<String> = self
+            .schema
+            .actions()
+            .map(|uid| format!("`{}`", escaped(&uid.to_string())))
+            .collect();
+        names.sort();
+        names.truncate(ACTIONS_SHOWN);
+        format!("the actions are {}", names.join(", "))
+    }
+
     fn at(&self, offset: usize, what: impl std::fmt::Display) -> Error {
         let (line, column) = self.position(offset);
-        Error::of(Kind::Usage, format!("{}:{line}:{column}: {what}", escaped(self.file)))
+        Error::of(
+            Kind::Usage,
+            format!("{}:{line}:{column}: {what}", escaped(self.file)),
+        )
     }
 
     fn whole(&self, what: impl std::fmt::Display) -> Error {
@@ -183,10 +228,20 @@ impl Page<'_> {
 
     /// Line and column (in characters) of a byte, from 1.
     fn position(&self, offset: usize) -> (u32, u32) {
-        let before = self.text.get(..self.text.floor_char_boundary(offset)).unwrap_or_default();
+        let before = self
+            .text
+            .get(..self.text.floor_char_boundary(offset))
+            .unwrap_or_default();
         let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
-        let column = before.rsplit('\n').next().map_or(0, |last| last.chars().count()) + 1;
-        (u32::try_from(line).unwrap_or(u32::MAX), u32::try_from(column).unwrap_or(u32::MAX))
+        let column = before
+            .rsplit('\n')
+            .next()
+            .map_or(0, |last| last.chars().count())
+            + 1;
+        (
+            u32::try_from(line).unwrap_or(u32::MAX),
+            u32::try_from(column).unwrap_or(u32::MAX),
+        )
     }
 }
 
@@ -198,7 +253,10 @@ fn statements(text: &str) -> Vec<usize> {
     while let Some((at, byte)) = bytes.next() {
         match byte {
             b'/' if bytes.peek().is_some_and(|(_, next)| *next == b'/') => {
-                while bytes.next_if(|(_, next)| *next != b'\n' && *next != b'\r').is_some() {}
+                while bytes
+                    .next_if(|(_, next)| *next != b'\n' && *next != b'\r')
+                    .is_some()
+                {}
                 continue;
             }
             // All of Cedar's white space beyond ASCII is refused by its own lexer.
@@ -232,7 +290,11 @@ fn good_id(id: &str) -> bool {
 }
 
 fn offset(error: &DetailedError) -> Option<usize> {
-    error.source_locations.iter().map(|label| label.loc.start).min()
+    error
+        .source_locations
+        .iter()
+        .map(|label| label.loc.start)
+        .min()
 }
 
 /// A text may well mix scripts (a file's name); a name that does, and control characters that turn
@@ -249,8 +311,10 @@ mod tests {
     fn rules_are_found_where_they_begin() {
         let text = "// a; b\n\n@id(\"x;\\\"//\")\npermit (principal, action, resource); // c;\n\
                     forbid(principal, action, resource) when { \"//;\" == \"\\\\\" };\n// end;";
-        let found: Vec<&str> =
-            statements(text).iter().filter_map(|at| text.get(*at..*at + 6)).collect();
+        let found: Vec<&str> = statements(text)
+            .iter()
+            .filter_map(|at| text.get(*at..*at + 6))
+            .collect();
         assert_eq!(found, ["@id(\"x", "forbid"]);
         assert!(statements("").is_empty());
         assert_eq!(statements("\"").len(), 1);

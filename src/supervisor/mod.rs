@@ -118,6 +118,7 @@ fn wait_for(planes: &[Plane], stopping: Option<Instant>, now: Instant) -> PollTi
 
 /// One supervisor a directory.
 fn lock(paths: &Paths) -> Result<Flock<std::fs::File>> {
+    listeners::make_directory(paths.run_dir(), 0o711)?;
     let path = paths.lock();
     let what = || format!("lock `{}`", path.display());
     let file = std::fs::File::options().create(true).append(true).open(&path).context(what)?;

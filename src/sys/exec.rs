@@ -24,8 +24,6 @@ const BROKEN: libc::c_int = 127;
 
 /// `CLONE_CLEAR_SIGHAND` (libc's constant is too narrow).
 const CLEAR_SIGHAND: u64 = 1 << 32;
-/// `CLONE_INTO_CGROUP` (libc's constant is too narrow).
-const INTO_CGROUP: u64 = 1 << 33;
 
 /// Resource, soft and hard limit.
 pub(super) type Limit = (u32, u64, u64);
@@ -41,8 +39,6 @@ pub(super) struct Start<'a> {
     pub(super) fds: &'a [BorrowedFd<'a>],
     /// `CLONE_NEW*` flags.
     pub(super) namespaces: u64,
-    /// A cgroup to be born in.
-    pub(super) cgroup: Option<BorrowedFd<'a>>,
     /// What it may not do any more before it runs.
     pub(super) lockdown: Option<Lockdown<'a>>,
 }
@@ -104,9 +100,6 @@ pub(super) fn start(start: &Start<'_>) -> io::Result<Child> {
     let mut flags = u64::from(flags.cast_unsigned()) | start.namespaces;
     // No handler of ours may run in the child: it would run in our memory.
     flags |= CLEAR_SIGHAND;
-    if start.cgroup.is_some() {
-        flags |= INTO_CGROUP;
-    }
     let arguments = libc::clone_args {
         flags,
         pidfd: std::ptr::from_mut(&mut pidfd).expose_provenance() as u64,
@@ -118,9 +111,7 @@ pub(super) fn start(start: &Start<'_>) -> io::Result<Child> {
         tls: 0,
         set_tid: 0,
         set_tid_size: 0,
-        cgroup: start
-            .cgroup
-            .map_or(0, |fd| u64::from(fd.as_raw_fd().cast_unsigned())),
+        cgroup: 0,
     };
     // SAFETY: stack and shared state outlive the child's use of them, because CLONE_VFORK stops
     // this thread until the child has left our memory.

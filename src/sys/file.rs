@@ -141,6 +141,17 @@ mod tests {
     }
 
     #[test]
+    fn a_finished_file_takes_another_name() {
+        let directory = tempfile::tempdir().unwrap();
+        let (from, to) = (directory.path().join("a"), directory.path().join("b"));
+        fs::write(&from, b"new").unwrap();
+        fs::write(&to, b"old").unwrap();
+        rename_durably(&from, &to).unwrap();
+        assert_eq!(fs::read(&to).unwrap(), b"new");
+        assert!(rename_durably(&from, &to).is_err());
+    }
+
+    #[test]
     fn a_planted_link_is_not_followed() {
         let directory = tempfile::tempdir().unwrap();
         let victim = directory.path().join("victim");

@@ -103,7 +103,6 @@ impl Template {
             argv: &[c"keepgate-tool", &tool],
             fds,
             namespaces: u64::from(NAMESPACES.cast_unsigned()),
-            cgroup: None,
             lockdown: Some(Lockdown {
                 uid: self.uid,
                 bounding: &BOUNDING,
@@ -152,8 +151,7 @@ pub fn sealed_program() -> io::Result<OwnedFd> {
     let mut own = File::open("/proc/self/exe")?;
     let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
     let executable = MFdFlags::from_bits_retain(libc::MFD_EXEC);
-    let memory =
-        memfd_create("keepgate-tool", flags | executable).map_err(noexec)?;
+    let memory = memfd_create("keepgate-tool", flags | executable).map_err(noexec)?;
     let mut memory = File::from(memory);
     io::copy(&mut own, &mut memory)?;
     fchmod(&memory, Mode::from_bits_truncate(0o111))?;

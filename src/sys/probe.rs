@@ -657,14 +657,11 @@ impl Arg {
     }
 }
 
-/// State of this process that a tool must find as it is: names of what is wrong.
-pub fn state() -> Vec<&'static str> {
-    let mut wrong = Vec::new();
-    let mut check = |name, fine: bool| {
-        if !fine {
-            wrong.push(name);
-        }
-    };
+/// State of this process that a tool must find as it is: the name of each check, and whether it is
+/// wrong.
+pub fn state() -> Vec<(&'static str, bool)> {
+    let mut checks = Vec::new();
+    let mut check = |name, fine: bool| checks.push((name, !fine));
     check(
         "st_no_new_privs",
         raw::prctl(libc::PR_GET_NO_NEW_PRIVS, 0) == Ok(1),
@@ -687,7 +684,7 @@ pub fn state() -> Vec<&'static str> {
     }
     let open = (0..1024).filter(|number| is_open(*number)).count();
     check("fd_inherited", open == 3);
-    wrong
+    checks
 }
 
 #[expect(

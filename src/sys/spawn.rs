@@ -89,7 +89,6 @@ pub fn role(
         argv: &[&name, &plane],
         fds: &[null.as_fd(), null.as_fd(), error.as_fd(), control],
         namespaces: 0,
-        cgroup: None,
         lockdown: None,
     };
     let child = exec::start(&start).context(what)?;
@@ -192,7 +191,6 @@ mod tests {
             argv: &[c"sh", c"-c", script],
             fds: &[null.as_fd(), write.as_fd(), write.as_fd()],
             namespaces: 0,
-            cgroup: None,
             lockdown: None,
         };
         let child = exec::start(&start).unwrap();
@@ -226,7 +224,6 @@ mod tests {
             argv: &[c"sh", c"-c", c"read x"],
             fds: &[read.as_fd()],
             namespaces: 0,
-            cgroup: None,
             lockdown: None,
         };
         let child = exec::start(&start).unwrap();

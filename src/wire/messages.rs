@@ -82,7 +82,7 @@ pub enum Control {
 pub enum Report {
     /// Set-up and confinement are complete; the role serves.
     Ready,
-    /// The role refuses to serve; it exits after this.
+    /// The role refuses to serve: it exits after this, or stays and refuses every order.
     Unfit {
         /// Why, for `status` and the operator.
         why: String,

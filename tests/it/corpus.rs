@@ -3,10 +3,12 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 #[path = "../fuzz/entries.rs"]
+#[expect(unreachable_pub, reason = "public for the fuzz targets, which have it as a library")]
 mod entries;
 
 /// Bytes of all seeds together.
@@ -18,12 +20,15 @@ fn fuzz(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz").join(name)
 }
 
-fn seeds(target: &str) -> Vec<(PathBuf, Vec<u8>)> {
-    let directory = fuzz("corpus").join(target);
-    let all = fs::read_dir(&directory).unwrap_or_else(|error| panic!("{directory:?}: {error}"));
-    let mut all: Vec<_> = all.map(|entry| entry.unwrap().path()).collect();
+fn seeds(target: &str) -> io::Result<Vec<(PathBuf, Vec<u8>)>> {
+    let mut all = Vec::new();
+    for entry in fs::read_dir(fuzz("corpus").join(target))? {
+        let path = entry?.path();
+        let bytes = fs::read(&path)?;
+        all.push((path, bytes));
+    }
     all.sort();
-    all.into_iter().map(|path| (path.clone(), fs::read(path).unwrap())).collect()
+    Ok(all)
 }
 
 /// Runs every seed; gives how many the parser took, and the seeds it panicked on.
@@ -43,7 +48,7 @@ fn replay(parser: entries::Parser, seeds: &[(PathBuf, Vec<u8>)]) -> (usize, Vec<
 fn no_seed_upsets_a_parser() {
     let mut wrong = Vec::new();
     for (target, parser) in entries::ENTRIES {
-        let seeds = seeds(target);
+        let seeds = seeds(target).unwrap();
         let (taken, broken) = replay(*parser, &seeds);
         if !broken.is_empty() {
             wrong.push(format!("`{target}` panics on {broken:?}"));
@@ -80,7 +85,7 @@ fn every_entry_has_a_target_and_a_corpus_and_nothing_is_left_over() {
     let manifest = fs::read_to_string(fuzz("Cargo.toml")).unwrap();
     for name in &entries {
         let text = fs::read_to_string(fuzz("targets").join(format!("{name}.rs"))).unwrap();
-        assert!(text.contains(&format!("entries::run(\"{name}\", ")), "{name}");
+        assert!(text.contains(&format!("keepgate_fuzz::run(\"{name}\", ")), "{name}");
         assert!(manifest.contains(&format!("path = \"targets/{name}.rs\"")), "{name}");
     }
     assert!(!entries::run("no such entry", b""));
@@ -88,7 +93,7 @@ fn every_entry_has_a_target_and_a_corpus_and_nothing_is_left_over() {
 
 #[test]
 fn the_corpus_stays_small() {
-    let sizes = entries::ENTRIES.iter().flat_map(|(target, _)| seeds(target));
+    let sizes = entries::ENTRIES.iter().flat_map(|(target, _)| seeds(target).unwrap());
     let sum: u64 = sizes.map(|(_, bytes)| u64::try_from(bytes.len()).unwrap()).sum();
     assert!(sum <= SEEDS_MAX, "{sum} bytes of seeds");
 }

@@ -22,7 +22,10 @@ impl Snippets {
         let program = std::env::current_exe().context(|| "find this program".into())?;
         let mut arguments = options.to_vec();
         arguments.extend(["mcp", "--agent", agent].map(Into::into));
-        Ok(Self { program: program.to_string_lossy().into_owned(), arguments })
+        Ok(Self {
+            program: program.to_string_lossy().into_owned(),
+            arguments,
+        })
     }
 
     /// All of them by name, for `--json`.
@@ -64,8 +67,11 @@ impl Snippets {
     }
 
     fn codex(&self) -> String {
-        let arguments: Vec<toml::Value> =
-            self.arguments.iter().map(|word| toml::Value::from(word.as_str())).collect();
+        let arguments: Vec<toml::Value> = self
+            .arguments
+            .iter()
+            .map(|word| toml::Value::from(word.as_str()))
+            .collect();
         let program = toml::Value::from(self.program.as_str());
         let arguments = toml::Value::from(arguments);
         format!("[mcp_servers.{SERVER}]\ncommand = {program}\nargs = {arguments}\n")
@@ -91,7 +97,13 @@ impl Snippets {
 
 fn indented(text: &str) -> String {
     text.lines()
-        .map(|line| if line.is_empty() { "\n".into() } else { format!("    {line}\n") })
+        .map(|line| {
+            if line.is_empty() {
+                "\n".into()
+            } else {
+                format!("    {line}\n")
+            }
+        })
         .collect()
 }
 
@@ -113,15 +125,23 @@ mod tests {
         let hard = "/a b/it's \"x\"";
         let snippets = Snippets {
             program: "/usr/bin/keepgate".into(),
-            arguments: ["--dir", hard, "mcp", "--agent", "a"].map(Into::into).to_vec(),
+            arguments: ["--dir", hard, "mcp", "--agent", "a"]
+                .map(Into::into)
+                .to_vec(),
         };
         assert_eq!(
             snippets.claude(),
             "claude mcp add keepgate -- /usr/bin/keepgate --dir '/a b/it'\\''s \"x\"' mcp --agent a"
         );
         let codex: toml::Table = toml::from_str(&snippets.codex()).unwrap();
-        assert_eq!(codex["mcp_servers"]["keepgate"]["args"][1].as_str(), Some(hard));
-        assert_eq!(snippets.mcp_json()["mcpServers"]["keepgate"]["args"][1], hard);
+        assert_eq!(
+            codex["mcp_servers"]["keepgate"]["args"][1].as_str(),
+            Some(hard)
+        );
+        assert_eq!(
+            snippets.mcp_json()["mcpServers"]["keepgate"]["args"][1],
+            hard
+        );
         assert!(snippets.python().contains(r#""/a b/it's \"x\"""#));
         assert!(snippets.text(7).contains("as uid 7"));
     }

@@ -31,12 +31,21 @@ pub(super) fn run(app: &App, query: QueryArgs) -> Result<Exit> {
     for entry in &entries {
         app.screen.line(row(&app.screen, entry))?;
     }
-    match (entries.last().and_then(|entry| entry.get("seq")).and_then(Value::as_u64), more) {
+    match (
+        entries
+            .last()
+            .and_then(|entry| entry.get("seq"))
+            .and_then(Value::as_u64),
+        more,
+    ) {
         (None, _) => app.screen.note("no entry is like this"),
         (Some(last), true) if filter.after.is_some() => {
-            app.screen.note(format!("there may be more: --after {last}"));
+            app.screen
+                .note(format!("there may be more: --after {last}"));
         }
-        (Some(_), true) => app.screen.note("these are the newest; --limit and --until reach further"),
+        (Some(_), true) => app
+            .screen
+            .note("these are the newest; --limit and --until reach further"),
         (Some(_), false) => {}
     }
     Ok(Exit::Ok)

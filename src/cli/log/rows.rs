@@ -17,7 +17,9 @@ pub(super) fn row(screen: &Screen, entry: &Value) -> String {
     let time = text(entry, "time");
     let time = time.get(..19).unwrap_or(&time).replace('T', " ");
     let style = match (kind.as_str(), text(body, "status").as_str()) {
-        ("call.refused" | "quota.exceeded" | "front.malformed" | "log.recovered", _) => Some(Style::Warn),
+        ("call.refused" | "quota.exceeded" | "front.malformed" | "log.recovered", _) => {
+            Some(Style::Warn)
+        }
         (_, "failed" | "unknown") => Some(Style::Bad),
         ("call.intent", _) => None,
         (_, "done" | "rehearsed") => Some(Style::Good),
@@ -25,35 +27,38 @@ pub(super) fn row(screen: &Screen, entry: &Value) -> String {
     };
     let kind = format!("{kind:<15}");
     let kind = style.map_or(kind.clone(), |style| screen.paint(style, kind));
-    format!("{seq:>8}  {time}  {kind} {}", what(body)).trim_end().to_owned()
+    format!("{seq:>8}  {time}  {kind} {}", what(body))
+        .trim_end()
+        .to_owned()
 }
 
 /// The members a reader looks for, in one order; where there are none of them, all there are.
 fn what(body: &Value) -> String {
-    const WORDS: [&str; 11] =
-        ["agent", "tool", "mode", "status", "class", "argument", "call", "uid", "file", "digest", "why"];
-    let mut words: Vec<String> = WORDS
+    const WORDS: [&str; 11] = [
+        "agent", "tool", "mode", "status", "class", "argument", "call", "uid", "file", "digest",
+        "why",
+    ];
+    // The digest of a call says nothing to people; its id does.
+    let call = body.get("call").is_some();
+    let words: Vec<String> = WORDS
         .iter()
+        .filter(|name| !(call && **name == "digest"))
         .filter_map(|name| {
             let value = text(body, name);
             let cut = if *name == "digest" { 12 } else { REST };
             (!value.is_empty()).then(|| value.chars().take(cut).collect())
         })
         .collect();
-    // The digest of a call says nothing to people; its id does.
-    if body.get("call").is_some() && body.get("digest").is_some() {
-        words.retain(|word| !text(body, "digest").starts_with(word.as_str()));
+    if !words.is_empty() {
+        return words.join("  ");
     }
-    match words.is_empty() {
-        false => words.join("  "),
-        true => match body {
-            Value::Object(members) if !members.is_empty() => {
-                let names: Vec<&str> = members.keys().map(String::as_str).collect();
-                Escaped::cut(&names.join(", "), REST).to_string()
-            }
-            _ => String::new(),
-        },
-    }
+    let names: Vec<&str> = body
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(name, _)| name.as_str())
+        .collect();
+    Escaped::cut(&names.join(", "), REST).to_string()
 }
 
 #[cfg(test)]
@@ -72,7 +77,11 @@ mod tests {
             row(&Screen::new(false, true), &entry),
             "    8812  2026-11-24 09:12:47  call.refused    a  file.read  not_permitted  7q2k"
         );
-        let odd = json!({"seq": 0, "time": "x", "kind": "segment", "body": {"size": 0, "\u{1b}": 1}});
-        assert_eq!(row(&Screen::new(false, true), &odd), "       0  x  segment         size, \\u{1b}");
+        let odd =
+            json!({"seq": 0, "time": "x", "kind": "segment", "body": {"size": 0, "\u{1b}": 1}});
+        assert_eq!(
+            row(&Screen::new(false, true), &odd),
+            "       0  x  segment         size, \\u{1b}"
+        );
     }
 }

@@ -40,7 +40,12 @@ pub(super) fn run(
 }
 
 fn find(reader: &Reader, seq: u64) -> Result<Entry> {
-    reader.entries(seq)?.next().transpose()?.filter(|entry| entry.seq == seq).ok_or_else(|| none(seq))
+    reader
+        .entries(seq)?
+        .next()
+        .transpose()?
+        .filter(|entry| entry.seq == seq)
+        .ok_or_else(|| none(seq))
 }
 
 fn none(seq: u64) -> Error {
@@ -49,31 +54,53 @@ fn none(seq: u64) -> Error {
 }
 
 fn from_keeper(app: &App, seq: u64) -> Result<Exit> {
-    let filter = Filter { after: seq.checked_sub(1), limit: Some(1), ..Filter::default() };
+    let filter = Filter {
+        after: seq.checked_sub(1),
+        limit: Some(1),
+        ..Filter::default()
+    };
     let (entries, _) = Source::open(app, None)?.query(&filter)?;
     let of_seq = |entry: &&Value| entry.get("seq").and_then(Value::as_u64) == Some(seq);
     let entry = entries.iter().find(of_seq).ok_or_else(|| none(seq))?;
-    app.screen.answer(&json!({"entry": entry, "payloads": {}}), |_| outline(entry, 0))?;
-    app.screen.note("its payloads can be read by root and by the keeper's user only");
+    app.screen
+        .answer(&json!({"entry": entry, "payloads": {}}), |_| {
+            outline(entry, 0)
+        })?;
+    app.screen
+        .note("its payloads can be read by root and by the keeper's user only");
     Ok(Exit::Ok)
 }
 
 fn one(app: &App, reader: &Reader, entry: &Entry, name: &str) -> Result<()> {
     if entry.payload(name).is_none() {
-        let known: Vec<&str> = entry.payloads.iter().map(|payload| payload.name.as_str()).collect();
-        let known = if known.is_empty() { "none".into() } else { known.join(", ") };
+        let known: Vec<&str> = entry
+            .payloads
+            .iter()
+            .map(|payload| payload.name.as_str())
+            .collect();
+        let known = if known.is_empty() {
+            "none".into()
+        } else {
+            known.join(", ")
+        };
         let what = format!("entry {} has no payload `{}`", entry.seq, escaped(name));
         return Err(Error::of(Kind::Usage, what).hint(format!("it has: {known}")));
     }
     let content = reader.payload(entry, name)?.ok_or_else(|| {
-        Error::new(format!("payload `{}` of entry {} was pruned", escaped(name), entry.seq))
+        Error::new(format!(
+            "payload `{}` of entry {} was pruned",
+            escaped(name),
+            entry.seq
+        ))
     })?;
     if app.screen.json() {
         return app.screen.value(&described(&content));
     }
     if app.screen.is_terminal() {
         // Outside bytes: a terminal gets them written out.
-        return app.screen.line(block(&String::from_utf8_lossy(&content), "").trim_end());
+        return app
+            .screen
+            .line(block(&String::from_utf8_lossy(&content), "").trim_end());
     }
     app.screen.raw(&content)
 }
@@ -89,12 +116,19 @@ fn whole(app: &App, reader: &Reader, entry: &Entry) -> Result<()> {
     }
     let value = json!({"entry": source::json(entry)?, "payloads": payloads});
     app.screen.answer(&value, |_| {
-        let title = format!("entry {}  {}  {}", entry.seq, escaped(&entry.kind), time(&entry.time.to_string()));
+        let title = format!(
+            "entry {}  {}  {}",
+            entry.seq,
+            escaped(&entry.kind),
+            time(&entry.time.to_string())
+        );
         let mut shown = format!("{}\n", app.screen.paint(Style::Bold, title));
         shown += &outline(&Value::Object(entry.body.clone()), 1);
         for (name, payload) in &payloads {
             let length = payload.get("bytes").and_then(Value::as_u64).unwrap_or(0);
-            let title = app.screen.paint(Style::Bold, format!("payload {}", escaped(name)));
+            let title = app
+                .screen
+                .paint(Style::Bold, format!("payload {}", escaped(name)));
             shown += &format!("{title}  {}\n{}", bytes(length), preview(payload));
         }
         shown
@@ -116,7 +150,10 @@ fn preview(payload: &Value) -> String {
     if payload.get("base64").is_some() {
         return "  no text; `--payload NAME` gives the bytes\n".into();
     }
-    let whole = payload.get("text").and_then(Value::as_str).unwrap_or_default();
+    let whole = payload
+        .get("text")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
     // Results are JSON on one line; people read them as an outline.
     if let Ok(value) = serde_json::from_str::<Value>(whole)
         && whole.len() <= PREVIEW
@@ -124,7 +161,11 @@ fn preview(payload: &Value) -> String {
         return outline(&value, 1);
     }
     let start: String = whole.chars().take(PREVIEW).collect();
-    let more = if start.len() < whole.len() { "  … `--payload NAME` gives all of it\n" } else { "" };
+    let more = if start.len() < whole.len() {
+        "  … `--payload NAME` gives all of it\n"
+    } else {
+        ""
+    };
     format!("{}{more}", block(&start, "  "))
 }
 
@@ -135,7 +176,10 @@ mod tests {
     #[test]
     fn payloads_are_shown_without_harm() {
         assert_eq!(described(b"\xff")["base64"], "/w==");
-        assert_eq!(preview(&described(b"a\x1b[2J\nb\n")), "  a\\u{1b}[2J\n  b\n");
+        assert_eq!(
+            preview(&described(b"a\x1b[2J\nb\n")),
+            "  a\\u{1b}[2J\n  b\n"
+        );
         assert_eq!(preview(&described(br#"{"path":"x"}"#)), "  path: x\n");
         let long = "x".repeat(PREVIEW + 1);
         assert!(preview(&described(long.as_bytes())).ends_with("gives all of it\n"));

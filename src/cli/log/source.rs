@@ -38,7 +38,9 @@ impl Source {
     pub(super) fn query(&self, filter: &Filter) -> Result<(Vec<Value>, bool)> {
         match self {
             Self::Keeper(keeper) => {
-                let mut value = keeper.ask(Ask::Query { filter: filter.clone() })?;
+                let mut value = keeper.ask(Ask::Query {
+                    filter: filter.clone(),
+                })?;
                 let more = value.get("more").and_then(Value::as_bool).unwrap_or(false);
                 let entries = value.get_mut("entries").map(Value::take);
                 let Some(Value::Array(entries)) = entries else {
@@ -74,8 +76,14 @@ fn scan(reader: &Reader, filter: &Filter) -> Result<(Vec<Value>, bool)> {
     for entry in reader.entries(0)? {
         let entry = entry?;
         let call = entry.text("call").map(str::to_owned);
-        let own = (entry.text("agent").map(str::to_owned), entry.text("tool").map(str::to_owned));
-        let known = call.as_ref().and_then(|call| calls.get(call).cloned()).unwrap_or_default();
+        let own = (
+            entry.text("agent").map(str::to_owned),
+            entry.text("tool").map(str::to_owned),
+        );
+        let known = call
+            .as_ref()
+            .and_then(|call| calls.get(call).cloned())
+            .unwrap_or_default();
         let (agent, tool) = (own.0.or(known.0), own.1.or(known.1));
         if matcher.wants(&entry, agent.as_deref(), tool.as_deref()) {
             if found.len() == limit && filter.after.is_some() {
@@ -105,11 +113,16 @@ struct Matcher<'a> {
 impl<'a> Matcher<'a> {
     fn new(filter: &'a Filter) -> Result<Self> {
         let time = |text: &Option<String>| {
-            text.as_deref().map(str::parse::<Timestamp>).transpose().map_err(|why| {
-                Error::of(Kind::Usage, "a time in the filter is none").because(why)
-            })
+            text.as_deref()
+                .map(str::parse::<Timestamp>)
+                .transpose()
+                .map_err(|why| Error::of(Kind::Usage, "a time in the filter is none").because(why))
         };
-        Ok(Self { filter, since: time(&filter.since)?, until: time(&filter.until)? })
+        Ok(Self {
+            filter,
+            since: time(&filter.since)?,
+            until: time(&filter.until)?,
+        })
     }
 
     fn wants(&self, entry: &Entry, agent: Option<&str>, tool: Option<&str>) -> bool {
@@ -117,10 +130,16 @@ impl<'a> Matcher<'a> {
         filter.after.is_none_or(|after| entry.seq > after)
             && self.since.is_none_or(|since| entry.time >= since)
             && self.until.is_none_or(|until| entry.time < until)
-            && filter.agent.as_deref().is_none_or(|wanted| agent == Some(wanted))
+            && filter
+                .agent
+                .as_deref()
+                .is_none_or(|wanted| agent == Some(wanted))
             && fits(filter.tool.as_deref(), tool)
             && fits(filter.kind.as_deref(), Some(&entry.kind))
-            && filter.request.as_deref().is_none_or(|id| entry.text("call") == Some(id))
+            && filter
+                .request
+                .as_deref()
+                .is_none_or(|id| entry.text("call") == Some(id))
     }
 }
 
@@ -128,7 +147,9 @@ impl<'a> Matcher<'a> {
 fn fits(wanted: Option<&str>, text: Option<&str>) -> bool {
     let Some(wanted) = wanted else { return true };
     let Some(text) = text else { return false };
-    wanted.strip_suffix('*').map_or(wanted == text, |start| text.starts_with(start))
+    wanted
+        .strip_suffix('*')
+        .map_or(wanted == text, |start| text.starts_with(start))
 }
 
 #[cfg(test)]
@@ -154,7 +175,10 @@ mod tests {
     }
 
     fn body(members: &[(&str, &str)]) -> Map<String, Value> {
-        members.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect()
+        members
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), json!(value)))
+            .collect()
     }
 
     /// A log of three calls, and its directory.
@@ -164,12 +188,26 @@ mod tests {
         std::fs::create_dir(&dir).unwrap();
         let sealer = Arc::new(SoftwareSealer::open(&directory.path().join("key")).unwrap());
         let fold = Arc::new(Mutex::new(Nothing));
-        let log =
-            Log::open(&dir, "t/p", sealer, Arc::new(SystemClock), fold, Options::default()).unwrap();
-        for (call, agent, tool) in
-            [("1", "a", "file.read"), ("2", "b", "file.write"), ("3", "a", "http.request")]
-        {
-            let intent = body(&[("call", call), ("agent", agent), ("tool", tool), ("mode", "live")]);
+        let log = Log::open(
+            &dir,
+            "t/p",
+            sealer,
+            Arc::new(SystemClock),
+            fold,
+            Options::default(),
+        )
+        .unwrap();
+        for (call, agent, tool) in [
+            ("1", "a", "file.read"),
+            ("2", "b", "file.write"),
+            ("3", "a", "http.request"),
+        ] {
+            let intent = body(&[
+                ("call", call),
+                ("agent", agent),
+                ("tool", tool),
+                ("mode", "live"),
+            ]);
             log.append(Draft::new("call.intent", intent)).unwrap();
             let outcome = body(&[("call", call), ("status", "done")]);
             log.append(Draft::new("call.outcome", outcome)).unwrap();
@@ -184,18 +222,80 @@ mod tests {
         let count = |filter: Filter| scan(&reader, &filter).unwrap().0.len();
         let filter = Filter::default;
         assert_eq!(count(filter()), 7);
-        assert_eq!(count(Filter { agent: Some("a".into()), ..filter() }), 4);
-        assert_eq!(count(Filter { tool: Some("file.*".into()), ..filter() }), 4);
-        assert_eq!(count(Filter { tool: Some("file.read".into()), ..filter() }), 2);
-        assert_eq!(count(Filter { kind: Some("call.intent".into()), ..filter() }), 3);
-        assert_eq!(count(Filter { request: Some("2".into()), ..filter() }), 2);
-        assert_eq!(count(Filter { until: Some("2020-01-01T00:00:00Z".into()), ..filter() }), 0);
-        assert_eq!(count(Filter { since: Some("2020-01-01T00:00:00Z".into()), ..filter() }), 7);
-        let (newest, more) = scan(&reader, &Filter { limit: Some(2), ..filter() }).unwrap();
+        assert_eq!(
+            count(Filter {
+                agent: Some("a".into()),
+                ..filter()
+            }),
+            4
+        );
+        assert_eq!(
+            count(Filter {
+                tool: Some("file.*".into()),
+                ..filter()
+            }),
+            4
+        );
+        assert_eq!(
+            count(Filter {
+                tool: Some("file.read".into()),
+                ..filter()
+            }),
+            2
+        );
+        assert_eq!(
+            count(Filter {
+                kind: Some("call.intent".into()),
+                ..filter()
+            }),
+            3
+        );
+        assert_eq!(
+            count(Filter {
+                request: Some("2".into()),
+                ..filter()
+            }),
+            2
+        );
+        assert_eq!(
+            count(Filter {
+                until: Some("2020-01-01T00:00:00Z".into()),
+                ..filter()
+            }),
+            0
+        );
+        assert_eq!(
+            count(Filter {
+                since: Some("2020-01-01T00:00:00Z".into()),
+                ..filter()
+            }),
+            7
+        );
+        let (newest, more) = scan(
+            &reader,
+            &Filter {
+                limit: Some(2),
+                ..filter()
+            },
+        )
+        .unwrap();
         assert_eq!((newest[1]["seq"].as_u64(), more), (Some(6), true));
-        let after = Filter { after: Some(1), limit: Some(2), ..filter() };
+        let after = Filter {
+            after: Some(1),
+            limit: Some(2),
+            ..filter()
+        };
         let (first, more) = scan(&reader, &after).unwrap();
         assert_eq!((first[0]["seq"].as_u64(), more), (Some(2), true));
-        assert!(scan(&reader, &Filter { since: Some("x".into()), ..filter() }).is_err());
+        assert!(
+            scan(
+                &reader,
+                &Filter {
+                    since: Some("x".into()),
+                    ..filter()
+                }
+            )
+            .is_err()
+        );
     }
 }

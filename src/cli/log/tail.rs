@@ -21,14 +21,21 @@ const BATCH: u32 = 1_000;
 pub(super) fn run(app: &App, dir: Option<PathBuf>, lines: u32, follow: bool) -> Result<Exit> {
     let source = Source::open(app, dir)?;
     // One at least, to know where following begins.
-    let newest = Filter { limit: Some(lines.max(1)), ..Filter::default() };
+    let newest = Filter {
+        limit: Some(lines.max(1)),
+        ..Filter::default()
+    };
     let (entries, _) = source.query(&newest)?;
     let mut last = entries.last().map(|entry| number(entry, "seq"));
     if lines > 0 {
         print(app, &entries)?;
     }
     while follow && !app.screen.closed() {
-        let filter = Filter { after: last, limit: Some(BATCH), ..Filter::default() };
+        let filter = Filter {
+            after: last,
+            limit: Some(BATCH),
+            ..Filter::default()
+        };
         let (entries, more) = source.query(&filter)?;
         last = entries.last().map(|entry| number(entry, "seq")).or(last);
         print(app, &entries)?;
@@ -40,8 +47,10 @@ pub(super) fn run(app: &App, dir: Option<PathBuf>, lines: u32, follow: bool) -> 
 }
 
 fn print(app: &App, entries: &[Value]) -> Result<()> {
-    entries.iter().try_for_each(|entry| match app.screen.json() {
-        true => app.screen.value(entry),
-        false => app.screen.line(row(&app.screen, entry)),
-    })
+    entries
+        .iter()
+        .try_for_each(|entry| match app.screen.json() {
+            true => app.screen.value(entry),
+            false => app.screen.line(row(&app.screen, entry)),
+        })
 }

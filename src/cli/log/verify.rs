@@ -26,7 +26,13 @@ pub(super) fn run(app: &App, dir: Option<PathBuf>, key: Option<String>) -> Resul
         bar.set_length(total);
         bar.set_position(done);
     };
-    let report = verify(&dir, Options { vkey: key, progress: &mut told });
+    let report = verify(
+        &dir,
+        Options {
+            vkey: key,
+            progress: &mut told,
+        },
+    );
     bar.finish_and_clear();
     let report = report?;
     let value: Value = serde_json::to_value(&report).context(|| "write the report".into())?;
@@ -44,37 +50,58 @@ pub(in crate::cli) fn sentence(report: &Report) -> String {
 }
 
 fn shown(screen: &Screen, report: &Report) -> String {
-    let mut shown = format!("{} {}\n", screen.paint(Style::Good, "ok:"), sentence(report));
+    let mut shown = format!(
+        "{} {}\n",
+        screen.paint(Style::Good, "ok:"),
+        sentence(report)
+    );
     let mut row = |label: &str, what: String| {
         shown += &format!("  {label:<11} {what}\n");
     };
     row("log", escaped(&report.origin));
     row("root", report.root.clone());
     if let (Some(first), Some(last)) = (&report.first, &report.last) {
-        row("time", format!("{} to {}", time(&first.time), time(&last.time)));
+        row(
+            "time",
+            format!("{} to {}", time(&first.time), time(&last.time)),
+        );
     }
     let unsigned = match report.unsigned {
         0 => "all of it".into(),
         n => format!("all but the newest {}", grouped(n)),
     };
-    row("signed", format!("{unsigned}, by key {}", escaped(&report.checkpoint.key)));
+    row(
+        "signed",
+        format!("{unsigned}, by key {}", escaped(&report.checkpoint.key)),
+    );
     row("key", escaped(&report.vkey));
     if !report.key_expected {
         row("", "compare it with your own copy: --key VKEY".into());
     }
     if !report.key_changes.is_empty() {
-        let at: Vec<String> = report.key_changes.iter().map(|seq| format!("entry {seq}")).collect();
+        let at: Vec<String> = report
+            .key_changes
+            .iter()
+            .map(|seq| format!("entry {seq}"))
+            .collect();
         row("key changes", at.join(", "));
     }
     if report.pruned > 0 {
         row("pruned", count(report.pruned, "payload", "payloads"));
     }
     if report.torn_bytes > 0 {
-        row("torn tail", format!("{}, never acknowledged", bytes(report.torn_bytes)));
+        row(
+            "torn tail",
+            format!("{}, never acknowledged", bytes(report.torn_bytes)),
+        );
     }
     if report.unanswered_count > 0 {
-        let named: Vec<String> =
-            report.unanswered.iter().take(NAMED).map(|open| format!("entry {}", open.seq)).collect();
+        let named: Vec<String> = report
+            .unanswered
+            .iter()
+            .take(NAMED)
+            .map(|open| format!("entry {}", open.seq))
+            .collect();
         let what = count(report.unanswered_count, "call", "calls");
         row("no outcome", format!("{what}: {}", named.join(", ")));
     }
@@ -88,7 +115,12 @@ mod tests {
 
     #[test]
     fn the_verdict_comes_first() {
-        let mark = |seq| Some(Mark { seq, time: "2026-11-24T09:12:47.123456Z".into() });
+        let mark = |seq| {
+            Some(Mark {
+                seq,
+                time: "2026-11-24T09:12:47.123456Z".into(),
+            })
+        };
         let report = Report {
             origin: "gate/production".into(),
             entries: 8_812,
@@ -98,18 +130,32 @@ mod tests {
             root: "ff".into(),
             vkey: "gate/production+01020304+Ag==".into(),
             key_expected: false,
-            checkpoint: CheckpointReport { size: 8_800, key: "01020304".into(), good: true },
+            checkpoint: CheckpointReport {
+                size: 8_800,
+                key: "01020304".into(),
+                good: true,
+            },
             unsigned: 12,
             unanswered_count: 1,
-            unanswered: vec![Unanswered { seq: 8_811, call: "x".into() }],
+            unanswered: vec![Unanswered {
+                seq: 8_811,
+                call: "x".into(),
+            }],
             pruned: 0,
             torn_bytes: 9,
             key_changes: vec![7],
         };
         let shown = shown(&Screen::new(false, true), &report);
-        assert!(shown.starts_with("ok: 8,812 entries in 1 segment, every byte as written\n"), "{shown}");
-        for line in ["signed      all but the newest 12, by key 01020304", "key changes entry 7",
-                     "torn tail   9 B, never acknowledged", "no outcome  1 call: entry 8811"] {
+        assert!(
+            shown.starts_with("ok: 8,812 entries in 1 segment, every byte as written\n"),
+            "{shown}"
+        );
+        for line in [
+            "signed      all but the newest 12, by key 01020304",
+            "key changes entry 7",
+            "torn tail   9 B, never acknowledged",
+            "no outcome  1 call: entry 8811",
+        ] {
             assert!(shown.contains(line), "{line}: {shown}");
         }
     }

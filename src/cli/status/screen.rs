@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::is_ready;
+use super::{answers, is_ready};
 use crate::cli::layout::{count, duration, grouped, number, text, time};
 use crate::cli::print::{Screen, Style};
 use crate::wire::messages::Role;
@@ -13,19 +13,25 @@ const UNKNOWN_NAMED: usize = 5;
 
 /// All planes.
 pub(super) fn all(screen: &Screen, value: &Value) -> String {
-    let pid = value.get("supervisor").filter(|supervisor| !supervisor.is_null());
-    let mut shown = match pid {
-        Some(supervisor) => format!("keepgate serves {}, pid {}\n", text(value, "dir"), number(supervisor, "pid")),
+    let supervisor = value.get("supervisor").filter(|known| !known.is_null());
+    let planes = value.get("planes").and_then(Value::as_object);
+    let answer = planes
+        .into_iter()
+        .flatten()
+        .any(|(_, plane)| answers(plane));
+    let dir = text(value, "dir");
+    let mut shown = match supervisor {
+        Some(known) => format!("keepgate serves {dir}, pid {}\n", number(known, "pid")),
+        None if answer => format!("keepgate serves {dir}\n"),
         None => format!(
-            "{} {}\n",
+            "{} {dir}\n",
             screen.paint(Style::Bad, "no supervisor is seen for"),
-            text(value, "dir")
         ),
     };
     if let Some(error) = value.get("config_error").and_then(Value::as_str) {
         shown += &format!("{} {error}\n", screen.paint(Style::Bad, "configuration:"));
     }
-    for (name, plane) in value.get("planes").and_then(Value::as_object).into_iter().flatten() {
+    for (name, plane) in planes.into_iter().flatten() {
         shown.push('\n');
         shown += &one(screen, &escaped(name), plane);
     }
@@ -38,7 +44,10 @@ fn one(screen: &Screen, name: &str, plane: &Value) -> String {
         true => screen.paint(Style::Good, "serving"),
         false => screen.paint(Style::Bad, "not serving"),
     };
-    let mut shown = format!("{} {state}\n", screen.paint(Style::Bold, format!("plane {name}")));
+    let mut shown = format!(
+        "{} {state}\n",
+        screen.paint(Style::Bold, format!("plane {name}"))
+    );
     let mut row = |label: &str, what: String| {
         if !what.is_empty() {
             let label = screen.paint(Style::Dim, format!("{label:<11}"));
@@ -84,16 +93,25 @@ fn policy(plane: &Value) -> String {
         return String::new();
     };
     let since = time(&text(policy, "applied"));
-    format!("{:.12} from {}, since {since}", text(policy, "digest"), text(policy, "file"))
+    format!(
+        "{:.12} from {}, since {since}",
+        text(policy, "digest"),
+        text(policy, "file")
+    )
 }
 
 fn agents(plane: &Value) -> String {
     let flying = count(number(plane, "in_flight"), "call", "calls");
-    format!("{} enrolled, {flying} in flight", grouped(number(plane, "agents")))
+    format!(
+        "{} enrolled, {flying} in flight",
+        grouped(number(plane, "agents"))
+    )
 }
 
 fn log(screen: &Screen, plane: &Value) -> String {
-    let Some(log) = plane.get("log") else { return String::new() };
+    let Some(log) = plane.get("log") else {
+        return String::new();
+    };
     let size = count(number(log, "size"), "entry", "entries");
     match log.get("blocked").and_then(Value::as_str) {
         Some(why) => {
@@ -110,10 +128,17 @@ fn jail(screen: &Screen, plane: &Value) -> String {
     };
     let test = jailer.get("self_test").unwrap_or(jailer);
     let abi = number(test, "landlock_abi");
-    let attempted = count(number(test, "attempted"), "forbidden action", "forbidden actions");
+    let attempted = count(
+        number(test, "attempted"),
+        "forbidden action",
+        "forbidden actions",
+    );
     match jailer.get("fit").and_then(Value::as_bool) {
         Some(true) => format!("all of {attempted} failed as they must, Landlock ABI {abi}"),
-        _ => screen.paint(Style::Bad, format!("unfit: {}", names(test, "succeeded").join(", "))),
+        _ => screen.paint(
+            Style::Bad,
+            format!("unfit: {}", names(test, "succeeded").join(", ")),
+        ),
     }
 }
 
@@ -123,33 +148,60 @@ fn degraded(screen: &Screen, plane: &Value) -> String {
         true => screen.paint(Style::Warn, name),
         false => format!("{name} (accepted)"),
     };
-    names(plane, "degraded").into_iter().map(shown).collect::<Vec<_>>().join(", ")
+    names(plane, "degraded")
+        .into_iter()
+        .map(shown)
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 fn names(value: &Value, member: &str) -> Vec<String> {
-    let items = value.get(member).and_then(Value::as_array).into_iter().flatten();
-    items.filter_map(Value::as_str).map(|name| Escaped::cut(name, 64).to_string()).collect()
+    let items = value
+        .get(member)
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten();
+    items
+        .filter_map(Value::as_str)
+        .map(|name| Escaped::cut(name, 64).to_string())
+        .collect()
 }
 
 fn unknown(screen: &Screen, plane: &Value) -> String {
-    let Some(unknown) = plane.get("unknown").filter(|unknown| number(unknown, "total") > 0) else {
+    let Some(unknown) = plane
+        .get("unknown")
+        .filter(|unknown| number(unknown, "total") > 0)
+    else {
         return String::new();
     };
     let total = count(number(unknown, "total"), "call has", "calls have");
-    let calls = unknown.get("calls").and_then(Value::as_array).into_iter().flatten();
-    let named: Vec<String> =
-        calls.take(UNKNOWN_NAMED).map(|call| format!("entry {}", number(call, "seq"))).collect();
+    let calls = unknown
+        .get("calls")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten();
+    let named: Vec<String> = calls
+        .take(UNKNOWN_NAMED)
+        .map(|call| format!("entry {}", number(call, "seq")))
+        .collect();
     let total = screen.paint(Style::Warn, format!("{total} no outcome"));
-    format!("{total}: look at {} with `keepgate log show`", named.join(", "))
+    format!(
+        "{total}: look at {} with `keepgate log show`",
+        named.join(", ")
+    )
 }
 
 /// A line for each group: the ready ones together, each other with its reason.
 fn roles(screen: &Screen, plane: &Value) -> Vec<String> {
-    let Some(roles) = plane.get("roles").and_then(Value::as_object) else { return Vec::new() };
+    let Some(roles) = plane.get("roles").and_then(Value::as_object) else {
+        return Vec::new();
+    };
     let mut ready = Vec::new();
     let mut others = Vec::new();
     for role in Role::ALL {
-        let Some(seat) = roles.get(role.name()) else { continue };
+        let Some(seat) = roles.get(role.name()) else {
+            continue;
+        };
         let restarts = match number(seat, "restarts") {
             0 => String::new(),
             n => format!(" ({})", count(n, "restart", "restarts")),
@@ -214,6 +266,9 @@ mod tests {
         let value = json!({"dir": "/d", "supervisor": null, "planes": {"p": plane}});
         let shown = all(&Screen::new(false, true), &value);
         assert!(shown.contains("no supervisor is seen for /d"), "{shown}");
-        assert!(shown.contains("keeper is not ready (2 restarts): the log is torn"), "{shown}");
+        assert!(
+            shown.contains("keeper is not ready (2 restarts): the log is torn"),
+            "{shown}"
+        );
     }
 }

@@ -1,0 +1,186 @@
+//! What runs now: supervisor, planes, agents.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+
+use serde_json::Value;
+
+use super::Check;
+use crate::cli::app::App;
+use crate::cli::layout::{number, text};
+use crate::config::{Config, Plane};
+use crate::wire::admin::Ask;
+
+pub(super) fn all(app: &App, config: &Config, status: &Value) -> Vec<Check> {
+    let mut checks = vec![supervisor(status)];
+    let Some(planes) = status.get("planes").and_then(Value::as_object) else {
+        return checks;
+    };
+    for (name, plane) in planes {
+        checks.push(serves(name, plane));
+        checks.extend(version(name, plane));
+        checks.extend(missing(name, plane));
+        let answers = plane.get("version").is_some();
+        if let Some(configured) = config.planes.get(name).filter(|_| answers) {
+            let agents = agents(app, name);
+            checks.push(users(name, configured, &agents));
+        }
+    }
+    checks
+}
+
+fn supervisor(status: &Value) -> Check {
+    let why = "it starts the roles of every plane, and starts them again when they die";
+    match status
+        .get("supervisor")
+        .filter(|supervisor| supervisor.is_object())
+    {
+        Some(supervisor) => Check::new(
+            "run.supervisor",
+            why,
+            format!("pid {}", number(supervisor, "pid")),
+        ),
+        None => Check::new("run.supervisor", why, "none is seen").warn("keepgate serve"),
+    }
+}
+
+fn serves(name: &str, plane: &Value) -> Check {
+    let why = "a plane whose keeper is silent serves no call";
+    let check = |found: String| Check::new(format!("run.{name}"), why, found);
+    if plane.get("serving").and_then(Value::as_bool) == Some(true) {
+        return check(format!("serving, {}", text(plane, "mode")));
+    }
+    let blocked = plane.pointer("/log/blocked").and_then(Value::as_str);
+    if let Some(blocked) = blocked {
+        return check(format!("the log takes no entries: {blocked}"))
+            .fail("mend the disk, then start `keepgate serve` again");
+    }
+    let why = match text(plane, "why").as_str() {
+        "" => "not serving".to_owned(),
+        why => why.to_owned(),
+    };
+    check(why).warn("`keepgate status` shows the role that is missing, and why")
+}
+
+fn version(name: &str, plane: &Value) -> Option<Check> {
+    let running = plane.get("version").and_then(Value::as_str)?;
+    let why = "an old keeper serves until it is started again";
+    let own = env!("CARGO_PKG_VERSION");
+    Some(
+        Check::new(format!("run.{name}.version"), why, running).warn_unless(
+            running == own,
+            format!("start `keepgate serve` again: this is {own}"),
+        ),
+    )
+}
+
+fn missing(name: &str, plane: &Value) -> Option<Check> {
+    let missing = plane.get("missing").and_then(Value::as_array)?;
+    plane.get("degraded")?;
+    let names: Vec<&str> = missing.iter().filter_map(Value::as_str).collect();
+    let why = "protection that is missing is named, and accepted or mended, never forgotten";
+    let found = if names.is_empty() {
+        "nothing is missing unsaid".into()
+    } else {
+        names.join(", ")
+    };
+    let mend = format!("mend it, or accept it in [appliance]: accept = {names:?}");
+    Some(
+        Check::new(format!("run.{name}.protection"), why, found)
+            .warn_unless(names.is_empty(), mend),
+    )
+}
+
+/// Name and uid of each enrolled agent; none where the keeper does not say.
+fn agents(app: &App, plane: &str) -> Vec<(String, u64)> {
+    let asked = app.keeper_if_any(plane).ok().flatten();
+    let answer = asked
+        .and_then(|keeper| keeper.ask(Ask::AgentList).ok())
+        .unwrap_or_default();
+    let agents = answer
+        .get("agents")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten();
+    agents
+        .map(|agent| (text(agent, "name"), number(agent, "uid")))
+        .collect()
+}
+
+/// An agent that can write beneath a root by itself does not need the gate.
+fn users(name: &str, plane: &Plane, agents: &[(String, u64)]) -> Check {
+    let why = "an agent that reaches a root's files by itself goes around the gate";
+    let check = |found: String| Check::new(format!("run.{name}.agents"), why, found);
+    for (root, configured) in &plane.roots {
+        let Ok(meta) = fs::metadata(&configured.path) else {
+            continue;
+        };
+        let path = configured.path.display();
+        if let Some((agent, uid)) = agents.iter().find(|(_, uid)| *uid == u64::from(meta.uid())) {
+            return check(format!("root {root} belongs to agent {agent} (uid {uid})"))
+                .warn(format!("chown it to another user: chown -R USER {path}"));
+        }
+        if meta.mode() & 0o002 != 0 {
+            return check(format!("anybody can write to root {root}"))
+                .warn(format!("chmod o-w {path}"));
+        }
+    }
+    check(format!("{} enrolled, none owns a root", agents.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::Verdict;
+    use super::*;
+
+    #[test]
+    fn a_plane_that_does_not_serve_says_why() {
+        assert_eq!(
+            serves("p", &json!({"serving": true, "mode": "live"})).verdict,
+            Verdict::Ok
+        );
+        let check = serves(
+            "p",
+            &json!({"serving": false, "log": {"blocked": "no space"}}),
+        );
+        assert_eq!(check.verdict, Verdict::Fail);
+        assert_eq!(
+            serves("p", &json!({"serving": false, "why": "x"})).found,
+            "x"
+        );
+        assert_eq!(
+            supervisor(&json!({"supervisor": null})).verdict,
+            Verdict::Warn
+        );
+        let missing = missing(
+            "p",
+            &json!({"missing": ["one-user"], "degraded": ["one-user"]}),
+        );
+        assert!(
+            missing
+                .unwrap()
+                .mend
+                .unwrap()
+                .ends_with("accept = [\"one-user\"]")
+        );
+    }
+
+    #[test]
+    fn an_agent_should_not_own_a_root() {
+        let directory = tempfile::tempdir().unwrap();
+        let text = format!("[planes.p.roots.r]\npath = {:?}\n", directory.path());
+        let config = Config::parse(&text, "t").unwrap();
+        let uid = u64::from(fs::metadata(directory.path()).unwrap().uid());
+        let agents = |uid| vec![("a".to_owned(), uid)];
+        assert_eq!(
+            users("p", &config.planes["p"], &agents(uid)).verdict,
+            Verdict::Warn
+        );
+        assert_eq!(
+            users("p", &config.planes["p"], &agents(uid + 1)).verdict,
+            Verdict::Ok
+        );
+    }
+}

@@ -1,0 +1,624 @@
+//! Every known attack that concerns what exists, the stage that refuses it, and the tests that show
+//! it. What is known and not stopped is in [`super::threat_model`], not here.
+//!
+//! Tests are named as their modules are: `it::files::…` is in `tests/it/files.rs`, everything else
+//! below `src/`. `tests/it` checks that each of them exists.
+
+/// A known attack.
+#[derive(Debug, Clone, Copy)]
+pub struct Attack {
+    /// What it is called.
+    pub name: &'static str,
+    /// What the attacker does.
+    pub what: &'static str,
+    /// Who refuses it first; walls behind that one are not named.
+    pub stage: Stage,
+    /// Tests that show it.
+    pub tests: &'static [&'static str],
+}
+
+/// Where an attack ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// Reading `keepgate.toml`, or the checks before it is used.
+    Configuration,
+    /// Command line and admin socket.
+    Operator,
+    /// Starting roles, giving them links and sockets.
+    Supervisor,
+    /// Confinement of a role: uid, capabilities, descriptors, Landlock, seccomp.
+    Confinement,
+    /// Receiving a frame from another role.
+    Frame,
+    /// Reading an agent's lines.
+    Front,
+    /// From raw arguments to a call.
+    Admission,
+    /// Built-in rules and policy.
+    Judgement,
+    /// The order of the pipeline: mode, undo, intent before effect, outcome before answer.
+    Pipeline,
+    /// Opening and publishing files beneath a root.
+    Jailer,
+    /// Inside the jail of a tool.
+    Jail,
+    /// Leases, names, addresses, TLS, HTTP.
+    Egress,
+    /// Writing, opening and verifying the log.
+    Log,
+    /// Showing outside text.
+    Screen,
+}
+
+/// All of them, by stage.
+pub const ATTACKS: &[Attack] = &[
+    // --- what an agent sends --------------------------------------------------------------------
+    Attack {
+        name: "parser differential: a key twice",
+        what: "gives `path` twice, once escaped, so that the checker reads one and the tool another",
+        stage: Stage::Front,
+        tests: &[
+            "wire::json::tests::what_is_unclear_is_refused_with_its_place",
+            "front::message::tests::every_malformed_line_is_refused_precisely",
+            "it::calls::what_is_no_call_gets_a_precise_error_and_nothing_dies",
+        ],
+    },
+    Attack {
+        name: "parser differential: numbers and surrogates",
+        what: "sends numbers that readers round differently, or half a surrogate pair",
+        stage: Stage::Front,
+        tests: &[
+            "wire::json::tests::what_is_unclear_is_refused_with_its_place",
+            "wire::json::tests::a_written_value_is_read_back",
+        ],
+    },
+    Attack {
+        name: "deep or large message",
+        what: "nests arrays or repeats members until the stack or the memory ends",
+        stage: Stage::Front,
+        tests: &["wire::json::tests::limits_hold", "it::corpus::no_seed_upsets_a_parser"],
+    },
+    Attack {
+        name: "line without an end",
+        what: "never sends a newline, so that the reader keeps everything",
+        stage: Stage::Front,
+        tests: &["front::line::tests::a_long_line_is_told_at_once_and_passed_over"],
+    },
+    Attack {
+        name: "slow reader",
+        what: "asks for large results and never reads them, so that answers pile up",
+        stage: Stage::Front,
+        tests: &["front::tests::who_never_begins_or_never_reads_is_closed"],
+    },
+    Attack {
+        name: "connection and call flood",
+        what: "opens connections and calls until descriptors or memory end",
+        stage: Stage::Front,
+        tests: &["front::tests::there_is_an_end_to_connections_and_calls"],
+    },
+    Attack {
+        name: "malformed flood",
+        what: "sends nonsense to fill the log with notes about nonsense",
+        stage: Stage::Front,
+        tests: &["front::tests::notes_are_few_and_abuse_ends_the_connection"],
+    },
+    Attack {
+        name: "identity by claim",
+        what: "says in `clientInfo` that it is another agent",
+        stage: Stage::Front,
+        tests: &[
+            "front::tests::another_uid_is_turned_away",
+            "it::calls::another_uid_cannot_use_an_agents_socket",
+        ],
+    },
+    Attack {
+        name: "use after revocation",
+        what: "keeps its connection open and goes on when it is no longer enrolled",
+        stage: Stage::Front,
+        tests: &[
+            "front::tests::a_revoked_agent_is_cut_off",
+            "it::calls::a_revoked_agent_is_cut_off_now",
+        ],
+    },
+    Attack {
+        name: "hidden tool",
+        what: "calls a tool that its list does not show",
+        stage: Stage::Admission,
+        tests: &["it::calls::an_agent_sees_only_its_tools"],
+    },
+    Attack {
+        name: "smuggled argument",
+        what: "adds members that the schema does not know, for a tool that reads them",
+        stage: Stage::Admission,
+        tests: &["it::calls::what_is_no_call_gets_a_precise_error_and_nothing_dies"],
+    },
+    Attack {
+        name: "path traversal by words",
+        what: "writes `..`, `.`, empty parts, NUL, control characters or an absolute path",
+        stage: Stage::Admission,
+        tests: &[
+            "it::calls::what_cannot_be_read_fails_with_a_precise_class",
+            "jailer::place::tests::only_plain_paths_have_a_place",
+        ],
+    },
+    Attack {
+        name: "quota exhaustion",
+        what: "calls without end, or makes refusals without end, so that the log fills the disk",
+        stage: Stage::Admission,
+        tests: &[
+            "it::log::too_many_calls_are_refused_without_filling_the_log",
+            "audit::quota::tests::buckets_empty_refill_and_report_once_a_minute",
+            "audit::quota::tests::the_plane_has_its_own_limit_and_a_clock_turned_back_gives_nothing",
+        ],
+    },
+    // --- decisions ------------------------------------------------------------------------------
+    Attack {
+        name: "prompt injection: exfiltration to a host of the injection's choice",
+        what: "a mail makes the agent post what it read to a collector",
+        stage: Stage::Judgement,
+        tests: &[
+            "it::sdk::the_official_python_sdk_makes_an_allowed_and_a_refused_call",
+            "egress::turn::tests::no_rule_no_way_out",
+        ],
+    },
+    Attack {
+        name: "prompt injection: destruction",
+        what: "a mail makes the agent overwrite a file",
+        stage: Stage::Pipeline,
+        tests: &[
+            "it::files::a_new_install_rehearses_and_live_is_a_logged_command",
+            "it::files::a_write_is_previewed_undone_and_redone",
+            "it::files::a_root_that_is_not_writable_is_not_written",
+        ],
+    },
+    Attack {
+        name: "empty allow-list",
+        what: "relies on an empty list meaning everything, as it did elsewhere",
+        stage: Stage::Judgement,
+        tests: &[
+            "it::policy::nothing_is_permitted_that_no_rule_permits",
+            "egress::turn::tests::no_rule_no_way_out",
+        ],
+    },
+    Attack {
+        name: "rule that never matches",
+        what: "a forbidding rule misspells an argument and so forbids nothing",
+        stage: Stage::Judgement,
+        tests: &[
+            "it::policy::a_bad_policy_leaves_the_old_one_in_force",
+            "call::http::tests::a_rule_that_never_matches_is_no_rule",
+        ],
+    },
+    Attack {
+        name: "learning the policy from refusals",
+        what: "asks and asks, to find from the answers which rule to go around",
+        stage: Stage::Judgement,
+        tests: &["it::calls::a_refusal_tells_the_agent_a_class_and_the_operator_the_rule"],
+    },
+    Attack {
+        name: "approval by the agent",
+        what: "approves for itself what needs a person",
+        stage: Stage::Judgement,
+        tests: &["it::policy::what_needs_a_person_is_refused_as_pending"],
+    },
+    Attack {
+        name: "undo as a weapon",
+        what: "changes a file between a write and its undo, so that the undo destroys the change",
+        stage: Stage::Pipeline,
+        tests: &[
+            "it::files::undo_is_refused_when_the_world_has_changed",
+            "undo::store::tests::content_comes_back_or_the_change_is_named",
+        ],
+    },
+    Attack {
+        name: "effect without a record",
+        what: "has the keeper killed between decision and effect, or effect and outcome",
+        stage: Stage::Pipeline,
+        tests: &["it::crash::nothing_acknowledged_is_lost_and_no_effect_is_without_intent"],
+    },
+    // --- files ----------------------------------------------------------------------------------
+    Attack {
+        name: "confused deputy: symbolic link",
+        what: "puts a link beneath a root that points at a file outside it",
+        stage: Stage::Jailer,
+        tests: &[
+            "it::calls::what_cannot_be_read_fails_with_a_precise_class",
+            "it::files::a_write_never_follows_a_link_or_replaces_a_pipe",
+        ],
+    },
+    Attack {
+        name: "confused deputy: pipe or device",
+        what: "puts a named pipe where a file is expected, so that opening it waits for ever",
+        stage: Stage::Jailer,
+        tests: &["it::files::a_write_never_follows_a_link_or_replaces_a_pipe"],
+    },
+    Attack {
+        name: "planted link in Keepgate's own directories",
+        what: "puts a link where Keepgate is about to write a file of its own",
+        stage: Stage::Operator,
+        tests: &["sys::file::tests::a_planted_link_is_not_followed"],
+    },
+    Attack {
+        name: "root around Keepgate's own state",
+        what: "has a root configured that holds the log or the keys",
+        stage: Stage::Configuration,
+        tests: &["config::check::tests::roots_are_apart_from_keepgate_and_from_each_other"],
+    },
+    Attack {
+        name: "files as root",
+        what: "has a root opened with the powers of uid 0",
+        stage: Stage::Configuration,
+        tests: &["config::check::tests::a_root_that_is_roots_needs_a_word"],
+    },
+    // --- the jail -------------------------------------------------------------------------------
+    Attack {
+        name: "layer that silently does nothing",
+        what: "runs where the kernel lacks a layer, or a set-up call said yes and did nothing",
+        stage: Stage::Jail,
+        tests: &[
+            "jail::self_test::tests::whatever_got_through_or_is_missing_makes_unfit",
+            "jail::landlock::tests::less_than_the_floor_must_be_accepted_by_name",
+        ],
+    },
+    // --- the network ----------------------------------------------------------------------------
+    Attack {
+        name: "metadata service",
+        what: "asks 169.254.169.254 or its IPv6 twin for the machine's own credentials",
+        stage: Stage::Egress,
+        tests: &[
+            "call::http::address::tests::metadata_has_to_be_listed_by_itself",
+            "egress::tests::names::private_answers_are_refused_in_every_form",
+        ],
+    },
+    Attack {
+        name: "private network",
+        what: "names an address inside, in decimal, octal, mapped or embedded form",
+        stage: Stage::Egress,
+        tests: &[
+            "call::http::tests::what_two_readers_could_understand_differently_is_refused",
+            "call::http::tests::a_mapped_address_is_the_ipv4_address",
+            "call::http::address::tests::both_ends_of_every_reserved_network_are_refused",
+        ],
+    },
+    Attack {
+        name: "DNS rebinding",
+        what: "answers the check with a public address and the connection with a private one",
+        stage: Stage::Egress,
+        tests: &[
+            "egress::tests::names::a_name_that_changes_its_address_gains_nothing",
+            "egress::tests::names::a_name_is_resolved_once_and_its_address_dialled",
+        ],
+    },
+    Attack {
+        name: "many addresses, one of them private",
+        what: "answers with public and private addresses and hopes for the second try",
+        stage: Stage::Egress,
+        tests: &["egress::tests::names::of_many_addresses_only_the_permitted_are_dialled"],
+    },
+    Attack {
+        name: "exfiltration by look-up",
+        what: "puts what it read into the labels of a name, for the name server to read",
+        stage: Stage::Egress,
+        tests: &["egress::tests::plain::what_no_rule_names_is_not_dialled"],
+    },
+    Attack {
+        name: "name by another way",
+        what: "uses the hosts file, a search domain or a local name to mean another host",
+        stage: Stage::Egress,
+        tests: &[
+            "egress::tests::names::neither_hosts_file_nor_search_domain_nor_local_name_is_a_way_in",
+        ],
+    },
+    Attack {
+        name: "host differential",
+        what: "user info, backslash, NUL, trailing dot, IDN, encoded dots: two readers, two hosts",
+        stage: Stage::Judgement,
+        tests: &[
+            "call::http::tests::what_two_readers_could_understand_differently_is_refused",
+            "call::http::tests::anything_like_a_url_is_refused_or_read_in_one_way",
+        ],
+    },
+    Attack {
+        name: "path prefix without a boundary",
+        what: "asks for `/v1-internal` or `/v1/%2e%2e/admin` where `/v1` is permitted",
+        stage: Stage::Judgement,
+        tests: &[
+            "call::http::tests::a_rule_holds_whole_segments_only",
+            "call::http::tests::what_two_readers_could_understand_differently_is_refused",
+        ],
+    },
+    Attack {
+        name: "redirect to another host",
+        what: "a permitted server answers with the address of one that is not",
+        stage: Stage::Egress,
+        tests: &[
+            "egress::tests::redirects::a_redirect_beyond_the_rules_is_refused_and_not_dialled",
+            "egress::tests::redirects::a_redirect_within_the_rules_to_a_private_address_is_refused",
+        ],
+    },
+    Attack {
+        name: "redirect loop",
+        what: "sends the client around until its time or memory ends",
+        stage: Stage::Egress,
+        tests: &[
+            "egress::tests::redirects::a_loop_ends",
+            "egress::turn::tests::redirects_are_counted",
+        ],
+    },
+    Attack {
+        name: "redirect carries the body along",
+        what: "has a body that was for one server sent to another",
+        stage: Stage::Egress,
+        tests: &["egress::tests::redirects::a_body_goes_where_the_standard_and_the_lease_say"],
+    },
+    Attack {
+        name: "header smuggling",
+        what: "sets Host, Content-Length, Transfer-Encoding, or a line break in a value",
+        stage: Stage::Egress,
+        tests: &[
+            "call::http::header::tests::what_smuggles_is_refused_in_any_case",
+            "call::http::header::tests::a_value_is_one_line",
+            "egress::tests::plain::headers_that_smuggle_never_leave",
+        ],
+    },
+    Attack {
+        name: "other request than the judged one",
+        what: "a tool that was taken over asks for another URL or sends another body",
+        stage: Stage::Egress,
+        tests: &[
+            "egress::turn::tests::only_the_leased_request_comes_first_and_only_once",
+            "egress::tests::ends::a_jail_gets_only_what_its_lease_is_for",
+        ],
+    },
+    Attack {
+        name: "use of a lease after its call",
+        what: "keeps a connection beyond the end of the call, the keeper or the time",
+        stage: Stage::Egress,
+        tests: &[
+            "egress::tests::ends::a_revoked_lease_closes_its_connection",
+            "egress::tests::ends::a_jail_that_dies_closes_its_connection",
+            "egress::tests::ends::a_keeper_that_dies_takes_its_leases_along",
+        ],
+    },
+    Attack {
+        name: "server in the middle",
+        what: "shows a certificate of another authority, of another name, or a stolen public part",
+        stage: Stage::Egress,
+        tests: &[
+            "egress::tests::trust::another_server_is_not",
+            "egress::tests::trust::a_pin_replaces_the_chain_and_nothing_else_fits_it",
+            "egress::tests::trust::a_pinned_certificate_without_its_key_is_not_trusted",
+        ],
+    },
+    Attack {
+        name: "downgrade to no TLS",
+        what: "answers an `https` request in clear",
+        stage: Stage::Egress,
+        tests: &["egress::tests::trust::no_tls_is_no_way_to_an_https_server"],
+    },
+    Attack {
+        name: "endless or slow response",
+        what: "sends a head or body without end, or one byte now and then",
+        stage: Stage::Egress,
+        tests: &[
+            "egress::tests::plain::a_head_too_long_is_a_fault",
+            "egress::tests::plain::a_body_too_long_is_cut_and_the_server_is_left",
+            "egress::tests::plain::a_slow_server_is_left_in_time",
+        ],
+    },
+    Attack {
+        name: "response that is read in two ways",
+        what: "two lengths, length and chunks, or chunks that are none",
+        stage: Stage::Egress,
+        tests: &["egress::tests::plain::what_is_no_proper_response_is_a_fault"],
+    },
+    Attack {
+        name: "hostile egress",
+        what: "an egress that was taken over sends the tool lengths and words it must not",
+        stage: Stage::Jail,
+        tests: &[
+            "tools::http::stream::tests::a_length_is_checked_before_memory_is_taken",
+            "tools::http::stream::tests::what_egress_may_not_say_is_refused",
+            "tools::http::tests::what_egress_says_out_of_turn_ends_the_request",
+        ],
+    },
+    // --- roles ----------------------------------------------------------------------------------
+    Attack {
+        name: "role taken over: more power",
+        what: "uses a capability, uid or descriptor that the role should not have",
+        stage: Stage::Confinement,
+        tests: &[
+            "it::roles::every_role_has_its_own_uid_its_capabilities_and_no_more",
+            "it::roles::no_role_holds_a_descriptor_it_does_not_need",
+        ],
+    },
+    Attack {
+        name: "role taken over: hostile frame",
+        what: "sends a neighbour a packet with lying lengths, or one it can still change",
+        stage: Stage::Frame,
+        tests: &[
+            "wire::frame::tests::what_is_no_frame_is_refused",
+            "wire::frame::tests::an_unsealed_blob_is_refused",
+        ],
+    },
+    Attack {
+        name: "role taken over: message out of place",
+        what: "says to a neighbour what only another role may say",
+        stage: Stage::Frame,
+        tests: &["front::tests::a_keeper_that_misbehaves_ends_the_role"],
+    },
+    Attack {
+        name: "inherited secrets",
+        what: "looks for keys and sockets in environment, arguments and open descriptors",
+        stage: Stage::Supervisor,
+        tests: &["sys::spawn::tests::a_child_has_what_it_was_given_and_its_end_is_told_once"],
+    },
+    Attack {
+        name: "uid spoofing",
+        what: "enrols an agent with the uid of root, of the operator or of a role",
+        stage: Stage::Operator,
+        tests: &["it::calls::roots_operators_and_roles_uids_cannot_be_agents"],
+    },
+    Attack {
+        name: "socket takeover",
+        what: "starts a second appliance on the same directory to get its sockets",
+        stage: Stage::Supervisor,
+        tests: &["it::roles::a_second_supervisor_is_refused"],
+    },
+    Attack {
+        name: "killing a role",
+        what: "crashes a role to leave calls without an answer or a plane without service",
+        stage: Stage::Supervisor,
+        tests: &[
+            "it::roles::a_role_that_dies_is_started_again_and_calls_go_on",
+            "it::roles::a_stopped_keeper_stops_its_plane_and_no_other",
+            "front::tests::a_dead_keeper_is_said_and_a_new_one_serves",
+        ],
+    },
+    Attack {
+        name: "misleading the operator's program",
+        what: "answers a command line with nonsense, or not at all, in place of the keeper",
+        stage: Stage::Operator,
+        tests: &[
+            "cli::client::tests::a_keeper_that_dies_or_babbles_is_an_error",
+            "cli::client::tests::a_silent_keeper_does_not_hold_up_status",
+        ],
+    },
+    // --- the log --------------------------------------------------------------------------------
+    Attack {
+        name: "flipped byte",
+        what: "changes one byte of an entry, a payload or a checkpoint",
+        stage: Stage::Log,
+        tests: &[
+            "audit::tests::tamper::every_flipped_byte_is_named",
+            "it::log::one_flipped_byte_is_named",
+            "audit::note::tests::a_note_verifies_and_no_changed_byte_does",
+        ],
+    },
+    Attack {
+        name: "cut tail",
+        what: "cuts the newest entries off, which leaves a valid chain",
+        stage: Stage::Log,
+        tests: &[
+            "audit::tests::tamper::every_cut_below_the_checkpoint_is_named",
+            "it::log::a_log_that_was_cut_is_not_served_again",
+        ],
+    },
+    Attack {
+        name: "removed, swapped or foreign segment",
+        what: "takes a segment file away, exchanges two, or puts in one of another log",
+        stage: Stage::Log,
+        tests: &["audit::tests::tamper::missing_swapped_and_foreign_files_are_found"],
+    },
+    Attack {
+        name: "log written anew",
+        what: "writes another history from the first entry on and signs it with another key",
+        stage: Stage::Log,
+        tests: &["audit::tests::tamper::a_log_written_anew_with_another_key_does_not_pass"],
+    },
+    Attack {
+        name: "missing checkpoint",
+        what: "removes the checkpoint, so that nothing says how long the log was",
+        stage: Stage::Log,
+        tests: &["audit::tests::tamper::without_a_checkpoint_only_the_last_frames_may_look_torn"],
+    },
+    Attack {
+        name: "second spelling of an entry",
+        what: "rewrites an entry with the same meaning and other bytes, or another meaning to some",
+        stage: Stage::Log,
+        tests: &[
+            "audit::canonical::tests::other_spellings_are_refused",
+            "audit::canonical::tests::what_passes_is_what_writing_again_gives",
+            "audit::tests::vectors::both_verifiers_judge_every_vector_as_expected",
+        ],
+    },
+    Attack {
+        name: "log file replaced under the daemon",
+        what: "deletes, replaces or truncates the segment that is being written",
+        stage: Stage::Log,
+        tests: &["audit::tests::life::a_deleted_replaced_or_changed_file_blocks"],
+    },
+    Attack {
+        name: "second writer",
+        what: "opens the same log twice, so that two chains grow from one entry",
+        stage: Stage::Log,
+        tests: &["audit::tests::life::there_is_one_writer_and_its_own_kinds_are_its_own"],
+    },
+    Attack {
+        name: "torn write",
+        what: "cuts the power while an entry is written, or passes damage off as a torn tail",
+        stage: Stage::Log,
+        tests: &[
+            "audit::tests::crash::a_torn_tail_is_kept_and_reported",
+            "audit::tests::crash::acknowledged_is_durable",
+            "audit::tests::tamper::without_a_checkpoint_only_the_last_frames_may_look_torn",
+        ],
+    },
+    Attack {
+        name: "full or failing disk",
+        what: "fills the disk, so that calls go on without a record",
+        stage: Stage::Log,
+        tests: &[
+            "it::log::an_unwritable_log_refuses_calls_and_says_why",
+            "audit::tests::life::a_full_or_failing_disk_blocks_for_good",
+        ],
+    },
+    Attack {
+        name: "disk that hangs",
+        what: "makes the disk wait for ever, so that callers do",
+        stage: Stage::Log,
+        tests: &["audit::tests::life::a_disk_that_hangs_does_not_hang_its_callers"],
+    },
+    Attack {
+        name: "forged index",
+        what: "replaces the database that queries are answered from",
+        stage: Stage::Log,
+        tests: &[
+            "it::log::the_index_is_rebuilt_and_the_key_changes_on_the_record",
+            "audit::tests::life::the_index_answers_and_mends_itself",
+        ],
+    },
+    Attack {
+        name: "quiet change of key",
+        what: "goes on with another key as if it had always been the log's",
+        stage: Stage::Log,
+        tests: &[
+            "audit::tests::life::a_new_key_is_vouched_for_by_the_old_one",
+            "audit::note::tests::keys_have_one_spelling",
+        ],
+    },
+    Attack {
+        name: "key in the log",
+        what: "has a secret come back in a result, plain or encoded, and reads it in the log",
+        stage: Stage::Log,
+        tests: &[
+            "audit::mask::tests::no_spelling_gets_through",
+            "audit::mask::tests::json_strings_are_masked_and_nothing_is_shown",
+            "front::message::tests::the_log_learns_no_payload",
+        ],
+    },
+    Attack {
+        name: "reading the log's key",
+        what: "reads the key file as another user, or in an error or a debug text",
+        stage: Stage::Log,
+        tests: &["audit::sealer::tests::a_key_is_kept_private_and_comes_back"],
+    },
+    Attack {
+        name: "clock turned back",
+        what: "sets the clock back to get a fresh quota",
+        stage: Stage::Log,
+        tests: &[
+            "audit::quota::tests::the_plane_has_its_own_limit_and_a_clock_turned_back_gives_nothing",
+        ],
+    },
+    // --- screens --------------------------------------------------------------------------------
+    Attack {
+        name: "terminal escape",
+        what: "puts control sequences or right-to-left marks into names that an operator reads",
+        stage: Stage::Screen,
+        tests: &[
+            "wire::text::tests::nothing_outside_printable_ascii_gets_through",
+            "cli::layout::tests::a_table_is_aligned_and_an_outline_is_escaped",
+        ],
+    },
+];

@@ -1,0 +1,74 @@
+//! Who attacks, where the walls are, and what is not protected.
+//!
+//! # What is worth protecting
+//!
+//! 1. The systems behind the tools: files beneath the operator's roots, servers that a rule names.
+//! 2. The order of things: nothing happens that was not first decided and written down.
+//! 3. The log: what it says, and that it says all of it.
+//! 4. The operator's word: policy, mode, enrolled agents.
+//! 5. The host: everything that is no root of the operator's.
+//!
+//! # Who attacks
+//!
+//! | attacker | holds | wants | stopped by |
+//! |---|---|---|---|
+//! | author of outside content (mail, web page, file) | the words an agent reads | that the agent reads, writes or sends for them | policy on every call, rehearsal, the list of hosts, the log |
+//! | an agent gone wrong | one socket, its own process | more than its policy; another agent's name | front, admission, judgement, quotas |
+//! | a hostile file or response body | bytes that a tool parses | the tool's process, then the host | the jail |
+//! | a hostile server | one connection of one lease | another host, the private network, endless work | egress, the lease |
+//! | another user of the host | their own uid | sockets, state, the log | owners and modes, peer uids, names never followed |
+//! | a role that was taken over | its links and descriptors | its neighbours' powers | bounded frames, checks on both sides, capabilities, Landlock, seccomp |
+//! | whoever gets a copy of the log | the files | to change what happened | hash chain, tree, signed checkpoint |
+//!
+//! # Walls
+//!
+//! A role believes nothing that comes over a link: its frame is bounded and parsed strictly, and
+//! what it asks for must be what its sender may ask for.
+//!
+//! | taken over | can | cannot |
+//! |---|---|---|
+//! | front | ask as any agent of its plane; withhold answers | decide, read a file, reach a network, act as another plane |
+//! | jailed tool | use up its limits; lie in its result | open a name, make a socket, see another process, outlive its call |
+//! | egress | use and lie about the leases that are open | make a lease, read the log, reach the keeper but by results |
+//! | jailer | read and change files beneath the roots of its plane | reach a network, read the log, decide |
+//! | keeper | decide anything for its plane | reach a network by itself, act on another plane |
+//! | supervisor | everything: it starts the roles | |
+//!
+//! # Not protected
+//!
+//! - Against root on the running host, and against a bug of the kernel that a jailed tool reaches
+//!   through the few system calls it has.
+//! - Against an operator who permits too much. `policy explain` says what a policy does, not
+//!   whether it is wise.
+//! - Side channels between processes of one machine.
+//! - Whether an answer of a model is true.
+//!
+//! # Open
+//!
+//! Known, and not stopped by this version:
+//!
+//! - **Where a value came from is not tracked.** An agent that an injection has turned can do what
+//!   its policy permits without a person. Until labels exist, policy has to assume the worst
+//!   agent: permit reads, list few hosts, stay in rehearsal.
+//! - **A permitted host can be told anything.** Path, query and body of a permitted request carry
+//!   what the agent puts there.
+//! - **A whole older state, put back.** A log with its own, older checkpoint verifies: nothing
+//!   outside the machine counts how far it was. Keep the last size and root that `log verify`
+//!   printed, or a copy of `checkpoint`, elsewhere.
+//! - **The last ten seconds.** Entries after the newest checkpoint are chained and not yet signed;
+//!   whoever can write the log's directory can cut them off.
+//! - **The log's key is a file.** Whoever reads the keeper's state can sign another history with
+//!   it. Give `log verify --key` the key you know; a copy signed with any other fails then.
+//! - **What is stored is not encrypted.** Arguments, results and kept file contents lie in the
+//!   keeper's state directory as they are.
+//! - **Nothing hides an agent's own secrets.** Keepgate holds no keys yet, so it does not know what
+//!   to mask in arguments and results. Headers that carry credentials are refused.
+//! - **Nobody can approve.** What needs a person is refused as `needs_person`.
+//! - **One user.** Started without root, all roles share one uid. Another program of that user can
+//!   read the operator's token and the state. `status` says `separation: one user`, and a live
+//!   request that cannot be taken back is forbidden.
+//! - **Limits by process, not by group.** Memory and processors of a jail are bounded by rlimits;
+//!   many jails at the same time add up. `status` names the degradation `no-cgroup-controllers`.
+//! - **A root that others can write.** A user who may write beneath a root can put a file there for
+//!   an agent to read, or change one between two calls of an agent. What the keeper saw before a
+//!   write is checked again when it is published, and no sooner.
