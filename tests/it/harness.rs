@@ -13,17 +13,17 @@ use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 /// The uid of test agents.
-pub const AGENT: u32 = 64_999;
+pub(crate) const AGENT: u32 = 64_999;
 /// The owner of test roots.
-pub const OWNER: u32 = 64_998;
+pub(crate) const OWNER: u32 = 64_998;
 
 /// The binary under test.
-pub fn binary() -> PathBuf {
+pub(crate) fn binary() -> PathBuf {
     std::env::var_os("KEEPGATE_BIN").map_or_else(|| env!("CARGO_BIN_EXE_keepgate").into(), Into::into)
 }
 
 /// Waits for `condition`, at most a minute; says what was missing.
-pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let until = Instant::now() + Duration::from_secs(60);
     while !condition() {
         assert!(Instant::now() < until, "never came true: {what}");
@@ -32,21 +32,21 @@ pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
 }
 
 /// A served appliance with one plane `production`, a root `mail` and a writable root `out`.
-pub struct Appliance {
-    pub directory: tempfile::TempDir,
+pub(crate) struct Appliance {
+    pub(crate) directory: tempfile::TempDir,
     serve: Option<Child>,
 }
 
 impl Appliance {
     /// Initialises and serves; `extra` goes below the plane's roots in the configuration.
-    pub fn start(extra: &str) -> Self {
+    pub(crate) fn start(extra: &str) -> Self {
         let mut appliance = Self::init(extra);
         appliance.serve();
         appliance
     }
 
     /// Initialises only.
-    pub fn init(extra: &str) -> Self {
+    pub(crate) fn init(extra: &str) -> Self {
         assert!(nix::unistd::geteuid().is_root(), "the integration tests must run as root");
         let directory = tempfile::tempdir().unwrap();
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o711)).unwrap();
@@ -70,7 +70,7 @@ impl Appliance {
     }
 
     /// Starts the supervisor and waits until the plane serves.
-    pub fn serve(&mut self) {
+    pub(crate) fn serve(&mut self) {
         let log = fs::File::options().create(true).append(true).open(self.path("serve.log")).unwrap();
         let child = Command::new(binary())
             .arg("--dir")
@@ -86,24 +86,19 @@ impl Appliance {
     }
 
     /// Waits until the plane serves.
-    pub fn ready(&self) {
+    pub(crate) fn ready(&self) {
         eventually("the plane serves", || self.serving());
     }
 
     /// The plane serves and all its roles are linked.
-    pub fn serving(&self) -> bool {
+    pub(crate) fn serving(&self) -> bool {
         let status = self.json(&["status"]);
         let plane = &status["planes"]["production"];
         plane["serving"] == true && plane["links"].as_array().is_some_and(|up| up.len() == 3)
     }
 
-    /// The supervisor's pid.
-    pub fn supervisor(&self) -> i32 {
-        i32::try_from(self.serve.as_ref().unwrap().id()).unwrap()
-    }
-
     /// The pid of a role of `production`.
-    pub fn role(&self, role: &str) -> i32 {
+    pub(crate) fn role(&self, role: &str) -> i32 {
         let status: Value =
             serde_json::from_slice(&fs::read(self.path("run/status.json")).unwrap()).unwrap();
         let pid = status["planes"]["production"][role]["pid"].as_i64();
@@ -111,7 +106,7 @@ impl Appliance {
     }
 
     /// Stops in order and waits.
-    pub fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         if let Some(mut child) = self.serve.take() {
             kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGTERM).unwrap();
             child.wait().unwrap();
@@ -119,7 +114,7 @@ impl Appliance {
     }
 
     /// Kills the supervisor, and with it all roles, and waits for them to be gone.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         if let Some(mut child) = self.serve.take() {
             child.kill().unwrap();
             child.wait().unwrap();
@@ -131,23 +126,23 @@ impl Appliance {
     }
 
     /// A path below the appliance's directory.
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
     /// Writes a file owned by the roots' owner.
-    pub fn put(&self, name: &str, content: &str) {
+    pub(crate) fn put(&self, name: &str, content: &str) {
         fs::write(self.path(name), content).unwrap();
         chown(self.path(name), Some(OWNER), Some(OWNER)).unwrap();
     }
 
     /// Reads a file.
-    pub fn get(&self, name: &str) -> String {
+    pub(crate) fn get(&self, name: &str) -> String {
         fs::read_to_string(self.path(name)).unwrap()
     }
 
     /// Runs a command line of this appliance.
-    pub fn cli(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn cli(&self, arguments: &[&str]) -> Output {
         Command::new(binary())
             .arg("--dir")
             .arg(self.directory.path())
@@ -158,14 +153,14 @@ impl Appliance {
     }
 
     /// Its standard output as JSON; null where it printed none.
-    pub fn json(&self, arguments: &[&str]) -> Value {
+    pub(crate) fn json(&self, arguments: &[&str]) -> Value {
         let mut all = vec!["--json"];
         all.extend(arguments);
         serde_json::from_slice(&self.cli(&all).stdout).unwrap_or_default()
     }
 
     /// Runs a command line that must succeed; gives its JSON.
-    pub fn must(&self, arguments: &[&str]) -> Value {
+    pub(crate) fn must(&self, arguments: &[&str]) -> Value {
         let mut all = vec!["--json"];
         all.extend(arguments);
         let done = self.cli(&all);
@@ -174,29 +169,29 @@ impl Appliance {
     }
 
     /// What the appliance wrote to standard error.
-    pub fn diagnostics(&self) -> String {
+    pub(crate) fn diagnostics(&self) -> String {
         fs::read_to_string(self.path("serve.log")).unwrap_or_default()
     }
 
     /// Enrols an agent with the test uid.
-    pub fn enrol(&self, name: &str) {
+    pub(crate) fn enrol(&self, name: &str) {
         self.must(&["agent", "add", name, "--uid", &AGENT.to_string()]);
     }
 
     /// Puts a policy in force.
-    pub fn policy(&self, text: &str) {
+    pub(crate) fn policy(&self, text: &str) {
         fs::write(self.path("test.cedar"), text).unwrap();
         self.must(&["policy", "apply", self.path("test.cedar").to_str().unwrap()]);
     }
 
     /// Entries of the log with that kind, from the files themselves.
-    pub fn entries(&self, kind: &str) -> Vec<Value> {
+    pub(crate) fn entries(&self, kind: &str) -> Vec<Value> {
         let found = self.must(&["log", "query", "--kind", kind, "--limit", "1000"]);
         found["entries"].as_array().unwrap_or_else(|| panic!("no entries: {found}")).clone()
     }
 
     /// An MCP session of `agent`.
-    pub fn session(&self, agent: &str) -> Session {
+    pub(crate) fn session(&self, agent: &str) -> Session {
         let mut session = self.connect(agent);
         let hello = json!({
             "protocolVersion": "2025-11-25",
@@ -210,7 +205,7 @@ impl Appliance {
     }
 
     /// A connection that has not said anything yet.
-    pub fn connect(&self, agent: &str) -> Session {
+    pub(crate) fn connect(&self, agent: &str) -> Session {
         let mut child = Command::new(binary())
             .arg("--dir")
             .arg(self.directory.path())
@@ -237,8 +232,8 @@ impl Drop for Appliance {
 }
 
 /// An MCP client over the stdio shim.
-pub struct Session {
-    pub child: Child,
+pub(crate) struct Session {
+    pub(crate) child: Child,
     input: Option<ChildStdin>,
     output: BufReader<ChildStdout>,
     id: u64,
@@ -246,25 +241,25 @@ pub struct Session {
 
 impl Session {
     /// Sends one line as it is.
-    pub fn raw(&mut self, line: &[u8]) {
+    pub(crate) fn raw(&mut self, line: &[u8]) {
         let input = self.input.as_mut().unwrap();
         input.write_all(line).and_then(|()| input.write_all(b"\n")).unwrap();
     }
 
     /// Sends one message.
-    pub fn send(&mut self, message: &Value) {
+    pub(crate) fn send(&mut self, message: &Value) {
         self.raw(message.to_string().as_bytes());
     }
 
     /// The next message.
-    pub fn next(&mut self) -> Value {
+    pub(crate) fn next(&mut self) -> Value {
         let mut line = String::new();
         self.output.read_line(&mut line).unwrap();
         serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: `{line}`"))
     }
 
     /// Asks and waits for the answer; notifications in between are dropped.
-    pub fn request(&mut self, method: &str, parameters: Value) -> Value {
+    pub(crate) fn request(&mut self, method: &str, parameters: Value) -> Value {
         let id = self.ask(method, parameters);
         loop {
             let message = self.next();
@@ -275,7 +270,7 @@ impl Session {
     }
 
     /// As [`Self::request`], but nothing where the connection ends first.
-    pub fn try_request(&mut self, method: &str, parameters: Value) -> Option<Value> {
+    pub(crate) fn try_request(&mut self, method: &str, parameters: Value) -> Option<Value> {
         self.id += 1;
         let id = self.id;
         let ask = json!({"jsonrpc": "2.0", "id": id, "method": method, "params": parameters});
@@ -294,7 +289,7 @@ impl Session {
     }
 
     /// Asks without waiting; gives the id.
-    pub fn ask(&mut self, method: &str, parameters: Value) -> u64 {
+    pub(crate) fn ask(&mut self, method: &str, parameters: Value) -> u64 {
         self.id += 1;
         let id = self.id;
         self.send(&json!({"jsonrpc": "2.0", "id": id, "method": method, "params": parameters}));
@@ -302,30 +297,24 @@ impl Session {
     }
 
     /// Calls a tool; gives the `CallToolResult`.
-    pub fn call(&mut self, tool: &str, arguments: Value) -> Value {
+    pub(crate) fn call(&mut self, tool: &str, arguments: Value) -> Value {
         let answer = self.request("tools/call", json!({"name": tool, "arguments": arguments}));
         assert!(answer.get("result").is_some(), "no result: {answer}");
         answer["result"].clone()
     }
 
     /// Calls a tool that must work; gives its structured content.
-    pub fn works(&mut self, tool: &str, arguments: Value) -> Value {
+    pub(crate) fn works(&mut self, tool: &str, arguments: Value) -> Value {
         let result = self.call(tool, arguments);
         assert_eq!(result["isError"], false, "{result}");
         result["structuredContent"].clone()
     }
 
     /// Calls a tool that must be refused or fail; gives the class.
-    pub fn fails(&mut self, tool: &str, arguments: Value) -> String {
+    pub(crate) fn fails(&mut self, tool: &str, arguments: Value) -> String {
         let result = self.call(tool, arguments);
         assert_eq!(result["isError"], true, "{result}");
         result["_meta"]["keepgate/class"].as_str().unwrap_or_else(|| panic!("{result}")).into()
-    }
-
-    /// Closes the input and waits for the shim to end.
-    pub fn close(mut self) {
-        self.input = None;
-        self.child.wait().unwrap();
     }
 }
 
@@ -338,7 +327,7 @@ impl Drop for Session {
 }
 
 /// Copies a directory of plain files.
-pub fn copy(from: &Path, to: &Path) {
+pub(crate) fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
