@@ -37,12 +37,20 @@ pub struct Error {
 impl Error {
     /// An error that says what was tried, on what, and why it failed.
     pub fn new(message: impl Into<String>) -> Self {
-        Self { kind: Kind::Other, message: message.into(), hint: None, source: None }
+        Self {
+            kind: Kind::Other,
+            message: message.into(),
+            hint: None,
+            source: None,
+        }
     }
 
     /// The same with a kind of its own.
     pub fn of(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, ..Self::new(message) }
+        Self {
+            kind,
+            ..Self::new(message)
+        }
     }
 
     /// Adds how to mend it, as a sentence or a command.

@@ -27,6 +27,6 @@ pub mod jailer;
 pub mod keeper;
 pub mod supervisor;
 
-pub mod config;
 pub mod cli;
+pub mod config;
 pub mod diagnostics;

@@ -19,14 +19,20 @@ pub struct Standing {
 impl Default for Standing {
     /// Rehearsing, since ever.
     fn default() -> Self {
-        Self { mode: Mode::Rehearse, since: None }
+        Self {
+            mode: Mode::Rehearse,
+            since: None,
+        }
     }
 }
 
 impl Standing {
     /// The mode set by a log entry made at `since`.
     pub fn set(mode: Mode, since: Timestamp) -> Self {
-        Self { mode, since: Some(since) }
+        Self {
+            mode,
+            since: Some(since),
+        }
     }
 
     /// The mode by name.

@@ -83,7 +83,9 @@ impl Clock for SystemClock {
 /// `clock_gettime(2)` of a clock that every supported kernel has cannot fail; zero if it did.
 fn read(clock: nix::time::ClockId) -> i64 {
     clock.now().map_or(0, |time| {
-        time.tv_sec().saturating_mul(1_000_000).saturating_add(time.tv_nsec() / 1_000)
+        time.tv_sec()
+            .saturating_mul(1_000_000)
+            .saturating_add(time.tv_nsec() / 1_000)
     })
 }
 

@@ -60,12 +60,13 @@ impl FromStr for Id {
         if text.len() != 16 {
             return Err(bad());
         }
-        text.bytes().try_fold(0_u128, |sum, byte| {
-            let lower = byte.to_ascii_lowercase();
-            let digit = ALPHABET.iter().position(|&c| c == lower).ok_or_else(bad)?;
-            Ok((sum << 5) | u128::try_from(digit).unwrap_or(0))
-        })
-        .map(Self)
+        text.bytes()
+            .try_fold(0_u128, |sum, byte| {
+                let lower = byte.to_ascii_lowercase();
+                let digit = ALPHABET.iter().position(|&c| c == lower).ok_or_else(bad)?;
+                Ok((sum << 5) | u128::try_from(digit).unwrap_or(0))
+            })
+            .map(Self)
     }
 }
 

@@ -235,7 +235,7 @@ pub enum LogCommand {
         keepgate log verify ./copy --key 'gate-1/production+1f2e3d4c+Ajk…'")]
     Verify {
         /// Directory of the log, or of a copy [default: the plane's]
-        #[arg(value_hint = ValueHint::DirPath)]
+        #[arg(id = "log", value_name = "DIR", value_hint = ValueHint::DirPath)]
         dir: Option<PathBuf>,
         /// A key that must have signed: ties the log to its appliance
         #[arg(long, value_name = "VKEY")]

@@ -25,14 +25,23 @@ pub(super) fn rehearse(
     match plan {
         Plan::Http { effect: true, .. } => Outcome {
             status: Status::Skipped,
-            value: told("rehearsed_not_executed", "the request was checked and was not sent"),
+            value: told(
+                "rehearsed_not_executed",
+                "the request was checked and was not sent",
+            ),
             facts: Map::new(),
         },
         Plan::Write { ref file, .. } => {
             let order = order(call, Mode::Rehearse, sight.absent());
             let files = vec![file.clone()];
             let mut facts = Map::new();
-            let job = Job { tool: "file.write", order, files, lease: None, limits: limits("file.write") };
+            let job = Job {
+                tool: "file.write",
+                order,
+                files,
+                lease: None,
+                limits: limits("file.write"),
+            };
             let ran = keeper.hands.run(ticket, job, &mut facts);
             keeper.hands.discard(ticket);
             ended(ran, Status::Rehearsed, facts)
@@ -61,7 +70,11 @@ pub(super) fn carry_out(
                 lease: None,
                 limits: limits("file.write"),
             };
-            let written = ended(keeper.hands.run(ticket, job, &mut facts), Status::Done, facts);
+            let written = ended(
+                keeper.hands.run(ticket, job, &mut facts),
+                Status::Done,
+                facts,
+            );
             if written.status != Status::Done {
                 keeper.hands.discard(ticket);
                 return written;
@@ -95,41 +108,74 @@ fn read<M>(keeper: &Keeper, ticket: &Authorized<M>, call: &Call, plan: Plan) -> 
     };
     let tool = call.tool().name();
     let mut facts = Map::new();
-    let job =
-        Job { tool, order: order(call, Mode::Live, false), files, lease, limits: limits(tool) };
+    let job = Job {
+        tool,
+        order: order(call, Mode::Live, false),
+        files,
+        lease,
+        limits: limits(tool),
+    };
     let ran = keeper.hands.run(ticket, job, &mut facts);
     ended(ran, Status::Done, facts)
 }
 
 fn roots(keeper: &Keeper) -> Outcome {
-    let entries: Vec<Value> =
-        keeper.setup.roots.keys().map(|name| json!({"name": name, "type": "directory"})).collect();
+    let entries: Vec<Value> = keeper
+        .setup
+        .roots
+        .keys()
+        .map(|name| json!({"name": name, "type": "directory"}))
+        .collect();
     let value = json!({"path": ".", "entries": entries, "truncated": false});
-    Outcome { status: Status::Done, value, facts: Map::new() }
+    Outcome {
+        status: Status::Done,
+        value,
+        facts: Map::new(),
+    }
 }
 
 fn order(call: &Call, mode: Mode, absent: bool) -> Order {
-    Order { arguments: call.arguments().clone(), mode, absent }
+    Order {
+        arguments: call.arguments().clone(),
+        mode,
+        absent,
+    }
 }
 
 fn ended(ran: Result<Ran>, good: Status, mut facts: Map<String, Value>) -> Outcome {
     match ran {
-        Ok(Ran::Replied(Reply::Done { value })) => Outcome { status: good, value, facts },
+        Ok(Ran::Replied(Reply::Done { value })) => Outcome {
+            status: good,
+            value,
+            facts,
+        },
         Ok(Ran::Replied(Reply::Fault { fault })) => {
             facts.insert("class".into(), fault.class.as_str().into());
-            Outcome { status: Status::Failed, value: told(&fault.class, &fault.say), facts }
+            Outcome {
+                status: Status::Failed,
+                value: told(&fault.class, &fault.say),
+                facts,
+            }
         }
         Ok(Ran::Refused(fault, detail)) => refused(fault, detail, facts),
         Ok(Ran::Broken(class)) => {
             facts.insert("class".into(), class.into());
             let say = "the tool ended without a usable answer";
-            Outcome { status: Status::Failed, value: told(class, say), facts }
+            Outcome {
+                status: Status::Failed,
+                value: told(class, say),
+                facts,
+            }
         }
         Err(error) => {
             facts.insert("class".into(), "unavailable".into());
             facts.insert("detail".into(), error.message().into());
             let say = "a part of the appliance was not available; nothing was changed";
-            Outcome { status: Status::Failed, value: told("unavailable", say), facts }
+            Outcome {
+                status: Status::Failed,
+                value: told("unavailable", say),
+                facts,
+            }
         }
     }
 }
@@ -138,24 +184,44 @@ fn refused(fault: JailFault, detail: String, mut facts: Map<String, Value>) -> O
     let (class, say) = words(fault);
     facts.insert("class".into(), class.into());
     facts.insert("detail".into(), detail.into());
-    Outcome { status: Status::Failed, value: told(class, say), facts }
+    Outcome {
+        status: Status::Failed,
+        value: told(class, say),
+        facts,
+    }
 }
 
 fn unknown(error: &Error, mut facts: Map<String, Value>) -> Outcome {
     facts.insert("class".into(), "unknown".into());
     facts.insert("detail".into(), error.message().into());
     let say = "nobody can say whether this happened; an operator has to look";
-    Outcome { status: Status::Unknown, value: told("unknown", say), facts }
+    Outcome {
+        status: Status::Unknown,
+        value: told("unknown", say),
+        facts,
+    }
 }
 
 /// The class and sentence for each way a file can refuse.
 pub(super) fn words(fault: JailFault) -> (&'static str, &'static str) {
     match fault {
         JailFault::NotFound => ("not_found", "nothing has that name"),
-        JailFault::WrongKind => ("wrong_kind", "it is not the kind of file this tool works on"),
-        JailFault::NotPermitted => ("no_access", "the system does not let this root's user do it"),
-        JailFault::Outside => ("outside_root", "the path leads out of its root or over a link"),
-        JailFault::Changed => ("changed", "the file is not what it was; nothing was written"),
+        JailFault::WrongKind => (
+            "wrong_kind",
+            "it is not the kind of file this tool works on",
+        ),
+        JailFault::NotPermitted => (
+            "no_access",
+            "the system does not let this root's user do it",
+        ),
+        JailFault::Outside => (
+            "outside_root",
+            "the path leads out of its root or over a link",
+        ),
+        JailFault::Changed => (
+            "changed",
+            "the file is not what it was; nothing was written",
+        ),
         JailFault::TooLarge => ("too_large", "the file is larger than this tool handles"),
         JailFault::Failed => ("failed", "it could not be done"),
     }

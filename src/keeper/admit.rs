@@ -37,15 +37,22 @@ impl Keeper {
             body.insert("client".into(), asked.client.as_str().into());
             self.log.append(Draft::new("run.open", body))?;
         }
-        let caller =
-            Caller { agent: asked.agent.clone(), run, call: asked.call, received: asked.received };
+        let caller = Caller {
+            agent: asked.agent.clone(),
+            run,
+            call: asked.call,
+            received: asked.received,
+        };
         admit(&asked.arguments, &tool, caller).map_err(Refusal::unfit)
     }
 
     /// The tools an agent sees, as MCP lists them.
     pub(super) fn listing(&self, agent: &str) -> Value {
         let tools = self.catalog.tools();
-        tools.filter(|tool| self.sees(agent, tool)).map(|tool| tool.listing()).collect()
+        tools
+            .filter(|tool| self.sees(agent, tool))
+            .map(|tool| tool.listing())
+            .collect()
     }
 
     /// What rules and policy are asked with.
@@ -88,13 +95,18 @@ impl Keeper {
     fn sees(&self, agent: &str, tool: &Tool) -> bool {
         self.state().agents.get(agent).is_some_and(|known| {
             known.tools.is_empty()
-                || known.tools.iter().any(|glob| fits(glob, tool.wire()) || fits(glob, tool.name()))
+                || known
+                    .tools
+                    .iter()
+                    .any(|glob| fits(glob, tool.wire()) || fits(glob, tool.name()))
         })
     }
 
     fn quota(&self, asked: &Asked) -> Result<(), Refusal> {
         let bytes = u64::try_from(asked.arguments.len()).unwrap_or(u64::MAX);
-        let Err(exceeded) = self.count(&asked.agent, bytes) else { return Ok(()) };
+        let Err(exceeded) = self.count(&asked.agent, bytes) else {
+            return Ok(());
+        };
         if exceeded.report {
             let mut body = Map::new();
             body.insert("agent".into(), asked.agent.as_str().into());

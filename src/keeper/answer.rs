@@ -15,7 +15,10 @@ pub(super) fn released(released: &Released) -> Vec<u8> {
     let result = String::from_utf8_lossy(released.result());
     if !matches!(released.status(), Status::Done | Status::Rehearsed) {
         let value: Value = serde_json::from_str(&result).unwrap_or_default();
-        let class = value.get("class").and_then(Value::as_str).unwrap_or("failed");
+        let class = value
+            .get("class")
+            .and_then(Value::as_str)
+            .unwrap_or("failed");
         let say = value.get("message").and_then(Value::as_str);
         return error(class, None, say, released.call());
     }
@@ -30,7 +33,12 @@ pub(super) fn released(released: &Released) -> Vec<u8> {
 
 /// The result of a refusal.
 pub(super) fn refused(refusal: &Refusal, call: Id) -> Vec<u8> {
-    error(&refusal.class, refusal.argument.as_deref(), refusal.say.as_deref(), call)
+    error(
+        &refusal.class,
+        refusal.argument.as_deref(),
+        refusal.say.as_deref(),
+        call,
+    )
 }
 
 fn error(class: &str, argument: Option<&str>, say: Option<&str>, call: Id) -> Vec<u8> {

@@ -33,7 +33,13 @@ fn follow(keeper: &Keeper, next: &mut u64) -> Result<()> {
 
 /// One structured line: `KEEPGATE_SEQ=`, `KEEPGATE_PLANE=` and so on in the journal.
 fn tell(plane: &str, entry: &Entry) {
-    let text = |name: &str| entry.body.get(name).and_then(Value::as_str).unwrap_or_default();
+    let text = |name: &str| {
+        entry
+            .body
+            .get(name)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    };
     let refused = entry.kind == "call.refused";
     let (agent, tool, call) = (text("agent"), text("tool"), text("call"));
     let (status, class) = (text("status"), text("class"));
@@ -42,9 +48,27 @@ fn tell(plane: &str, entry: &Entry) {
     let tool = Escaped::cut(tool, 64).to_string();
     let (seq, kind) = (entry.seq, entry.kind.as_str());
     if refused || kind == "quota.exceeded" || kind == "front.malformed" {
-        tracing::warn!(seq, plane, kind, agent, tool, call, what, "{kind} {agent} {tool} {what}");
+        tracing::warn!(
+            seq,
+            plane,
+            kind,
+            agent,
+            tool,
+            call,
+            what,
+            "{kind} {agent} {tool} {what}"
+        );
     } else {
-        tracing::info!(seq, plane, kind, agent, tool, call, what, "{kind} {agent} {tool} {what}");
+        tracing::info!(
+            seq,
+            plane,
+            kind,
+            agent,
+            tool,
+            call,
+            what,
+            "{kind} {agent} {tool} {what}"
+        );
     }
 }
 

@@ -88,7 +88,10 @@ impl Hands {
     pub(super) fn new() -> Result<Self> {
         let null = File::options().write(true).open("/dev/null");
         let null = null.context(|| "open `/dev/null`".into())?.into();
-        Ok(Self { links: Links::default(), null })
+        Ok(Self {
+            links: Links::default(),
+            null,
+        })
     }
 
     /// The links below.
@@ -113,7 +116,9 @@ impl Hands {
         let (output, theirs) = nix::unistd::pipe2(OFlag::O_CLOEXEC)
             .context(|| "make a pipe for a tool's output".into())?;
         let leased = job.lease.is_some();
-        let stream = job.lease.map(|lease| self.lease(ticket, lease, job.limits.wall_ms));
+        let stream = job
+            .lease
+            .map(|lease| self.lease(ticket, lease, job.limits.wall_ms));
         let stream = stream.transpose()?;
         let say = KeeperToJailer::Spawn {
             ticket,
@@ -157,7 +162,11 @@ impl Hands {
         max: u64,
     ) -> Result<Result<(FileState, Vec<u8>), (JailFault, String)>> {
         let inbox = self.links.listen(call);
-        let say = KeeperToJailer::Inspect { ticket: call, file: file.clone(), max };
+        let say = KeeperToJailer::Inspect {
+            ticket: call,
+            file: file.clone(),
+            max,
+        };
         self.links.send(Role::Jailer, &say, &[], &[])?;
         let (state, mut fds) = match answer(&inbox)? {
             (JailerToKeeper::Inspected { state, .. }, fds) => (state, fds),
@@ -183,7 +192,15 @@ impl Hands {
     ) -> Result<Result<(), (JailFault, String)>> {
         let ticket = authorized.ticket();
         let (expected, sha256) = (expected.clone(), sha256.to_owned());
-        self.change(ticket, &KeeperToJailer::Publish { ticket, expected, sha256 }, &[])
+        self.change(
+            ticket,
+            &KeeperToJailer::Publish {
+                ticket,
+                expected,
+                sha256,
+            },
+            &[],
+        )
     }
 
     /// Puts back what an undone call has changed.
@@ -196,14 +213,25 @@ impl Hands {
         content: &[u8],
     ) -> Result<Result<(), (JailFault, String)>> {
         let ticket = authorized.ticket();
-        let Recipe { file, before, after } = authorized.recipe().clone();
-        let say = KeeperToJailer::Restore { ticket, file, expected: before, becomes: after };
+        let Recipe {
+            file,
+            before,
+            after,
+        } = authorized.recipe().clone();
+        let say = KeeperToJailer::Restore {
+            ticket,
+            file,
+            expected: before,
+            becomes: after,
+        };
         self.change(ticket, &say, content)
     }
 
     /// Forgets the file a rehearsed or failed call has written.
     pub(super) fn discard<M>(&self, authorized: &Authorized<M>) {
-        let say = KeeperToJailer::Discard { ticket: authorized.ticket() };
+        let say = KeeperToJailer::Discard {
+            ticket: authorized.ticket(),
+        };
         // A jailer that is gone has nothing left to forget.
         drop(self.links.send(Role::Jailer, &say, &[], &[]));
     }
@@ -224,10 +252,21 @@ impl Hands {
     }
 
     fn lease(&self, ticket: Id, lease: Lease, wall_ms: u64) -> Result<OwnedFd> {
-        let (egress, jail) =
-            socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC)
-                .context(|| "make a stream between jail and egress".into())?;
-        let Lease { rules, method, url, body_sha256, bytes, redirects } = lease;
+        let (egress, jail) = socketpair(
+            AddressFamily::Unix,
+            SockType::Stream,
+            None,
+            SockFlag::SOCK_CLOEXEC,
+        )
+        .context(|| "make a stream between jail and egress".into())?;
+        let Lease {
+            rules,
+            method,
+            url,
+            body_sha256,
+            bytes,
+            redirects,
+        } = lease;
         let say = KeeperToEgress::Lease {
             ticket,
             rules,
@@ -238,7 +277,8 @@ impl Hands {
             bytes,
             redirects,
         };
-        self.links.send(Role::Egress, &say, &[], &[egress.as_fd()])?;
+        self.links
+            .send(Role::Egress, &say, &[], &[egress.as_fd()])?;
         Ok(jail)
     }
 
@@ -261,7 +301,9 @@ impl Hands {
                 Err(nix::errno::Errno::EINTR) => continue,
                 Err(errno) => return Err(Error::new("wait for a tool's output").because(errno)),
             }
-            let len = output.read(&mut piece).context(|| "read a tool's output".into())?;
+            let len = output
+                .read(&mut piece)
+                .context(|| "read a tool's output".into())?;
             let Some(part) = piece.get(..len).filter(|part| !part.is_empty()) else {
                 return Ok(Some(bytes));
             };
@@ -275,7 +317,10 @@ impl Hands {
 
     fn kill(&self, ticket: Id) {
         // Without a jailer the jail is dead already.
-        drop(self.links.send(Role::Jailer, &KeeperToJailer::Kill { ticket }, &[], &[]));
+        drop(
+            self.links
+                .send(Role::Jailer, &KeeperToJailer::Kill { ticket }, &[], &[]),
+        );
     }
 }
 
@@ -320,12 +365,21 @@ fn answer(inbox: &Inbox<'_>) -> Result<(JailerToKeeper, Vec<OwnedFd>)> {
 
 /// A tool's reply is outside bytes: parsed strictly, within limits.
 fn reply(bytes: &[u8]) -> Option<Reply> {
-    let value = json::parse(bytes, &json::Limits { bytes: RESULT_MAX, ..json::Limits::default() });
+    let value = json::parse(
+        bytes,
+        &json::Limits {
+            bytes: RESULT_MAX,
+            ..json::Limits::default()
+        },
+    );
     serde_json::from_value(value.ok()?).ok()
 }
 
 fn gone(role: Role) -> Error {
-    Error::new(format!("the {} died while it worked on this call", role.name()))
+    Error::new(format!(
+        "the {} died while it worked on this call",
+        role.name()
+    ))
 }
 
 fn silent() -> Error {

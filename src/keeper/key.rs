@@ -35,8 +35,11 @@ pub(super) fn in_force(state: &Path, origin: &str) -> Result<Arc<dyn Sealer>> {
         }
         return Ok(Arc::new(sealer));
     }
-    Err(Error::of(Kind::Tampered, format!("`{}` is not the log's key", current.display()))
-        .hint("restore the key file from a backup"))
+    Err(Error::of(
+        Kind::Tampered,
+        format!("`{}` is not the log's key", current.display()),
+    )
+    .hint("restore the key file from a backup"))
 }
 
 /// Makes the key that comes next, and the file it is in.

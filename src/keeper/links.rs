@@ -55,7 +55,13 @@ impl Links {
     pub(super) fn join(&self, role: Role, socket: Arc<OwnedFd>) -> u64 {
         let mut peers = lock(&self.peers);
         let generation = peers.get(&role).map_or(0, |peer| peer.generation + 1);
-        peers.insert(role, Peer { generation, socket: Some(socket) });
+        peers.insert(
+            role,
+            Peer {
+                generation,
+                socket: Some(socket),
+            },
+        );
         drop(peers);
         if generation > 0 {
             self.tell_all(role);
@@ -80,7 +86,10 @@ impl Links {
     /// The roles that can be spoken to now.
     pub(super) fn up(&self) -> Vec<Role> {
         let peers = lock(&self.peers);
-        Role::ALL.into_iter().filter(|r| peers.get(r).is_some_and(|p| p.socket.is_some())).collect()
+        Role::ALL
+            .into_iter()
+            .filter(|r| peers.get(r).is_some_and(|p| p.socket.is_some()))
+            .collect()
     }
 
     /// Sends to a role.
@@ -94,7 +103,9 @@ impl Links {
         blob: &[u8],
         fds: &[BorrowedFd<'_>],
     ) -> Result<()> {
-        let socket = lock(&self.peers).get(&role).and_then(|peer| peer.socket.clone());
+        let socket = lock(&self.peers)
+            .get(&role)
+            .and_then(|peer| peer.socket.clone());
         let socket = socket.ok_or_else(|| {
             Error::new(format!("the {} is not running", role.name()))
                 .hint("`keepgate status` says why; the supervisor starts it again")
@@ -116,7 +127,11 @@ impl Links {
     pub(super) fn listen(&self, ticket: Id) -> Inbox<'_> {
         let (sender, receiver) = channel();
         lock(&self.waiting).insert(ticket, sender);
-        Inbox { links: self, ticket, receiver }
+        Inbox {
+            links: self,
+            ticket,
+            receiver,
+        }
     }
 
     /// Passes an event to whoever listens for `ticket`; an event nobody waits for is dropped.
@@ -177,7 +192,10 @@ mod tests {
         let (new, _far) = frame::pair().unwrap();
         links.join(Role::Jailer, Arc::new(new));
         links.lost(Role::Jailer, generation);
-        assert!(matches!(inbox.next(Duration::ZERO), Some(Event::Lost(Role::Jailer))));
+        assert!(matches!(
+            inbox.next(Duration::ZERO),
+            Some(Event::Lost(Role::Jailer))
+        ));
         assert!(inbox.next(Duration::ZERO).is_none());
         assert_eq!(links.up(), [Role::Jailer]);
         drop(inbox);

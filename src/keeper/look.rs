@@ -25,7 +25,8 @@ impl Sight {
 
     /// Nothing has the name that is to be written.
     pub(super) fn absent(&self) -> bool {
-        self.recipe().is_some_and(|recipe| recipe.before == FileState::Absent)
+        self.recipe()
+            .is_some_and(|recipe| recipe.before == FileState::Absent)
     }
 }
 
@@ -44,8 +45,21 @@ impl Keeper {
             FileState::Absent => NEW_FILE_MODE,
             FileState::Present { mode, .. } => *mode,
         };
-        let after = FileState::Present { len: *len, sha256: sha256.clone(), mode };
-        Ok(Sight { change: Some((Recipe { file: file.clone(), before, after }, content)) })
+        let after = FileState::Present {
+            len: *len,
+            sha256: sha256.clone(),
+            mode,
+        };
+        Ok(Sight {
+            change: Some((
+                Recipe {
+                    file: file.clone(),
+                    before,
+                    after,
+                },
+                content,
+            )),
+        })
     }
 
     /// Keeps what a live call changes, so that it can be taken back.

@@ -97,7 +97,10 @@ struct Rules<'a> {
 impl Keeper {
     fn rules(&self) -> Rules<'_> {
         let engine = self.engine.read().unwrap_or_else(PoisonError::into_inner);
-        Rules { engine, state: &self.state }
+        Rules {
+            engine,
+            state: &self.state,
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -108,7 +111,10 @@ impl Keeper {
     fn count(&self, agent: &str, bytes: u64) -> std::result::Result<(), Exceeded> {
         // Time since boot: a wall clock that is set gives nobody anything.
         let now = Timestamp::from_micros(self.clock.since_boot_micros());
-        self.quota.lock().unwrap_or_else(PoisonError::into_inner).take(agent, bytes, now)
+        self.quota
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take(agent, bytes, now)
     }
 
     /// Runs `change` while no call is between its judgement and its intent.

@@ -32,7 +32,9 @@ fn decide(keeper: &Keeper, call: &Call) -> Result<Released, Refusal> {
             let ticket = ledger.intent_dry(call, grant, dry, sight.recipe())?;
             drop(rules);
             let outcome = act::rehearse(keeper, &ticket, call, plan, &sight);
-            ticket.close(ledger, outcome).map_err(|error| Refusal::unrecorded(&error))
+            ticket
+                .close(ledger, outcome)
+                .map_err(|error| Refusal::unrecorded(&error))
         }
         Current::Live(live) => {
             let undo = keeper.undo(sight)?;
@@ -40,7 +42,9 @@ fn decide(keeper: &Keeper, call: &Call) -> Result<Released, Refusal> {
             let ticket = ledger.intent_live(call, grant, live, undo)?;
             drop(rules);
             let outcome = act::carry_out(keeper, &ticket, call, plan, before.as_ref());
-            ticket.close(ledger, outcome).map_err(|error| Refusal::unrecorded(&error))
+            ticket
+                .close(ledger, outcome)
+                .map_err(|error| Refusal::unrecorded(&error))
         }
     }
 }

@@ -60,10 +60,17 @@ impl Plan {
             "file.list" => Ok(Self::Read(file(call, ground, OpenAs::Directory)?)),
             "file.write" => {
                 let file = file(call, ground, OpenAs::Replace)?;
-                let bytes = crate::tools::file::content(call.arguments())
-                    .map_err(|fault| Unplanned { argument: "content", say: fault.say })?;
+                let bytes =
+                    crate::tools::file::content(call.arguments()).map_err(|fault| Unplanned {
+                        argument: "content",
+                        say: fault.say,
+                    })?;
                 let len = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-                Ok(Self::Write { file, sha256: hex(digest(&SHA256, &bytes).as_ref()), len })
+                Ok(Self::Write {
+                    file,
+                    sha256: hex(digest(&SHA256, &bytes).as_ref()),
+                    len,
+                })
             }
             "http.request" => http(call, ground),
             other => Err(Unplanned {
@@ -76,18 +83,35 @@ impl Plan {
 
 /// Limits of the jail for a tool.
 pub(super) fn limits(tool: &str) -> Limits {
-    let wall_ms = if tool == "http.request" { 30_000 } else { 10_000 };
-    Limits { wall_ms, cpu_s: 5, memory: 256 << 20, file: crate::tools::file::WRITE_MAX }
+    let wall_ms = if tool == "http.request" {
+        30_000
+    } else {
+        10_000
+    };
+    Limits {
+        wall_ms,
+        cpu_s: 5,
+        memory: 256 << 20,
+        file: crate::tools::file::WRITE_MAX,
+    }
 }
 
 fn http(call: &Call, ground: &Ground<'_>) -> Result<Plan, Unplanned> {
-    let bad = |say: String| Unplanned { argument: "url", say };
+    let bad = |say: String| Unplanned {
+        argument: "url",
+        say,
+    };
     let method = text(call, "method").unwrap_or("GET");
     let url = text(call, "url").unwrap_or_default();
     let target = Target::parse(method, url).map_err(|fault| bad(fault.to_string()))?;
     let body = text(call, "body").unwrap_or_default();
     // Policy has judged this host and no other, so a redirect may go nowhere else.
-    let rules = ground.http.iter().filter(|rule| rule.host == target.host()).cloned().collect();
+    let rules = ground
+        .http
+        .iter()
+        .filter(|rule| rule.host == target.host())
+        .cloned()
+        .collect();
     let lease = Lease {
         rules,
         method: target.method().into(),
@@ -96,15 +120,28 @@ fn http(call: &Call, ground: &Ground<'_>) -> Result<Plan, Unplanned> {
         bytes: RESPONSE_MAX,
         redirects: REDIRECTS,
     };
-    Ok(Plan::Http { lease, effect: !matches!(target.method(), "GET" | "HEAD") })
+    Ok(Plan::Http {
+        lease,
+        effect: !matches!(target.method(), "GET" | "HEAD"),
+    })
 }
 
 fn file(call: &Call, ground: &Ground<'_>, open: OpenAs) -> Result<FileOrder, Unplanned> {
-    let bad = |say: String| Unplanned { argument: "path", say };
+    let bad = |say: String| Unplanned {
+        argument: "path",
+        say,
+    };
     let path = RootPath::parse(text(call, "path").unwrap_or_default())
         .map_err(|fault| bad(fault.to_string()))?;
-    let root = ground.roots.get(path.root()).ok_or_else(|| bad("no such root".into()))?;
-    let relative = if path.rel().is_empty() { "." } else { path.rel() };
+    let root = ground
+        .roots
+        .get(path.root())
+        .ok_or_else(|| bad("no such root".into()))?;
+    let relative = if path.rel().is_empty() {
+        "."
+    } else {
+        path.rel()
+    };
     Ok(FileOrder {
         root: root.path.clone(),
         path: relative.into(),

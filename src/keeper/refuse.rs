@@ -43,34 +43,67 @@ impl Refusal {
 
     /// The arguments are not what the tool's schema says.
     pub(super) fn unfit(unfit: Unfit) -> Self {
-        let Unfit { class, argument, say } = unfit;
-        Self { argument, say: Some(say), ..Self::new(class) }
+        let Unfit {
+            class,
+            argument,
+            say,
+        } = unfit;
+        Self {
+            argument,
+            say: Some(say),
+            ..Self::new(class)
+        }
     }
 
     /// The agent has no such tool: a protocol error.
     pub(super) fn no_tool(name: &str) -> Self {
-        let say = Some(format!("unknown tool `{}`", crate::wire::text::Escaped::cut(name, 64)));
-        Self { say, code: Some(INVALID_PARAMS), ..Self::new("unknown_tool") }
+        let say = Some(format!(
+            "unknown tool `{}`",
+            crate::wire::text::Escaped::cut(name, 64)
+        ));
+        Self {
+            say,
+            code: Some(INVALID_PARAMS),
+            ..Self::new("unknown_tool")
+        }
     }
 
     /// The socket's agent is not enrolled (any more).
     pub(super) fn no_agent() -> Self {
         let say = Some("this agent is not enrolled".to_owned());
-        Self { say, ..Self::new("unknown_agent") }
+        Self {
+            say,
+            ..Self::new("unknown_agent")
+        }
     }
 
     /// Too many calls, or too much in the log.
     pub(super) fn over_quota(say: String) -> Self {
-        Self { say: Some(say), quiet: true, ..Self::new("over_quota") }
+        Self {
+            say: Some(say),
+            quiet: true,
+            ..Self::new("over_quota")
+        }
     }
 
     /// Rules or policy say no.
     pub(super) fn forbidden(reason: Reason) -> Self {
-        let Reason { class, argument, rule, at, hint } = reason;
-        let mut refusal = Self { argument, ..Self::new(class) };
+        let Reason {
+            class,
+            argument,
+            rule,
+            at,
+            hint,
+        } = reason;
+        let mut refusal = Self {
+            argument,
+            ..Self::new(class)
+        };
         refusal.facts.insert("rule".into(), rule.into());
         if let Some((file, line)) = at {
-            refusal.facts.insert("at".into(), format!("{file}:{line}").into());
+            refusal
+                .facts
+                .insert("at".into(), format!("{file}:{line}").into());
         }
         refusal.facts.insert("hint".into(), hint.into());
         refusal
@@ -116,7 +149,8 @@ impl Refusal {
         body.insert("call".into(), json!(asked.call));
         body.insert("agent".into(), asked.agent.as_str().into());
         body.insert("class".into(), self.class.as_str().into());
-        body.entry("tool").or_insert_with(|| asked.tool.as_str().into());
+        body.entry("tool")
+            .or_insert_with(|| asked.tool.as_str().into());
         body.insert("client".into(), asked.client.as_str().into());
         if let Some(argument) = &self.argument {
             body.insert("argument".into(), argument.as_str().into());

@@ -33,7 +33,10 @@ impl Runs {
 
     /// Ends the agent's run.
     pub(super) fn end(&self, agent: &str) {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(agent);
+        self.open
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(agent);
     }
 }
 

@@ -24,7 +24,9 @@ impl Seats {
         let free = changed.wait_while(lock(count), |taken| *taken >= SEATS);
         *free.unwrap_or_else(PoisonError::into_inner) += 1;
         let seats = self.clone();
-        let thread = std::thread::Builder::new().name("call".into()).stack_size(STACK);
+        let thread = std::thread::Builder::new()
+            .name("call".into())
+            .stack_size(STACK);
         let started = thread.spawn(move || {
             work();
             seats.leave();
@@ -32,7 +34,9 @@ impl Seats {
         if started.is_err() {
             self.leave();
         }
-        started.map(drop).context(|| "start a thread for a call".into())
+        started
+            .map(drop)
+            .context(|| "start a thread for a call".into())
     }
 
     /// Seats taken now.

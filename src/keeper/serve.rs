@@ -36,7 +36,9 @@ pub fn run(control: OwnedFd, setup: Setup, fds: Vec<OwnedFd>) -> Result<()> {
         .map_err(|_| Error::new("the supervisor sent no admin socket"))?;
     let keeper = Arc::new(Keeper::open(setup, control, hands)?);
     let admin = Arc::clone(&keeper);
-    thread("admin", move || admin::serve(&admin, &UnixListener::from(operator)))?;
+    thread("admin", move || {
+        admin::serve(&admin, &UnixListener::from(operator))
+    })?;
     let follower = Arc::clone(&keeper);
     thread("follow", move || follow::run(&follower))?;
     keeper.report(&Report::Ready)?;
@@ -46,7 +48,8 @@ pub fn run(control: OwnedFd, setup: Setup, fds: Vec<OwnedFd>) -> Result<()> {
             Control::Link { peer } => join(&keeper, peer, frame.fds)?,
             Control::Listening { agents } => {
                 let (names, changed) = &keeper.listening;
-                *names.lock().unwrap_or_else(PoisonError::into_inner) = agents.into_iter().collect();
+                *names.lock().unwrap_or_else(PoisonError::into_inner) =
+                    agents.into_iter().collect();
                 changed.notify_all();
             }
             Control::Stop => break,
@@ -72,7 +75,11 @@ impl Keeper {
     /// Tells the supervisor who is enrolled.
     pub(super) fn report_agents(&self) -> Result<()> {
         let state = self.state();
-        let agents = state.agents.iter().map(|(name, agent)| (name.clone(), agent.uid)).collect();
+        let agents = state
+            .agents
+            .iter()
+            .map(|(name, agent)| (name.clone(), agent.uid))
+            .collect();
         drop(state);
         self.report(&Report::Agents { agents })
     }
@@ -86,8 +93,13 @@ impl Keeper {
 }
 
 fn thread(name: &str, work: impl FnOnce() + Send + 'static) -> Result<()> {
-    let builder = std::thread::Builder::new().name(name.into()).stack_size(1 << 20);
-    builder.spawn(work).map(drop).context(|| format!("start thread `{name}`"))
+    let builder = std::thread::Builder::new()
+        .name(name.into())
+        .stack_size(1 << 20);
+    builder
+        .spawn(work)
+        .map(drop)
+        .context(|| format!("start thread `{name}`"))
 }
 
 fn join(keeper: &Arc<Keeper>, peer: Role, fds: Vec<OwnedFd>) -> Result<()> {
@@ -138,7 +150,10 @@ fn jailer(keeper: &Keeper, frame: Frame<JailerToKeeper>) {
         | JailerToKeeper::Published { ticket }
         | JailerToKeeper::Fault { ticket, .. } => ticket,
     };
-    keeper.hands.links().tell(ticket, Event::Jailer(frame.say, frame.fds));
+    keeper
+        .hands
+        .links()
+        .tell(ticket, Event::Jailer(frame.say, frame.fds));
 }
 
 fn front(keeper: &Arc<Keeper>, frame: Frame<FrontToKeeper>) -> Result<()> {
@@ -152,9 +167,21 @@ fn front(keeper: &Arc<Keeper>, frame: Frame<FrontToKeeper>) -> Result<()> {
         FrontToKeeper::Malformed { agent, why } => {
             keeper.seats.seat(move || malformed(&worker, &agent, &why))
         }
-        FrontToKeeper::Open { id, agent, tool, client } => {
+        FrontToKeeper::Open {
+            id,
+            agent,
+            tool,
+            client,
+        } => {
             let (received, arguments) = (keeper.clock.now(), frame.blob);
-            let asked = Asked { call: Id::random()?, agent, tool, client, arguments, received };
+            let asked = Asked {
+                call: Id::random()?,
+                agent,
+                tool,
+                client,
+                arguments,
+                received,
+            };
             keeper.seats.seat(move || call(&worker, id, &asked))
         }
     }
@@ -171,7 +198,10 @@ fn call(keeper: &Keeper, id: u64, asked: &Asked) {
         Err(refusal) => {
             refusal.record(keeper, asked);
             match refusal.code {
-                None => (KeeperToFront::Answer { id }, answer::refused(&refusal, asked.call)),
+                None => (
+                    KeeperToFront::Answer { id },
+                    answer::refused(&refusal, asked.call),
+                ),
                 Some(code) => {
                     let message = refusal.say.unwrap_or_default();
                     (KeeperToFront::Fault { id, code, message }, Vec::new())

@@ -105,13 +105,12 @@ impl Keeper {
 }
 
 /// The policy in force: the one the log names, or on the very first start the product's own.
-fn policy(
-    log: &Log,
-    state: &Mutex<State>,
-    directory: &Path,
-    catalog: &Catalog,
-) -> Result<Engine> {
-    let known = state.lock().unwrap_or_else(std::sync::PoisonError::into_inner).policy.clone();
+fn policy(log: &Log, state: &Mutex<State>, directory: &Path, catalog: &Catalog) -> Result<Engine> {
+    let known = state
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+        .policy
+        .clone();
     let Some(Policy { digest, file, .. }) = known else {
         let engine = Engine::load(default_policy(), STARTER, catalog)?;
         apply(log, directory, &engine, STARTER)?;

@@ -61,29 +61,58 @@ pub(super) struct Policy {
 
 impl Fold for State {
     fn apply(&mut self, entry: &Entry) {
-        let text = |name: &str| entry.body.get(name).and_then(Value::as_str).unwrap_or_default();
+        let text = |name: &str| {
+            entry
+                .body
+                .get(name)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+        };
         match entry.kind.as_str() {
             "agent.add" => {
-                let uid = entry.body.get("uid").and_then(Value::as_u64).unwrap_or_default();
+                let uid = entry
+                    .body
+                    .get("uid")
+                    .and_then(Value::as_u64)
+                    .unwrap_or_default();
                 let Ok(uid) = u32::try_from(uid) else { return };
                 let tools = entry.body.get("tools").cloned().unwrap_or_default();
                 let tools = serde_json::from_value(tools).unwrap_or_default();
-                self.agents.insert(text("agent").into(), Agent { uid, tools, since: entry.time });
+                self.agents.insert(
+                    text("agent").into(),
+                    Agent {
+                        uid,
+                        tools,
+                        since: entry.time,
+                    },
+                );
             }
             "agent.revoke" => {
                 self.agents.remove(text("agent"));
             }
             "policy.applied" => {
                 let (digest, file) = (text("digest").into(), text("file").into());
-                self.policy = Some(Policy { digest, file, since: entry.time });
+                self.policy = Some(Policy {
+                    digest,
+                    file,
+                    since: entry.time,
+                });
             }
             "mode.set" => {
-                let mode = if text("mode") == Mode::Live.name() { Mode::Live } else { Mode::Rehearse };
+                let mode = if text("mode") == Mode::Live.name() {
+                    Mode::Live
+                } else {
+                    Mode::Rehearse
+                };
                 self.mode = Standing::set(mode, entry.time);
             }
             "config" => {
                 self.config = Some(text("digest").into());
-                self.demo |= entry.body.get("demo").and_then(Value::as_bool).unwrap_or_default();
+                self.demo |= entry
+                    .body
+                    .get("demo")
+                    .and_then(Value::as_bool)
+                    .unwrap_or_default();
             }
             "keeper.start" => {
                 self.unknown_total += u64::try_from(self.open.len()).unwrap_or(0);

@@ -50,6 +50,13 @@ pub enum Stage {
     Screen,
 }
 
+/// The self-test shows these: a real jail tries every probe, and the same probe without a jail gets
+/// through.
+const JAIL: &[&str] = &[
+    "it::manual::a_real_jail_lets_nothing_through",
+    "it::manual::without_a_jail_the_probe_gets_through",
+];
+
 /// All of them, by stage.
 pub const ATTACKS: &[Attack] = &[
     // --- what an agent sends --------------------------------------------------------------------
@@ -76,7 +83,10 @@ pub const ATTACKS: &[Attack] = &[
         name: "deep or large message",
         what: "nests arrays or repeats members until the stack or the memory ends",
         stage: Stage::Front,
-        tests: &["wire::json::tests::limits_hold", "it::corpus::no_seed_upsets_a_parser"],
+        tests: &[
+            "wire::json::tests::limits_hold",
+            "it::corpus::no_seed_upsets_a_parser",
+        ],
     },
     Attack {
         name: "line without an end",
@@ -88,26 +98,26 @@ pub const ATTACKS: &[Attack] = &[
         name: "slow reader",
         what: "asks for large results and never reads them, so that answers pile up",
         stage: Stage::Front,
-        tests: &["front::tests::who_never_begins_or_never_reads_is_closed"],
+        tests: &["front::tests::limits::who_never_begins_or_never_reads_is_closed"],
     },
     Attack {
         name: "connection and call flood",
         what: "opens connections and calls until descriptors or memory end",
         stage: Stage::Front,
-        tests: &["front::tests::there_is_an_end_to_connections_and_calls"],
+        tests: &["front::tests::limits::there_is_an_end_to_connections_and_calls"],
     },
     Attack {
         name: "malformed flood",
         what: "sends nonsense to fill the log with notes about nonsense",
         stage: Stage::Front,
-        tests: &["front::tests::notes_are_few_and_abuse_ends_the_connection"],
+        tests: &["front::tests::refusals::notes_are_few_and_abuse_ends_the_connection"],
     },
     Attack {
         name: "identity by claim",
         what: "says in `clientInfo` that it is another agent",
         stage: Stage::Front,
         tests: &[
-            "front::tests::another_uid_is_turned_away",
+            "front::tests::refusals::another_uid_is_turned_away",
             "it::calls::another_uid_cannot_use_an_agents_socket",
         ],
     },
@@ -116,7 +126,7 @@ pub const ATTACKS: &[Attack] = &[
         what: "keeps its connection open and goes on when it is no longer enrolled",
         stage: Stage::Front,
         tests: &[
-            "front::tests::a_revoked_agent_is_cut_off",
+            "front::tests::refusals::a_revoked_agent_is_cut_off",
             "it::calls::a_revoked_agent_is_cut_off_now",
         ],
     },
@@ -130,7 +140,10 @@ pub const ATTACKS: &[Attack] = &[
         name: "smuggled argument",
         what: "adds members that the schema does not know, for a tool that reads them",
         stage: Stage::Admission,
-        tests: &["it::calls::what_is_no_call_gets_a_precise_error_and_nothing_dies"],
+        tests: &[
+            "call::tests::every_mistake_is_named",
+            "it::calls::what_is_no_call_gets_a_precise_error_and_nothing_dies",
+        ],
     },
     Attack {
         name: "path traversal by words",
@@ -138,6 +151,8 @@ pub const ATTACKS: &[Attack] = &[
         stage: Stage::Admission,
         tests: &[
             "it::calls::what_cannot_be_read_fails_with_a_precise_class",
+            "call::path::tests::what_could_lead_elsewhere_is_refused",
+            "call::path::tests::no_accepted_path_climbs",
             "jailer::place::tests::only_plain_paths_have_a_place",
         ],
     },
@@ -158,6 +173,7 @@ pub const ATTACKS: &[Attack] = &[
         stage: Stage::Judgement,
         tests: &[
             "it::sdk::the_official_python_sdk_makes_an_allowed_and_a_refused_call",
+            "it::http::what_is_not_listed_never_reaches_the_network",
             "egress::turn::tests::no_rule_no_way_out",
         ],
     },
@@ -186,6 +202,7 @@ pub const ATTACKS: &[Attack] = &[
         stage: Stage::Judgement,
         tests: &[
             "it::policy::a_bad_policy_leaves_the_old_one_in_force",
+            "policy::tests::a_bad_policy_is_refused_by_line_and_column",
             "call::http::tests::a_rule_that_never_matches_is_no_rule",
         ],
     },
@@ -199,7 +216,32 @@ pub const ATTACKS: &[Attack] = &[
         name: "approval by the agent",
         what: "approves for itself what needs a person",
         stage: Stage::Judgement,
-        tests: &["it::policy::what_needs_a_person_is_refused_as_pending"],
+        tests: &[
+            "it::policy::what_needs_a_person_is_refused_as_pending",
+            "it::http::an_effect_is_not_made_in_rehearsal_and_needs_a_person_when_live",
+        ],
+    },
+    Attack {
+        name: "policy that loosens the built-in rules",
+        what: "permits in Cedar what a built-in rule refuses",
+        stage: Stage::Judgement,
+        tests: &["policy::tests::no_permit_overrides_a_built_in_refusal"],
+    },
+    Attack {
+        name: "permission for another call",
+        what: "uses the permission of one call, or of one definition of a tool, for another",
+        stage: Stage::Judgement,
+        tests: &[
+            "policy::tests::a_grant_covers_its_own_call_only",
+            "policy::tests::another_definition_of_a_tool_is_not_judged",
+            "call::tests::a_call_is_its_canonical_bytes_and_its_tool",
+        ],
+    },
+    Attack {
+        name: "changed tool definition",
+        what: "changes a tool's schema or description after it was vetted",
+        stage: Stage::Admission,
+        tests: &["catalog::tests::every_change_of_a_definition_changes_the_pin"],
     },
     Attack {
         name: "undo as a weapon",
@@ -259,6 +301,96 @@ pub const ATTACKS: &[Attack] = &[
             "jail::self_test::tests::whatever_got_through_or_is_missing_makes_unfit",
             "jail::landlock::tests::less_than_the_floor_must_be_accepted_by_name",
         ],
+    },
+    Attack {
+        name: "jail escape: files outside",
+        what: "reads, writes, links, renames or changes attributes of a file by name: probes `fs_*`, `cgroup_write`, `sys_read`",
+        stage: Stage::Jail,
+        tests: JAIL,
+    },
+    Attack {
+        name: "jail escape: mounts and roots",
+        what: "mounts, pivots, changes its root or opens by handle to get out: probes `fs_mount`, `fs_chroot`, `fs_open_by_handle`",
+        stage: Stage::Jail,
+        tests: JAIL,
+    },
+    Attack {
+        name: "jail escape: proc as a way around",
+        what: "reads another process's memory or environment, or its own root under another name: probes `proc_*`",
+        stage: Stage::Jail,
+        tests: JAIL,
+    },
+    Attack {
+        name: "jail escape: execution",
+        what: "executes a program by path, by descriptor, or from memory it made executable: probes `exec_*`, `mem_*`",
+        stage: Stage::Jail,
+        tests: JAIL,
+    },
+    Attack {
+        name: "jail escape: descriptors",
+        what: "sends, receives or multiplies descriptors, or gives one to another process: probes `fd_*`",
+        stage: Stage::Jail,
+        tests: JAIL,
+    },
+    Attack {
+        name: "jail escape: terminal injection",
+        what: "types into the operator's terminal, also with the high bits of the request set: probes `tty_*`",
+        stage: Stage::Jail,
+        tests: JAIL,
+    },
+    Attack {
+        name: "jail escape: network sockets",
+        what: "TCP, UDP, multipath TCP, Fast Open, raw, packet, netlink, vsock, crypto: probes `net_*`",
+        stage: Stage::Jail,
+        tests: JAIL,
+    },
+    Attack {
+        name: "jail escape: unix sockets",
+        what: "asks a daemon of the host for its powers, by path or abstract name: probes `unix_*`",
+        stage: Stage::Jail,
+        tests: JAIL,
+    },
+    Attack {
+        name: "jail escape: shared memory, queues, keys",
+        what: "reaches other processes' System V or POSIX objects, or a user's keyring: probes `ipc_*`, `key_*`",
+        stage: Stage::Jail,
+        tests: JAIL,
+    },
+    Attack {
+        name: "jail escape: other processes",
+        what: "signals, traces, reads, re-prioritises another process: probes `sig_*`, `ptrace`, `vm_*`, `pidfd_getfd`, `kcmp`, `prio`, `affinity`, `sched_*`",
+        stage: Stage::Jail,
+        tests: JAIL,
+    },
+    Attack {
+        name: "jail escape: fork bomb and raised limits",
+        what: "makes processes without end, or lifts its own limits: probes `proc_fork`, `proc_clone3`, `prlimit_*`, `lim_*`",
+        stage: Stage::Jail,
+        tests: JAIL,
+    },
+    Attack {
+        name: "jail escape: large kernel interfaces",
+        what: "io_uring, bpf, perf, userfaultfd, modules, kexec, clocks: probes `sys_*`",
+        stage: Stage::Jail,
+        tests: JAIL,
+    },
+    Attack {
+        name: "jail escape: new namespaces",
+        what: "gets capabilities in a namespace of its own: probes `ns_*`",
+        stage: Stage::Jail,
+        tests: JAIL,
+    },
+    Attack {
+        name: "jail escape: foreign system calls",
+        what: "calls the kernel by the 32-bit or the x32 table, around the filter: probes `abi_*`",
+        stage: Stage::Jail,
+        tests: JAIL,
+    },
+    Attack {
+        name: "jail escape: what was left on",
+        what: "finds a capability, no filter, another identity or an environment in its own state: probes `st_*`, `env_empty`",
+        stage: Stage::Jail,
+        tests: JAIL,
     },
     // --- the network ----------------------------------------------------------------------------
     Attack {
@@ -332,6 +464,7 @@ pub const ATTACKS: &[Attack] = &[
         what: "a permitted server answers with the address of one that is not",
         stage: Stage::Egress,
         tests: &[
+            "it::http::a_redirect_out_of_the_list_is_not_followed",
             "egress::tests::redirects::a_redirect_beyond_the_rules_is_refused_and_not_dialled",
             "egress::tests::redirects::a_redirect_within_the_rules_to_a_private_address_is_refused",
         ],
@@ -445,7 +578,7 @@ pub const ATTACKS: &[Attack] = &[
         name: "role taken over: message out of place",
         what: "says to a neighbour what only another role may say",
         stage: Stage::Frame,
-        tests: &["front::tests::a_keeper_that_misbehaves_ends_the_role"],
+        tests: &["front::tests::links::a_keeper_that_misbehaves_ends_the_role"],
     },
     Attack {
         name: "inherited secrets",
@@ -472,7 +605,7 @@ pub const ATTACKS: &[Attack] = &[
         tests: &[
             "it::roles::a_role_that_dies_is_started_again_and_calls_go_on",
             "it::roles::a_stopped_keeper_stops_its_plane_and_no_other",
-            "front::tests::a_dead_keeper_is_said_and_a_new_one_serves",
+            "front::tests::links::a_dead_keeper_is_said_and_a_new_one_serves",
         ],
     },
     Attack {
@@ -527,8 +660,8 @@ pub const ATTACKS: &[Attack] = &[
         what: "rewrites an entry with the same meaning and other bytes, or another meaning to some",
         stage: Stage::Log,
         tests: &[
-            "audit::canonical::tests::other_spellings_are_refused",
-            "audit::canonical::tests::what_passes_is_what_writing_again_gives",
+            "audit::tests::canonical::other_spellings_are_refused",
+            "audit::tests::canonical::what_passes_is_what_writing_again_gives",
             "audit::tests::vectors::both_verifiers_judge_every_vector_as_expected",
         ],
     },

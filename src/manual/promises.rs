@@ -43,7 +43,8 @@
 //! Shown by `it::policy::a_bad_policy_leaves_the_old_one_in_force`.
 //!
 //! **8. What needs a person does not happen without one.**
-//! Shown by `it::policy::what_needs_a_person_is_refused_as_pending`.
+//! Shown by `it::policy::what_needs_a_person_is_refused_as_pending`,
+//! `it::http::an_effect_is_not_made_in_rehearsal_and_needs_a_person_when_live`.
 //!
 //! **9. The agent learns a class, the operator the rule.**
 //! Shown by `it::calls::a_refusal_tells_the_agent_a_class_and_the_operator_the_rule`.
@@ -73,7 +74,8 @@
 //!
 //! **14. A request leaves only for what a rule names**: scheme, host, port, method and path, on
 //! every redirect anew, to an address that was checked and no other.
-//! Shown by `egress::tests::plain::what_no_rule_names_is_not_dialled`,
+//! Shown by `it::http::what_is_not_listed_never_reaches_the_network`,
+//! `egress::tests::plain::what_no_rule_names_is_not_dialled`,
 //! `egress::tests::redirects::a_redirect_beyond_the_rules_is_refused_and_not_dialled`,
 //! `egress::tests::names::a_name_is_resolved_once_and_its_address_dialled`,
 //! `egress::tests::names::private_answers_are_refused_in_every_form`.
@@ -82,7 +84,9 @@
 //!
 //! **15. A tool runs in a jail that was tried.** No service before a real jail has been attacked from
 //! inside and nothing got through.
-//! Shown by `jail::self_test::tests::whatever_got_through_or_is_missing_makes_unfit`.
+//! Shown by `it::manual::a_real_jail_lets_nothing_through`,
+//! `it::manual::without_a_jail_the_probe_gets_through`,
+//! `jail::self_test::tests::whatever_got_through_or_is_missing_makes_unfit`.
 //!
 //! **16. Each role has its own uid, the capabilities it needs and no descriptor more**; only egress
 //! can have a network socket.

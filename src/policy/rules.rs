@@ -136,10 +136,16 @@ impl Effect {
             // Such a request sends nothing but itself. Every other class of the tool stays.
             classes.retain(|class| *class != EffectClass::Send);
             if classes.iter().all(reads) {
-                return Self { classes, reversibility: Reversibility::Reversible };
+                return Self {
+                    classes,
+                    reversibility: Reversibility::Reversible,
+                };
             }
         }
-        Self { classes, reversibility: tool.reversibility() }
+        Self {
+            classes,
+            reversibility: tool.reversibility(),
+        }
     }
 
     fn irreversible(&self) -> bool {

@@ -1,13 +1,14 @@
 //! Decisions as a table, refused policies as screens, and the promises that hold for any policy.
 
 use std::collections::BTreeMap;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
 use crate::call::id::Id;
+use crate::call::tool::Tool;
 use crate::call::{Call, Caller, admit};
 use crate::catalog::Catalog;
 use crate::time::Timestamp;
@@ -270,6 +271,52 @@ fn a_grant_covers_its_own_call_only() {
 }
 
 #[test]
+fn a_fetch_is_no_read_where_its_tool_pays() {
+    let text = include_str!("../catalog/native/http.request.json");
+    let pays = text.replace("[\"egress\", \"send\"]", "[\"egress\", \"send\", \"pay\"]");
+    let world = World {
+        mode: Mode::Live,
+        ..World::new()
+    };
+    let asks = |definition: &str| {
+        let id = Id::random().unwrap();
+        let received = Timestamp::from_micros(0);
+        let caller = Caller {
+            agent: "a".into(),
+            run: id,
+            call: id,
+            received,
+        };
+        let raw = br#"{"method":"GET","url":"https://docs.example/api/x"}"#;
+        let call = admit(raw, &Arc::new(Tool::define(definition).unwrap()), caller).unwrap();
+        let (verdicts, _) = rules::judge(&call, &world.ground());
+        verdicts
+            .iter()
+            .any(|verdict| matches!(verdict.said, Said::Ask { .. }))
+    };
+    assert!(!asks(text));
+    assert!(asks(&pays));
+}
+
+#[test]
+fn another_definition_of_a_tool_is_not_judged() {
+    let text = include_str!("../catalog/native/file.read.json");
+    let changed = Tool::define(&text.replace("Read a file", "Read some file")).unwrap();
+    let id = Id::random().unwrap();
+    let received = Timestamp::from_micros(0);
+    let caller = Caller {
+        agent: "a".into(),
+        run: id,
+        call: id,
+        received,
+    };
+    let call = admit(br#"{"path":"mail/a"}"#, &Arc::new(changed), caller).unwrap();
+    let (world, engine) = (World::new(), load("permit (principal, action, resource);"));
+    let explained = agree(&engine, &call, &world.ground());
+    assert_eq!(explained.rule.as_deref(), Some("builtin:question"));
+}
+
+#[test]
 fn an_explanation_shows_all_rules_that_speak_and_cuts_long_values() {
     let (world, engine) = (World::new(), load(demo_policy()));
     let long = call(
@@ -372,7 +419,7 @@ fn any_policy() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
     fn explanation_and_decision_agree((tool, arguments) in any_call(), world in any_world(), policy in any_policy()) {

@@ -30,7 +30,11 @@ impl Listeners {
             drop(fs::remove_file(left.path()));
         }
         let admin = bind(&paths.admin_socket(plane), operator)?;
-        Ok(Self { directory, admin, agents: BTreeMap::new() })
+        Ok(Self {
+            directory,
+            admin,
+            agents: BTreeMap::new(),
+        })
     }
 
     /// The operator's socket.
@@ -40,7 +44,11 @@ impl Listeners {
 
     /// Makes the socket of `agent`; `None` where it is there already.
     pub(super) fn add(&mut self, agent: &str, uid: u32) -> Result<Option<BorrowedFd<'_>>> {
-        if self.agents.get(agent).is_some_and(|(known, _)| *known == uid) {
+        if self
+            .agents
+            .get(agent)
+            .is_some_and(|(known, _)| *known == uid)
+        {
             return Ok(None);
         }
         let listener = bind(&self.path(agent), uid)?;
@@ -90,7 +98,9 @@ pub(super) fn make_directory(path: &Path, mode: u32) -> Result<()> {
 fn bind(path: &Path, uid: u32) -> Result<UnixListener> {
     let what = || format!("make socket `{}`", path.display());
     match fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error).context(what),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(error).context(what);
+        }
         _ => {}
     }
     // The process' umask (077) keeps everybody else out between these three calls.

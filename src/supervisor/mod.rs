@@ -100,7 +100,12 @@ fn watch(signalfd: &SignalFd, planes: &[Plane], wait: PollTimeout) -> Result<Rea
     }
     let mut ready = polled.iter().map(|fd| fd.any().unwrap_or(false));
     let signal = ready.next().unwrap_or(false);
-    let mut roles: Vec<_> = names.into_iter().zip(ready).filter(|(_, r)| *r).map(|(n, _)| n).collect();
+    let mut roles: Vec<_> = names
+        .into_iter()
+        .zip(ready)
+        .filter(|(_, r)| *r)
+        .map(|(n, _)| n)
+        .collect();
     roles.dedup();
     Ok(Readiness { signal, roles })
 }
@@ -121,7 +126,11 @@ fn lock(paths: &Paths) -> Result<Flock<std::fs::File>> {
     listeners::make_directory(paths.run_dir(), 0o711)?;
     let path = paths.lock();
     let what = || format!("lock `{}`", path.display());
-    let file = std::fs::File::options().create(true).append(true).open(&path).context(what)?;
+    let file = std::fs::File::options()
+        .create(true)
+        .append(true)
+        .open(&path)
+        .context(what)?;
     Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| {
         Error::new(what())
             .because(errno)

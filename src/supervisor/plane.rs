@@ -92,7 +92,12 @@ impl Plane {
             due: Some(now),
         };
         let roles = Role::ALL.into_iter().map(|role| (role, seat())).collect();
-        Ok(Self { name: name.into(), roles, setup, listeners })
+        Ok(Self {
+            name: name.into(),
+            roles,
+            setup,
+            listeners,
+        })
     }
 
     /// Starts every role whose time has come.
@@ -114,9 +119,15 @@ impl Plane {
 
     /// What to watch: the control link and the process of every running role.
     pub(super) fn descriptors(&self) -> impl Iterator<Item = (Role, BorrowedFd<'_>)> {
-        self.roles.iter().filter_map(|(role, seat)| Some((*role, seat.running.as_ref()?))).flat_map(
-            |(role, running)| [(role, running.control.as_fd()), (role, running.pidfd.as_fd())],
-        )
+        self.roles
+            .iter()
+            .filter_map(|(role, seat)| Some((*role, seat.running.as_ref()?)))
+            .flat_map(|(role, running)| {
+                [
+                    (role, running.control.as_fd()),
+                    (role, running.pidfd.as_fd()),
+                ]
+            })
     }
 
     /// Reads what a role said, and notices its end.
@@ -129,7 +140,12 @@ impl Plane {
             match report {
                 Report::Ready => self.ready(role),
                 Report::Unfit { why } => {
-                    tracing::error!(plane = self.name, role = role.name(), why, "role refuses to serve");
+                    tracing::error!(
+                        plane = self.name,
+                        role = role.name(),
+                        why,
+                        "role refuses to serve"
+                    );
                     self.note(role, why);
                 }
                 Report::Agents { agents } => self.enrol(&agents),
@@ -231,7 +247,13 @@ impl Plane {
         if role == Role::Front {
             self.listeners.each(|agent, uid, socket| {
                 if let Some(front) = self.roles.get(&Role::Front) {
-                    front.say(&Control::Listen { agent: agent.into(), uid }, &[socket]);
+                    front.say(
+                        &Control::Listen {
+                            agent: agent.into(),
+                            uid,
+                        },
+                        &[socket],
+                    );
                 }
             });
         }
@@ -251,7 +273,13 @@ impl Plane {
             match self.listeners.add(agent, *uid) {
                 // A front that is not ready yet is told of all sockets when it is.
                 Ok(Some(socket)) if front.is_ready() => {
-                    front.say(&Control::Listen { agent: agent.clone(), uid: *uid }, &[socket]);
+                    front.say(
+                        &Control::Listen {
+                            agent: agent.clone(),
+                            uid: *uid,
+                        },
+                        &[socket],
+                    );
                 }
                 Ok(_) => {}
                 Err(error) => {
@@ -259,13 +287,23 @@ impl Plane {
                 }
             }
         }
-        keeper.say(&Control::Listening { agents: self.listeners.names() }, &[]);
+        keeper.say(
+            &Control::Listening {
+                agents: self.listeners.names(),
+            },
+            &[],
+        );
     }
 
     fn ended(&mut self, role: Role, how: String) {
         let now = Instant::now();
-        let Some(seat) = self.roles.get_mut(&role) else { return };
-        let lived = seat.running.take().map(|running| now.duration_since(running.since));
+        let Some(seat) = self.roles.get_mut(&role) else {
+            return;
+        };
+        let lived = seat
+            .running
+            .take()
+            .map(|running| now.duration_since(running.since));
         tracing::error!(plane = self.name, role = role.name(), how, "role ended");
         if lived.is_some_and(|lived| lived > STEADY) {
             seat.pause = PAUSE_MIN;

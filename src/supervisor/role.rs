@@ -42,10 +42,19 @@ fn start(role: Role) -> Result<()> {
     if !matches!(first.say, Control::Setup) {
         return Err(Error::new("the supervisor spoke before it sent the set-up"));
     }
-    let reporter = control.try_clone().context(|| "copy the control link".into())?;
+    let reporter = control
+        .try_clone()
+        .context(|| "copy the control link".into())?;
     serve(role, control, first).inspect_err(|error| {
         // The supervisor shows this as the reason; if it is gone, so are we.
-        drop(frame::send(reporter.as_fd(), &Report::Unfit { why: error.message() }, &[], &[]));
+        drop(frame::send(
+            reporter.as_fd(),
+            &Report::Unfit {
+                why: error.message(),
+            },
+            &[],
+            &[],
+        ));
     })
 }
 

@@ -43,10 +43,25 @@ impl Boot {
         let read = |path: &PathBuf| {
             fs::read_to_string(path).context(|| format!("read `{}`", path.display()))
         };
-        let ca = config.appliance.ca.iter().map(read).collect::<Result<_>>()?;
+        let ca = config
+            .appliance
+            .ca
+            .iter()
+            .map(read)
+            .collect::<Result<_>>()?;
         let resolvers = config.resolvers();
-        let token_sha256 = if separate() { None } else { Some(token(&paths.token_file())?) };
-        Ok(Self { program: Arc::new(program), authorities, resolvers, ca, token_sha256 })
+        let token_sha256 = if separate() {
+            None
+        } else {
+            Some(token(&paths.token_file())?)
+        };
+        Ok(Self {
+            program: Arc::new(program),
+            authorities,
+            resolvers,
+            ca,
+            token_sha256,
+        })
     }
 }
 
@@ -78,9 +93,17 @@ impl Setup {
         let appliance = &config.appliance;
         let uids = Uids::new(appliance.uid_base, index);
         let own = geteuid().as_raw();
-        let operator = if separate() { appliance.operator_uid } else { own };
+        let operator = if separate() {
+            appliance.operator_uid
+        } else {
+            own
+        };
         let state = paths.state(name);
-        make_directories(paths, name, uids.as_ref().map_or(own, |uids| uids.of(Role::Keeper)))?;
+        make_directories(
+            paths,
+            name,
+            uids.as_ref().map_or(own, |uids| uids.of(Role::Keeper)),
+        )?;
         let confine = |role: Role, write: Vec<PathBuf>| Confine {
             uid: uids.as_ref().map(|uids| uids.of(role)),
             gid: uids.as_ref().map(|uids| uids.of(role)),
@@ -88,7 +111,12 @@ impl Setup {
             write,
             accept: appliance.accept.clone(),
         };
-        let separation = if separate() { SEPARATE } else { keeper::ONE_USER }.to_owned();
+        let separation = if separate() {
+            SEPARATE
+        } else {
+            keeper::ONE_USER
+        }
+        .to_owned();
         let roots: Vec<PathBuf> = plane.roots.values().map(|root| root.path.clone()).collect();
         let keeper = keeper::Setup {
             confine: confine(Role::Keeper, vec![state.clone()]),
@@ -97,7 +125,11 @@ impl Setup {
             state,
             separation: separation.clone(),
             operator_uid: operator,
-            role_uids: if separate() { config.role_uids().collect() } else { Vec::new() },
+            role_uids: if separate() {
+                config.role_uids().collect()
+            } else {
+                Vec::new()
+            },
             token_sha256: boot.token_sha256.clone(),
             demo: appliance.demo,
             unattended: plane.unattended,
@@ -116,8 +148,11 @@ impl Setup {
             accept: appliance.accept.clone(),
         };
         let version = env!("CARGO_PKG_VERSION").to_owned();
-        let front =
-            FrontSetup { confine: confine(Role::Front, Vec::new()), plane: name.into(), version };
+        let front = FrontSetup {
+            confine: confine(Role::Front, Vec::new()),
+            plane: name.into(),
+            version,
+        };
         let egress = EgressSetup {
             confine: confine(Role::Egress, Vec::new()),
             plane: name.into(),
@@ -126,7 +161,14 @@ impl Setup {
             roots: boot.authorities.clone(),
         };
         let program = Arc::clone(&boot.program);
-        Ok(Self { program, operator, keeper, jailer, front, egress })
+        Ok(Self {
+            program,
+            operator,
+            keeper,
+            jailer,
+            front,
+            egress,
+        })
     }
 
     /// The uid that owns the admin socket.
@@ -158,7 +200,9 @@ struct Uids {
 impl Uids {
     fn new(base: u32, index: usize) -> Option<Self> {
         let index = u32::try_from(index).ok()?;
-        separate().then(|| Self { first: base.saturating_add(index.saturating_mul(UIDS_PER_PLANE)) })
+        separate().then(|| Self {
+            first: base.saturating_add(index.saturating_mul(UIDS_PER_PLANE)),
+        })
     }
 
     fn of(&self, role: Role) -> u32 {
@@ -191,7 +235,15 @@ fn grounds(plane: &Plane) -> std::collections::BTreeMap<String, RootGround> {
             let uid = root.uid.or_else(|| owner.as_ref().map(MetadataExt::uid));
             let gid = root.gid.or_else(|| owner.as_ref().map(MetadataExt::gid));
             let path = root.path.display().to_string();
-            (name.clone(), RootGround { path, writable: root.writable, uid, gid })
+            (
+                name.clone(),
+                RootGround {
+                    path,
+                    writable: root.writable,
+                    uid,
+                    gid,
+                },
+            )
         })
         .collect()
 }
@@ -203,7 +255,11 @@ fn make_directories(paths: &Paths, plane: &str, keeper: u32) -> Result<()> {
         chown(&state, Some(keeper), Some(keeper))
             .context(|| format!("give `{}` to the keeper", state.display()))?;
     }
-    for shared in [state.parent(), paths.agents(plane).parent(), paths.lock().parent()] {
+    for shared in [
+        state.parent(),
+        paths.agents(plane).parent(),
+        paths.lock().parent(),
+    ] {
         if let Some(shared) = shared {
             make_directory(shared, 0o711)?;
         }

@@ -9,9 +9,14 @@ use crate::wire::messages::Role;
 /// Writes what is known now, where it differs from what is there. Best effort: it is a courtesy to
 /// the operator, never read by Keepgate's roles.
 pub(super) fn write(paths: &Paths, planes: &[Plane]) {
-    let planes: Map<String, Value> =
-        planes.iter().map(|plane| (plane.name.clone(), of(plane))).collect();
-    let text = format!("{:#}\n", json!({"pid": std::process::id(), "planes": planes}));
+    let planes: Map<String, Value> = planes
+        .iter()
+        .map(|plane| (plane.name.clone(), of(plane)))
+        .collect();
+    let text = format!(
+        "{:#}\n",
+        json!({"pid": std::process::id(), "planes": planes})
+    );
     let path = paths.supervisor_status();
     if std::fs::read_to_string(&path).is_ok_and(|known| known == text) {
         return;

@@ -14,14 +14,22 @@ static TAKEN: AtomicU64 = AtomicU64::new(0);
 #[expect(unsafe_code, reason = "an inherited descriptor is a bare number")]
 pub fn take(number: i32) -> io::Result<OwnedFd> {
     let closed = || io::Error::other(format!("descriptor {number} was not handed over"));
-    let bit = u32::try_from(number).ok().filter(|n| (3..64).contains(n)).ok_or_else(closed)?;
+    let bit = u32::try_from(number)
+        .ok()
+        .filter(|n| (3..64).contains(n))
+        .ok_or_else(closed)?;
     if TAKEN.fetch_or(1 << bit, Ordering::SeqCst) & (1 << bit) != 0 {
-        return Err(io::Error::other(format!("descriptor {number} was taken before")));
+        return Err(io::Error::other(format!(
+            "descriptor {number} was taken before"
+        )));
     }
     // SAFETY: the borrow lasts for one fcntl call, which answers EBADF for a number that is not open.
     let probe = unsafe { BorrowedFd::borrow_raw(number) };
-    nix::fcntl::fcntl(probe, nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::FD_CLOEXEC))
-        .map_err(|_| closed())?;
+    nix::fcntl::fcntl(
+        probe,
+        nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::FD_CLOEXEC),
+    )
+    .map_err(|_| closed())?;
     // SAFETY: it is open, was inherited across exec, and the bit above makes this the only owner.
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }

@@ -39,7 +39,9 @@ pub fn receive(socket: BorrowedFd<'_>, max: usize) -> Result<Option<Received>, E
                         fds.extend(numbers.into_iter().map(own));
                     }
                 }
-                let cut = message.flags.intersects(MsgFlags::MSG_TRUNC | MsgFlags::MSG_CTRUNC);
+                let cut = message
+                    .flags
+                    .intersects(MsgFlags::MSG_TRUNC | MsgFlags::MSG_CTRUNC);
                 break (message.bytes, cut, fds);
             }
             Err(Errno::EINTR) => {}
@@ -57,7 +59,10 @@ pub fn receive(socket: BorrowedFd<'_>, max: usize) -> Result<Option<Received>, E
 ///
 /// # Errors
 /// What epoll_ctl(2) says.
-#[expect(unsafe_code, reason = "tokio asks its caller to promise that the descriptor stays open")]
+#[expect(
+    unsafe_code,
+    reason = "tokio asks its caller to promise that the descriptor stays open"
+)]
 pub fn watch(fd: OwnedFd) -> std::io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: the AsyncFd owns the descriptor, which therefore stays open and the same until then.
     unsafe { AsyncFd::register(fd) }.map_err(Into::into)

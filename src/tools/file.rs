@@ -36,16 +36,26 @@ pub fn read(input: &[u8]) -> Result<Value, Fault> {
     let mut file = File::from(handed(FIRST)?);
     let size = file.metadata().map_err(unreadable)?.len();
     let offset = number(&order.arguments, "offset").unwrap_or(0);
-    let limit = number(&order.arguments, "limit").unwrap_or(READ_DEFAULT).min(READ_MAX);
+    let limit = number(&order.arguments, "limit")
+        .unwrap_or(READ_DEFAULT)
+        .min(READ_MAX);
     file.seek(SeekFrom::Start(offset)).map_err(unreadable)?;
     let mut bytes = Vec::new();
-    file.take(limit).read_to_end(&mut bytes).map_err(unreadable)?;
+    file.take(limit)
+        .read_to_end(&mut bytes)
+        .map_err(unreadable)?;
     let len = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
     let mut value = Map::new();
-    value.insert("path".into(), order.arguments.get("path").cloned().unwrap_or_default());
+    value.insert(
+        "path".into(),
+        order.arguments.get("path").cloned().unwrap_or_default(),
+    );
     value.insert("bytes".into(), len.into());
     value.insert("size".into(), size.into());
-    value.insert("truncated".into(), (offset.saturating_add(len) < size).into());
+    value.insert(
+        "truncated".into(),
+        (offset.saturating_add(len) < size).into(),
+    );
     match String::from_utf8(bytes) {
         Ok(text) => value.insert("text".into(), text.into()),
         Err(bytes) => value.insert("base64".into(), STANDARD.encode(bytes.as_bytes()).into()),
@@ -100,11 +110,14 @@ pub fn write(input: &[u8]) -> Result<Value, Fault> {
     let order = parse(input)?;
     let new = content(&order.arguments)?;
     let mut old = Vec::new();
-    File::from(handed(FIRST)?).take(WRITE_MAX + 1).read_to_end(&mut old).map_err(unreadable)?;
+    File::from(handed(FIRST)?)
+        .take(WRITE_MAX + 1)
+        .read_to_end(&mut old)
+        .map_err(unreadable)?;
     let mut target = File::from(handed(FIRST + 1)?);
-    target
-        .write_all(&new)
-        .map_err(|error| Fault::new("unwritable", format!("the file cannot be written: {error}")))?;
+    target.write_all(&new).map_err(|error| {
+        Fault::new("unwritable", format!("the file cannot be written: {error}"))
+    })?;
     let digest = ring::digest::digest(&ring::digest::SHA256, &new);
     Ok(json!({
         "path": order.arguments.get("path").cloned().unwrap_or_default(),
@@ -119,7 +132,11 @@ pub fn write(input: &[u8]) -> Result<Value, Fault> {
 /// A unified diff of two texts with three lines of context; a sentence where either is no text.
 pub fn diff(old: &[u8], new: &[u8]) -> String {
     let (Ok(before), Ok(after)) = (str::from_utf8(old), str::from_utf8(new)) else {
-        return format!("binary content: {} bytes become {} bytes", old.len(), new.len());
+        return format!(
+            "binary content: {} bytes become {} bytes",
+            old.len(),
+            new.len()
+        );
     };
     let text = TextDiff::from_lines(before, after)
         .unified_diff()
@@ -147,10 +164,13 @@ fn hidden(name: &[u8]) -> bool {
 pub fn content(arguments: &Map<String, Value>) -> Result<Vec<u8>, Fault> {
     match (arguments.get("content"), arguments.get("base64")) {
         (Some(Value::String(text)), None) => Ok(text.clone().into_bytes()),
-        (None, Some(Value::String(text))) => STANDARD
-            .decode(text)
-            .map_err(|error| Fault::new("bad_argument", format!("`base64` is not base64: {error}"))),
-        _ => Err(Fault::new("bad_argument", "give either `content` or `base64`")),
+        (None, Some(Value::String(text))) => STANDARD.decode(text).map_err(|error| {
+            Fault::new("bad_argument", format!("`base64` is not base64: {error}"))
+        }),
+        _ => Err(Fault::new(
+            "bad_argument",
+            "give either `content` or `base64`",
+        )),
     }
 }
 
@@ -178,7 +198,10 @@ mod tests {
     fn a_diff_names_what_changes() {
         let text = diff(b"one\ntwo\n", b"one\nthree\n");
         assert!(text.contains("-two\n+three"), "{text}");
-        assert_eq!(diff(b"\xff", b"a"), "binary content: 1 bytes become 1 bytes");
+        assert_eq!(
+            diff(b"\xff", b"a"),
+            "binary content: 1 bytes become 1 bytes"
+        );
         let long = "x\n".repeat(100_000);
         assert!(diff(b"", long.as_bytes()).ends_with("the diff goes on"));
     }

@@ -48,7 +48,11 @@ pub fn run(name: &str) -> ExitCode {
         return ExitCode::from(BROKEN);
     };
     let mut output = std::io::stdout().lock();
-    if output.write_all(&bytes).and_then(|()| output.flush()).is_err() {
+    if output
+        .write_all(&bytes)
+        .and_then(|()| output.flush())
+        .is_err()
+    {
         return ExitCode::from(BROKEN);
     }
     ExitCode::SUCCESS

@@ -55,6 +55,9 @@ pub struct Fault {
 impl Fault {
     /// A failure of a fixed kind.
     pub fn new(class: &str, say: impl Into<String>) -> Self {
-        Self { class: class.into(), say: say.into() }
+        Self {
+            class: class.into(),
+            say: say.into(),
+        }
     }
 }

@@ -95,9 +95,19 @@ mod tests {
     fn recipe(content: &[u8]) -> Recipe {
         let path = "a".to_owned();
         let root = "/r".to_owned();
-        let present = FileState::Present { len: 1, sha256: digest(content), mode: 0o640 };
+        let present = FileState::Present {
+            len: 1,
+            sha256: digest(content),
+            mode: 0o640,
+        };
         Recipe {
-            file: FileOrder { root, path, open: OpenAs::Replace, uid: None, gid: None },
+            file: FileOrder {
+                root,
+                path,
+                open: OpenAs::Replace,
+                uid: None,
+                gid: None,
+            },
             before: present,
             after: FileState::Absent,
         }

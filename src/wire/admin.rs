@@ -221,7 +221,11 @@ impl From<Answer> for Result<Value, Error> {
     fn from(answer: Answer) -> Self {
         match answer {
             Answer::Ok { value } => Ok(value),
-            Answer::Error { kind, message, hint } => {
+            Answer::Error {
+                kind,
+                message,
+                hint,
+            } => {
                 let kind = KINDS.iter().find(|(_, name)| *name == kind);
                 let error = Error::of(kind.map_or(Kind::Other, |(kind, _)| *kind), message);
                 Err(match hint {

@@ -54,8 +54,13 @@ pub struct Frame<T> {
 /// # Errors
 /// Fails where the process has no descriptors left.
 pub fn pair() -> Result<(OwnedFd, OwnedFd)> {
-    socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
-        .context(|| "make a pair of links".into())
+    socketpair(
+        AddressFamily::Unix,
+        SockType::SeqPacket,
+        None,
+        SockFlag::SOCK_CLOEXEC,
+    )
+    .context(|| "make a pair of links".into())
 }
 
 /// Sends one frame; blocks while the peer's queue is full.
@@ -69,7 +74,9 @@ pub fn send<T: Serialize>(
     fds: &[BorrowedFd<'_>],
 ) -> Result<()> {
     let packet = Packet::new(say, blob, fds)?;
-    packet.send(socket, MsgFlags::MSG_NOSIGNAL).context(|| "send to a peer role".into())
+    packet
+        .send(socket, MsgFlags::MSG_NOSIGNAL)
+        .context(|| "send to a peer role".into())
 }
 
 /// Receives one frame; `None` once the peer has closed. Blobs longer than `blob_max` are refused.
@@ -117,7 +124,9 @@ impl AsyncLink {
         let packet = Packet::new(say, blob, fds)?;
         self.socket
             .async_io(Interest::WRITABLE, |socket| {
-                packet.send(socket.as_fd(), MsgFlags::MSG_NOSIGNAL).map_err(Into::into)
+                packet
+                    .send(socket.as_fd(), MsgFlags::MSG_NOSIGNAL)
+                    .map_err(Into::into)
             })
             .await
             .context(|| "send to a peer role".into())
@@ -130,7 +139,9 @@ impl AsyncLink {
     pub async fn recv<T: DeserializeOwned>(&self, blob_max: usize) -> Result<Option<Frame<T>>> {
         let raw = self
             .socket
-            .async_io(Interest::READABLE, |socket| receive(socket.as_fd(), PACKET_MAX).map_err(Into::into))
+            .async_io(Interest::READABLE, |socket| {
+                receive(socket.as_fd(), PACKET_MAX).map_err(Into::into)
+            })
             .await
             .context(|| "receive from a peer role".into())?;
         raw.map(|raw| parse(raw, blob_max)).transpose()
@@ -145,7 +156,8 @@ pub fn sealed_memfd(name: &str, bytes: &[u8]) -> Result<OwnedFd> {
     let fd = memfd_create(name, MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)
         .context(|| "make a memory file".into())?;
     let mut file = File::from(fd);
-    file.write_all(bytes).context(|| "fill a memory file".into())?;
+    file.write_all(bytes)
+        .context(|| "fill a memory file".into())?;
     // A jailed tool reads it as its standard input, from where the offset stands.
     file.rewind().context(|| "rewind a memory file".into())?;
     let fd = OwnedFd::from(file);
@@ -160,15 +172,26 @@ pub fn sealed_memfd(name: &str, bytes: &[u8]) -> Result<OwnedFd> {
 pub fn read_sealed(fd: OwnedFd, max: usize) -> Result<Vec<u8>> {
     let seals = fcntl(&fd, FcntlArg::F_GET_SEALS).context(|| "look at a memory file".into())?;
     if !SealFlag::from_bits_truncate(seals).contains(full_seals()) {
-        return Err(Error::new("a peer role sent a memory file that it could still change"));
+        return Err(Error::new(
+            "a peer role sent a memory file that it could still change",
+        ));
     }
     let file = File::from(fd);
-    let len = file.metadata().context(|| "look at a memory file".into())?.len();
-    let len = usize::try_from(len).ok().filter(|len| *len <= max).ok_or_else(|| {
-        Error::new(format!("a peer role sent {len} bytes where {max} are the most"))
-    })?;
+    let len = file
+        .metadata()
+        .context(|| "look at a memory file".into())?
+        .len();
+    let len = usize::try_from(len)
+        .ok()
+        .filter(|len| *len <= max)
+        .ok_or_else(|| {
+            Error::new(format!(
+                "a peer role sent {len} bytes where {max} are the most"
+            ))
+        })?;
     let mut bytes = vec![0; len];
-    file.read_exact_at(&mut bytes, 0).context(|| "read a memory file".into())?;
+    file.read_exact_at(&mut bytes, 0)
+        .context(|| "read a memory file".into())?;
     Ok(bytes)
 }
 
@@ -202,12 +225,21 @@ impl<'a> Packet<'a> {
         let mut head = vec![VERSION, u8::from(memfd.is_some())];
         head.extend_from_slice(&len.to_le_bytes());
         head.extend_from_slice(&meta);
-        Ok(Self { head, inline, fds, _memfd: memfd })
+        Ok(Self {
+            head,
+            inline,
+            fds,
+            _memfd: memfd,
+        })
     }
 
     fn send(&self, socket: BorrowedFd<'_>, flags: MsgFlags) -> Result<(), Errno> {
         let rights = [ControlMessage::ScmRights(&self.fds)];
-        let rights = if self.fds.is_empty() { &[][..] } else { &rights[..] };
+        let rights = if self.fds.is_empty() {
+            &[][..]
+        } else {
+            &rights[..]
+        };
         let parts = [IoSlice::new(&self.head), IoSlice::new(self.inline)];
         loop {
             match sendmsg::<UnixAddr>(socket.as_raw_fd(), &parts, rights, flags, None) {
@@ -221,7 +253,11 @@ impl<'a> Packet<'a> {
 
 fn parse<T: DeserializeOwned>(raw: Received, blob_max: usize) -> Result<Frame<T>> {
     let bad = |why: &str| Error::new(format!("a peer role sent a bad frame: {why}"));
-    let Received { bytes, mut fds, cut } = raw;
+    let Received {
+        bytes,
+        mut fds,
+        cut,
+    } = raw;
     if cut {
         return Err(bad("longer than a packet may be"));
     }
@@ -260,7 +296,10 @@ mod tests {
             let blob = vec![7; size];
             send(a.as_fd(), &"hello", &blob, &[a.as_fd()]).unwrap();
             let frame: Frame<String> = recv(b.as_fd(), 4 << 20).unwrap().unwrap();
-            assert_eq!((frame.say.as_str(), frame.blob.len(), frame.fds.len()), ("hello", size, 1));
+            assert_eq!(
+                (frame.say.as_str(), frame.blob.len(), frame.fds.len()),
+                ("hello", size, 1)
+            );
         }
         drop(a);
         assert!(recv::<String>(b.as_fd(), 0).unwrap().is_none());
@@ -269,7 +308,12 @@ mod tests {
     #[test]
     fn what_is_no_frame_is_refused() {
         let (a, b) = pair().unwrap();
-        for packet in [&b"\x01"[..], b"\x02\0\x02\0\0\0\"\"", b"\x01\0\xff\xff\0\0\"\"", b"\x01\x01\x02\0\0\0\"\""] {
+        for packet in [
+            &b"\x01"[..],
+            b"\x02\0\x02\0\0\0\"\"",
+            b"\x01\0\xff\xff\0\0\"\"",
+            b"\x01\x01\x02\0\0\0\"\"",
+        ] {
             nix::unistd::write(&a, packet).unwrap();
             assert!(recv::<String>(b.as_fd(), 16).is_err(), "{packet:?}");
         }
@@ -280,6 +324,11 @@ mod tests {
     #[test]
     fn an_unsealed_blob_is_refused() {
         let fd = memfd_create("x", MFdFlags::MFD_ALLOW_SEALING).unwrap();
-        assert!(read_sealed(fd, 16).unwrap_err().message().contains("still change"));
+        assert!(
+            read_sealed(fd, 16)
+                .unwrap_err()
+                .message()
+                .contains("still change")
+        );
     }
 }

@@ -13,7 +13,10 @@ pub struct Escaped<'a> {
 impl<'a> Escaped<'a> {
     /// Escapes all of `text`.
     pub fn new(text: &'a str) -> Self {
-        Self { text, max: usize::MAX }
+        Self {
+            text,
+            max: usize::MAX,
+        }
     }
 
     /// Cuts after `max` source characters and says so with `…`.

@@ -34,7 +34,8 @@ impl Bench {
         std::fs::create_dir(&root).unwrap();
         chown(&root, Some(OWNER), Some(OWNER)).unwrap();
         std::fs::write(root.join("file"), "x".repeat(4096)).unwrap();
-        std::fs::set_permissions(root.join("file"), std::fs::Permissions::from_mode(0o644)).unwrap();
+        std::fs::set_permissions(root.join("file"), std::fs::Permissions::from_mode(0o644))
+            .unwrap();
         assert!(cli(path, &["init"]).status.success());
         let config = format!(
             "[appliance]\nname = \"bench\"\n[planes.production]\n\
@@ -63,7 +64,9 @@ impl Bench {
     fn serving(&self) -> bool {
         let status = cli(self.directory.path(), &["--json", "status"]).stdout;
         let status: Value = serde_json::from_slice(&status).unwrap_or_default();
-        ["production", "public"].iter().all(|plane| status["planes"][plane]["serving"] == true)
+        ["production", "public"]
+            .iter()
+            .all(|plane| status["planes"][plane]["serving"] == true)
     }
 
     /// Pid of the supervisor.
@@ -91,7 +94,11 @@ impl Bench {
         let done = Command::new(std::env::current_exe().unwrap())
             .arg("caller")
             .arg(socket)
-            .args([connections.to_string(), depth.to_string(), calls.to_string()])
+            .args([
+                connections.to_string(),
+                depth.to_string(),
+                calls.to_string(),
+            ])
             .uid(AGENT)
             .gid(AGENT)
             .output()
@@ -104,19 +111,30 @@ impl Bench {
 
 impl Drop for Bench {
     fn drop(&mut self) {
-        drop(kill(Pid::from_raw(i32::try_from(self.serve.id()).unwrap()), Signal::SIGTERM));
+        drop(kill(
+            Pid::from_raw(i32::try_from(self.serve.id()).unwrap()),
+            Signal::SIGTERM,
+        ));
         drop(self.serve.wait());
     }
 }
 
 fn cli(directory: &Path, arguments: &[&str]) -> Output {
-    Command::new(super::binary()).arg("--dir").arg(directory).args(arguments).output().unwrap()
+    Command::new(super::binary())
+        .arg("--dir")
+        .arg(directory)
+        .args(arguments)
+        .output()
+        .unwrap()
 }
 
 /// Measures 1, 8 and 64 callers.
 pub fn measure(report: &mut Report, spawned: Spawned, floor: f64) {
     let bench = Bench::start();
-    let added = cli(bench.directory.path(), &["agent", "add", "a", "--uid", &AGENT.to_string()]);
+    let added = cli(
+        bench.directory.path(),
+        &["agent", "add", "a", "--uid", &AGENT.to_string()],
+    );
     assert!(added.status.success(), "{added:?}");
     bench.calls(1, 1, 20);
     for (connections, depth, calls) in [(1, 1, 300), (8, 1, 150), (16, 4, 300)] {
@@ -126,10 +144,18 @@ pub fn measure(report: &mut Report, spawned: Spawned, floor: f64) {
         let (p50, p99) = (quantile(&mut times, 0.5), quantile(&mut times, 0.99));
         let callers = connections * depth;
         let what = format!("whole file.read, {callers} caller(s): p50 / p99 / calls per s");
-        report.note(&what, format!("{:.2} / {:.2} ms / {rate:.0}", p50 / 1e3, p99 / 1e3));
+        report.note(
+            &what,
+            format!("{:.2} / {:.2} ms / {rate:.0}", p50 / 1e3, p99 / 1e3),
+        );
         if callers == 1 {
             let allowed = (2.0 * floor + 3.0 * spawned.jail) * 1e6;
-            report.at_most("whole file.read / (2 fdatasync + 3 spawns), p50", p50 / allowed, 1.0, " x");
+            report.at_most(
+                "whole file.read / (2 fdatasync + 3 spawns), p50",
+                p50 / allowed,
+                1.0,
+                " x",
+            );
         }
     }
 }
@@ -155,15 +181,21 @@ fn converse(stream: &UnixStream, depth: usize, calls: usize) -> Vec<f64> {
         "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "bench", "version": "0"}}});
     send(stream, &hello);
     lines.next().unwrap().unwrap();
-    send(stream, &json!({"jsonrpc": "2.0", "method": "notifications/initialized"}));
+    send(
+        stream,
+        &json!({"jsonrpc": "2.0", "method": "notifications/initialized"}),
+    );
     let mut started = vec![Instant::now(); calls + 1];
     let mut times = Vec::new();
     let mut next = 1;
     while times.len() < calls {
         while next <= calls && next - times.len() <= depth {
             started[next] = Instant::now();
-            send(stream, &json!({"jsonrpc": "2.0", "id": next, "method": "tools/call",
-                "params": {"name": "file__read", "arguments": {"path": "r/file"}}}));
+            send(
+                stream,
+                &json!({"jsonrpc": "2.0", "id": next, "method": "tools/call",
+                "params": {"name": "file__read", "arguments": {"path": "r/file"}}}),
+            );
             next += 1;
         }
         let line = lines.next().unwrap().unwrap();

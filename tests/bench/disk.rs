@@ -37,7 +37,15 @@ fn open(directory: &std::path::Path) -> Log {
     std::fs::create_dir_all(directory).unwrap();
     let sealer = Arc::new(SoftwareSealer::create(&directory.with_extension("pk8")).unwrap());
     let fold = Arc::new(Mutex::new(Nothing));
-    Log::open(directory, "bench/plane", sealer, Arc::new(SystemClock), fold, Options::default()).unwrap()
+    Log::open(
+        directory,
+        "bench/plane",
+        sealer,
+        Arc::new(SystemClock),
+        fold,
+        Options::default(),
+    )
+    .unwrap()
 }
 
 fn draft(masker: &Masker, number: u64) -> Draft {
@@ -66,7 +74,8 @@ fn appended(log: &Log, threads: usize, time: Duration) -> f64 {
         for _ in 0..threads {
             scope.spawn(|| {
                 while !stop.load(Ordering::Relaxed) {
-                    log.append(draft(&masker, count.fetch_add(1, Ordering::Relaxed))).unwrap();
+                    log.append(draft(&masker, count.fetch_add(1, Ordering::Relaxed)))
+                        .unwrap();
                 }
             });
         }
@@ -100,8 +109,14 @@ pub fn measure(report: &mut Report) -> f64 {
         appends.push(start.elapsed().as_secs_f64());
     }
     let floor = median(&mut floors);
-    report.note("raw append + fdatasync of 1 KiB, p50", format!("{:.2} ms", floor * 1e3));
-    report.note("one durable entry / raw fdatasync, p50", format!("{:.2}", median(&mut appends) / floor));
+    report.note(
+        "raw append + fdatasync of 1 KiB, p50",
+        format!("{:.2} ms", floor * 1e3),
+    );
+    report.note(
+        "one durable entry / raw fdatasync, p50",
+        format!("{:.2}", median(&mut appends) / floor),
+    );
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for _ in 0..5 {
         theirs.push(raw_batches(&mut file, Duration::from_secs(1)));

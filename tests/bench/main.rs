@@ -1,8 +1,15 @@
 //! What Keepgate costs, as ratios in one run on one machine: against raw `fdatasync` on the same
 //! disk, against `posix_spawn` and bare fork + exec of the same binary. Each pair is measured in
 //! turns, and medians are compared, so that a noisy neighbour hurts both alike.
-#![expect(clippy::disallowed_methods, reason = "the benchmark starts the real binary")]
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark that fails should say so and stop")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the benchmark starts the real binary"
+)]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a benchmark that fails should say so and stop"
+)]
 
 mod calls;
 mod disk;
@@ -16,17 +23,24 @@ use report::Report;
 
 /// The binary under test.
 fn binary() -> PathBuf {
-    std::env::var_os("KEEPGATE_BIN").map_or_else(|| env!("CARGO_BIN_EXE_keepgate").into(), Into::into)
+    std::env::var_os("KEEPGATE_BIN")
+        .map_or_else(|| env!("CARGO_BIN_EXE_keepgate").into(), Into::into)
 }
 
 /// A fresh directory on the disk that holds the build, not in memory.
 fn scratch() -> tempfile::TempDir {
-    tempfile::Builder::new().prefix("bench-").tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
+    tempfile::Builder::new()
+        .prefix("bench-")
+        .tempdir_in(env!("CARGO_TARGET_TMPDIR"))
+        .unwrap()
 }
 
 fn main() -> std::process::ExitCode {
     // As a jailed tool this binary ends at once, like the product's own `noop`.
-    if std::env::args().next().is_some_and(|name| name == keepgate::tools::PROGRAM) {
+    if std::env::args()
+        .next()
+        .is_some_and(|name| name == keepgate::tools::PROGRAM)
+    {
         return keepgate::tools::run(&std::env::args().nth(1).unwrap_or_default());
     }
     run();
@@ -34,11 +48,19 @@ fn main() -> std::process::ExitCode {
 }
 
 fn run() {
-    let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
+    let arguments: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|a| a != "--bench")
+        .collect();
     if let [caller, socket, connections, depth, calls] = arguments.as_slice()
         && caller == "caller"
     {
-        calls::caller(socket, connections.parse().unwrap(), depth.parse().unwrap(), calls.parse().unwrap());
+        calls::caller(
+            socket,
+            connections.parse().unwrap(),
+            depth.parse().unwrap(),
+            calls.parse().unwrap(),
+        );
         return;
     }
     if arguments == ["spawner"] {

@@ -14,19 +14,31 @@ struct Line {
 impl Report {
     /// A figure without a goal of its own.
     pub fn note(&mut self, what: &str, value: String) {
-        self.lines.push(Line { what: what.into(), value, goal: None });
+        self.lines.push(Line {
+            what: what.into(),
+            value,
+            goal: None,
+        });
     }
 
     /// A ratio that must not be above `most`.
     pub fn at_most(&mut self, what: &str, value: f64, most: f64, unit: &str) {
         let goal = Some((format!("<= {most}{unit}"), value <= most));
-        self.lines.push(Line { what: what.into(), value: format!("{value:.2}{unit}"), goal });
+        self.lines.push(Line {
+            what: what.into(),
+            value: format!("{value:.2}{unit}"),
+            goal,
+        });
     }
 
     /// A ratio that must not be below `least`.
     pub fn at_least(&mut self, what: &str, value: f64, least: f64, unit: &str) {
         let goal = Some((format!(">= {least}{unit}"), value >= least));
-        self.lines.push(Line { what: what.into(), value: format!("{value:.2}{unit}"), goal });
+        self.lines.push(Line {
+            what: what.into(),
+            value: format!("{value:.2}{unit}"),
+            goal,
+        });
     }
 
     /// Prints all lines.
@@ -51,7 +63,11 @@ pub fn median(values: &mut [f64]) -> f64 {
 /// The value below which `share` of `values` lie.
 pub fn quantile(values: &mut [f64], share: f64) -> f64 {
     values.sort_by(f64::total_cmp);
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an index")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "an index"
+    )]
     let at = (share * (values.len() - 1) as f64) as usize;
     values[at]
 }

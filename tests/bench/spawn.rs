@@ -7,8 +7,8 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use keepgate::jail::{Jail, NO_CGROUPS, TOO_OLD};
 use keepgate::jail::world::World;
+use keepgate::jail::{Jail, NO_CGROUPS, TOO_OLD};
 use keepgate::sys::jail::{Limits, sealed_program};
 
 use super::report::{Report, median};
@@ -28,13 +28,27 @@ pub struct Spawned {
 /// Measures in processes of their own: what prepares for jails cannot be taken back.
 pub fn measure(report: &mut Report) -> Spawned {
     let [jail, posix, fork] = ask(true);
-    report.note("posix_spawn of the same binary, p50", format!("{:.0} us", posix * 1e6));
-    report.note("fork + exec of the same binary, p50", format!("{:.0} us", fork * 1e6));
+    report.note(
+        "posix_spawn of the same binary, p50",
+        format!("{:.0} us", posix * 1e6),
+    );
+    report.note(
+        "fork + exec of the same binary, p50",
+        format!("{:.0} us", fork * 1e6),
+    );
     report.note("native jail, p50", format!("{:.0} us", jail * 1e6));
     report.at_most("native jail / posix_spawn, root", jail / posix, 1.3, " x");
-    report.note("native jail / fork + exec, root", format!("{:.2} x", jail / fork));
+    report.note(
+        "native jail / fork + exec, root",
+        format!("{:.2} x", jail / fork),
+    );
     let [jail_user, posix_user, _] = ask(false);
-    report.at_most("native jail / posix_spawn, unprivileged", jail_user / posix_user, 4.0, " x");
+    report.at_most(
+        "native jail / posix_spawn, unprivileged",
+        jail_user / posix_user,
+        4.0,
+        " x",
+    );
     Spawned { jail }
 }
 
@@ -47,14 +61,21 @@ fn ask(root: bool) -> [f64; 3] {
     let done = command.output().unwrap();
     assert!(done.status.success(), "{done:?}");
     let text = String::from_utf8(done.stdout).unwrap();
-    let numbers: Vec<f64> = text.split_whitespace().map(|word| word.parse().unwrap()).collect();
+    let numbers: Vec<f64> = text
+        .split_whitespace()
+        .map(|word| word.parse().unwrap())
+        .collect();
     numbers.try_into().unwrap()
 }
 
 /// The process that spawns: prints three medians in seconds.
 pub fn spawner() {
     let own = std::env::current_exe().unwrap();
-    let null = std::fs::File::options().read(true).write(true).open("/dev/null").unwrap();
+    let null = std::fs::File::options()
+        .read(true)
+        .write(true)
+        .open("/dev/null")
+        .unwrap();
     let program = sealed_program().unwrap();
     // A handle that outlives the move into an empty world.
     let handle = std::fs::File::open(&own).unwrap();
@@ -68,7 +89,11 @@ pub fn spawner() {
     drop(World::enter(&[]).unwrap());
     let accept = [NO_CGROUPS.to_owned(), TOO_OLD.to_owned()];
     let jail = Jail::new(program, root.then_some(TOOL), &accept).unwrap();
-    let limits = Limits { cpu_s: 5, memory: 1 << 30, file: 1 << 20 };
+    let limits = Limits {
+        cpu_s: 5,
+        memory: 1 << 30,
+        file: 1 << 20,
+    };
     let mut jailed = Vec::new();
     for _ in 0..ROUNDS {
         let start = Instant::now();
@@ -85,7 +110,10 @@ pub fn spawner() {
 fn command(path: &str, fork: bool) -> f64 {
     let mut command = Command::new(path);
     command.arg0("keepgate-tool").arg("noop").env_clear();
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
     if fork {
         command.uid(nix::unistd::geteuid().as_raw());
     }

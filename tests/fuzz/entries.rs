@@ -76,7 +76,9 @@ fn packet(bytes: &[u8]) -> bool {
 
 fn arrives<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> bool {
     use std::os::fd::AsFd;
-    let Ok((ours, theirs)) = frame::pair() else { return false };
+    let Ok((ours, theirs)) = frame::pair() else {
+        return false;
+    };
     let mut ours = File::from(ours);
     // What the kernel does not carry, nobody receives.
     drop(ours.write(bytes));
@@ -87,12 +89,26 @@ fn arrives<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> bool {
 fn strict_json(bytes: &[u8]) -> bool {
     let limits = json::Limits::default();
     let parsed = json::parse(bytes, &limits);
-    assert_eq!(json::check(bytes, &limits).is_ok(), parsed.is_ok(), "check and parse differ");
+    assert_eq!(
+        json::check(bytes, &limits).is_ok(),
+        parsed.is_ok(),
+        "check and parse differ"
+    );
     let Ok(value) = parsed else { return false };
-    assert!(serde_json::from_slice::<Value>(bytes).is_ok(), "another reader refuses it");
+    assert!(
+        serde_json::from_slice::<Value>(bytes).is_ok(),
+        "another reader refuses it"
+    );
     let written = value.to_string();
-    let longer = json::Limits { bytes: usize::MAX, ..limits };
-    assert_eq!(json::parse(written.as_bytes(), &longer), Ok(value), "a second reading differs");
+    let longer = json::Limits {
+        bytes: usize::MAX,
+        ..limits
+    };
+    assert_eq!(
+        json::parse(written.as_bytes(), &longer),
+        Ok(value),
+        "a second reading differs"
+    );
     true
 }
 
@@ -122,13 +138,20 @@ fn front_message(bytes: &[u8]) -> bool {
     match front::read(bytes) {
         Ok(Message::Request { method, .. } | Message::Notification { method, .. }) => {
             let seen: Value = serde_json::from_slice(bytes).unwrap_or_default();
-            assert_eq!(seen.get("method"), Some(&method.into()), "another reader sees another");
+            assert_eq!(
+                seen.get("method"),
+                Some(&method.into()),
+                "another reader sees another"
+            );
             true
         }
         Ok(Message::Response) => true,
         Err(refusal) => {
             let shown = refusal.to_string();
-            assert!(!shown.contains(char::is_control), "a refusal shows raw bytes: {shown:?}");
+            assert!(
+                !shown.contains(char::is_control),
+                "a refusal shows raw bytes: {shown:?}"
+            );
             false
         }
     }
@@ -152,7 +175,9 @@ fn call_admit(bytes: &[u8]) -> bool {
     };
     let mut taken = false;
     for tool in catalog().into_iter().flat_map(Catalog::tools) {
-        let Ok(call) = admit(bytes, &Arc::clone(tool), caller()) else { continue };
+        let Ok(call) = admit(bytes, &Arc::clone(tool), caller()) else {
+            continue;
+        };
         taken = true;
         assert!(bytes.len() <= ARGUMENTS_MAX);
         let again = admit(call.canonical(), tool, caller());
@@ -163,19 +188,31 @@ fn call_admit(bytes: &[u8]) -> bool {
 }
 
 fn root_path(bytes: &[u8]) -> bool {
-    let Ok(text) = str::from_utf8(bytes) else { return false };
-    let Ok(path) = RootPath::parse(text) else { return false };
+    let Ok(text) = str::from_utf8(bytes) else {
+        return false;
+    };
+    let Ok(path) = RootPath::parse(text) else {
+        return false;
+    };
     let inside = |part: &str| !matches!(part, "" | "." | "..");
-    assert!(inside(path.root()) && !path.root().contains('/'), "a root that is none");
+    assert!(
+        inside(path.root()) && !path.root().contains('/'),
+        "a root that is none"
+    );
     let rel = path.rel();
-    assert!(rel.is_empty() || rel.split('/').all(inside), "it leaves the root: {rel:?}");
+    assert!(
+        rel.is_empty() || rel.split('/').all(inside),
+        "it leaves the root: {rel:?}"
+    );
     assert!(!text.contains(char::is_control), "a control character");
     true
 }
 
 fn http_target(bytes: &[u8]) -> bool {
     http::fuzz_target(bytes);
-    let Ok(text) = str::from_utf8(bytes) else { return false };
+    let Ok(text) = str::from_utf8(bytes) else {
+        return false;
+    };
     let (method, url) = text.split_once(' ').unwrap_or(("GET", text));
     Target::parse(method, url).is_ok()
 }
@@ -204,15 +241,22 @@ fn egress_stream(bytes: &[u8]) -> bool {
 
 /// As the keeper reads what a jailed tool wrote.
 fn tool_reply(bytes: &[u8]) -> bool {
-    let limits = json::Limits { bytes: RESULT_MAX, ..json::Limits::default() };
-    let Ok(value) = json::parse(bytes, &limits) else { return false };
+    let limits = json::Limits {
+        bytes: RESULT_MAX,
+        ..json::Limits::default()
+    };
+    let Ok(value) = json::parse(bytes, &limits) else {
+        return false;
+    };
     serde_json::from_value::<Reply>(value).is_ok()
 }
 
 /// A whole log. Its files one after the other: tag(1) ‖ length(u16 LE) ‖ content, where tag 0 is the
 /// checkpoint and another one the segment that begins with entry tag-1.
 fn log_segment(bytes: &[u8]) -> bool {
-    let Ok(directory) = tempfile::tempdir() else { return false };
+    let Ok(directory) = tempfile::tempdir() else {
+        return false;
+    };
     let mut rest = bytes;
     while let Some((head, after)) = rest.split_first_chunk::<3>() {
         let [tag, low, high] = *head;
@@ -243,27 +287,45 @@ fn log_segment(bytes: &[u8]) -> bool {
             }
         }
     }
-    let options = verify::Options { vkey: None, progress: &mut |_, _| {} };
-    let Ok(report) = verify(directory.path(), options) else { return false };
+    let options = verify::Options {
+        vkey: None,
+        progress: &mut |_, _| {},
+    };
+    let Ok(report) = verify(directory.path(), options) else {
+        return false;
+    };
     assert!(readable, "it verifies and cannot be read");
     assert_eq!(report.entries, entries, "verified and read entries differ");
-    assert!(report.checkpoint.size <= report.entries, "the checkpoint covers more than there is");
+    assert!(
+        report.checkpoint.size <= report.entries,
+        "the checkpoint covers more than there is"
+    );
     true
 }
 
 fn log_entry(bytes: &[u8]) -> bool {
-    let Ok(entry) = Entry::parse(bytes, 0, 0) else { return false };
+    let Ok(entry) = Entry::parse(bytes, 0, 0) else {
+        return false;
+    };
     assert_eq!(entry.bytes(), bytes);
-    assert_eq!(canonical::check(bytes), Ok(()), "an entry that is not canonical");
+    assert_eq!(
+        canonical::check(bytes),
+        Ok(()),
+        "an entry that is not canonical"
+    );
     true
 }
 
 fn log_canonical(bytes: &[u8]) -> bool {
     let passes = canonical::check(bytes).is_ok();
-    let again = serde_json::from_slice::<Value>(bytes).ok().and_then(|value| {
-        let mut written = Vec::new();
-        canonical::write(&value, &mut written).ok().map(|()| written)
-    });
+    let again = serde_json::from_slice::<Value>(bytes)
+        .ok()
+        .and_then(|value| {
+            let mut written = Vec::new();
+            canonical::write(&value, &mut written)
+                .ok()
+                .map(|()| written)
+        });
     let same = again.as_deref() == Some(bytes);
     assert_eq!(passes, same, "canonical by one reader only");
     passes
@@ -276,8 +338,13 @@ fn log_note(bytes: &[u8]) -> bool {
         assert_eq!(vkey.to_string(), text, "a key with two spellings");
         return true;
     }
-    let Ok(note) = Note::parse(bytes) else { return false };
-    assert!(bytes.starts_with(note.checkpoint.text().as_bytes()), "signed is not what is read");
+    let Ok(note) = Note::parse(bytes) else {
+        return false;
+    };
+    assert!(
+        bytes.starts_with(note.checkpoint.text().as_bytes()),
+        "signed is not what is read"
+    );
     true
 }
 
@@ -287,9 +354,16 @@ fn config(bytes: &[u8]) -> bool {
 
 /// As the keeper reads a line of the admin socket.
 fn admin_question(bytes: &[u8]) -> bool {
-    let limits = json::Limits { bytes: admin::LINE_MAX, ..json::Limits::default() };
-    let Ok(value) = json::parse(bytes, &limits) else { return false };
-    let Ok(question) = serde_json::from_value::<admin::Question>(value) else { return false };
+    let limits = json::Limits {
+        bytes: admin::LINE_MAX,
+        ..json::Limits::default()
+    };
+    let Ok(value) = json::parse(bytes, &limits) else {
+        return false;
+    };
+    let Ok(question) = serde_json::from_value::<admin::Question>(value) else {
+        return false;
+    };
     if let Some(admin::Token(token)) = question.token.as_ref().filter(|token| token.0.len() > 16) {
         let shown = format!("{:?}", question.token);
         assert!(!shown.contains(token.as_str()), "a token shows");
@@ -298,6 +372,8 @@ fn admin_question(bytes: &[u8]) -> bool {
 }
 
 fn policy(bytes: &[u8]) -> bool {
-    let Ok(text) = str::from_utf8(bytes) else { return false };
+    let Ok(text) = str::from_utf8(bytes) else {
+        return false;
+    };
     catalog().is_some_and(|catalog| Engine::load(text, "fuzz.cedar", catalog).is_ok())
 }

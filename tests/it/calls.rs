@@ -10,15 +10,22 @@ fn a_permitted_read_is_answered_and_recorded_before_and_after() {
     appliance.enrol("a");
     let mut session = appliance.session("a");
     let tools = session.request("tools/list", json!({}));
-    let names: Vec<&str> =
-        tools["result"]["tools"].as_array().unwrap().iter().filter_map(|t| t["name"].as_str()).collect();
+    let names: Vec<&str> = tools["result"]["tools"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|t| t["name"].as_str())
+        .collect();
     for tool in ["file__read", "file__list", "file__write", "http__request"] {
         assert!(names.contains(&tool), "{names:?}");
     }
     let read = session.works("file__read", json!({"path": "mail/hello.txt"}));
     assert_eq!(read["text"], "hello from the mailbox\n");
     let list = session.works("file__list", json!({"path": "mail"}));
-    assert_eq!(list["entries"], json!([{"name": "hello.txt", "type": "file"}]));
+    assert_eq!(
+        list["entries"],
+        json!([{"name": "hello.txt", "type": "file"}])
+    );
     let roots = session.works("file__list", json!({"path": "."}));
     assert_eq!(roots["entries"].as_array().unwrap().len(), 2);
     let intents = appliance.entries("call.intent");
@@ -48,12 +55,18 @@ fn a_refusal_tells_the_agent_a_class_and_the_operator_the_rule() {
     assert_eq!(result["isError"], true);
     let text = result["content"][0]["text"].as_str().unwrap();
     assert!(text.contains("not_permitted"), "{text}");
-    assert!(!text.contains("no-secrets"), "an agent must not learn the rule: {text}");
+    assert!(
+        !text.contains("no-secrets"),
+        "an agent must not learn the rule: {text}"
+    );
     let request = result["_meta"]["keepgate/request"].as_str().unwrap();
     assert!(text.contains(request), "{text}");
     let told = appliance.must(&["policy", "explain", "--request", request]);
     let told = told.to_string();
-    assert!(told.contains("no-secrets") && told.contains("test.cedar"), "{told}");
+    assert!(
+        told.contains("no-secrets") && told.contains("test.cedar"),
+        "{told}"
+    );
     assert_eq!(appliance.entries("call.refused").len(), 1);
 }
 
@@ -68,7 +81,13 @@ fn what_cannot_be_read_fails_with_a_precise_class() {
     assert_eq!(class("mail/link"), "outside_root");
     assert_eq!(class("mail"), "wrong_kind");
     assert_eq!(class("nowhere/x"), "unknown_root");
-    for path in ["mail/../keepgate.toml", "/etc/passwd", "mail//x", "mail/./x", "mail/a\u{0}b"] {
+    for path in [
+        "mail/../keepgate.toml",
+        "/etc/passwd",
+        "mail//x",
+        "mail/./x",
+        "mail/a\u{0}b",
+    ] {
         assert_eq!(class(path), "bad_argument", "{path:?}");
     }
 }
@@ -77,11 +96,22 @@ fn what_cannot_be_read_fails_with_a_precise_class() {
 fn an_agent_sees_only_its_tools() {
     let appliance = Appliance::start("");
     let uid = crate::harness::AGENT.to_string();
-    appliance.must(&["agent", "add", "reader", "--uid", &uid, "--tools", "file__read"]);
+    appliance.must(&[
+        "agent",
+        "add",
+        "reader",
+        "--uid",
+        &uid,
+        "--tools",
+        "file__read",
+    ]);
     let mut session = appliance.session("reader");
     let tools = session.request("tools/list", json!({}));
     assert_eq!(tools["result"]["tools"].as_array().unwrap().len(), 1);
-    let answer = session.request("tools/call", json!({"name": "file__list", "arguments": {"path": "mail"}}));
+    let answer = session.request(
+        "tools/call",
+        json!({"name": "file__list", "arguments": {"path": "mail"}}),
+    );
     assert_eq!(answer["error"]["code"], -32602, "{answer}");
 }
 
@@ -131,7 +161,10 @@ fn what_is_no_call_gets_a_precise_error_and_nothing_dies() {
     }
     session.raw(b"{\"jsonrpc\":\"2.0\",\"id\":77,\"method\":\"tools/call\",\"params\":{\"name\":\"file__read\",\"arguments\":{\"path\":\"mail/hello.txt\",\"path\":\"mail/other\"}}}");
     let answer = session.next();
-    assert!(answer["error"].is_object() || answer["result"]["isError"] == true, "{answer}");
+    assert!(
+        answer["error"].is_object() || answer["result"]["isError"] == true,
+        "{answer}"
+    );
     session.works("file__read", json!({"path": "mail/hello.txt"}));
     crate::harness::eventually("malformed input is recorded", || {
         !appliance.entries("front.malformed").is_empty()
@@ -154,11 +187,15 @@ fn another_uid_cannot_use_an_agents_socket() {
     let appliance = Appliance::start("");
     appliance.enrol("a");
     // root may open the socket file, but is not the agent.
-    let stream = std::os::unix::net::UnixStream::connect(appliance.path("run/production/agents/a.sock"));
+    let stream =
+        std::os::unix::net::UnixStream::connect(appliance.path("run/production/agents/a.sock"));
     let mut stream = stream.unwrap();
     let mut answer = Vec::new();
     // The front closes at once: writing may fail, reading gives nothing.
-    drop(std::io::Write::write_all(&mut stream, b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\"}\n"));
+    drop(std::io::Write::write_all(
+        &mut stream,
+        b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\"}\n",
+    ));
     drop(std::io::Read::read_to_end(&mut stream, &mut answer));
     assert!(answer.is_empty(), "{}", String::from_utf8_lossy(&answer));
 }

@@ -8,7 +8,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 #[path = "../fuzz/entries.rs"]
-#[expect(unreachable_pub, reason = "public for the fuzz targets, which have it as a library")]
+#[expect(
+    unreachable_pub,
+    reason = "public for the fuzz targets, which have it as a library"
+)]
 mod entries;
 
 /// Bytes of all seeds together.
@@ -17,7 +20,9 @@ const SEEDS_MAX: u64 = 300 << 10;
 const SEEDS_MIN: usize = 10;
 
 fn fuzz(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fuzz")
+        .join(name)
 }
 
 fn seeds(target: &str) -> io::Result<Vec<(PathBuf, Vec<u8>)>> {
@@ -63,7 +68,10 @@ fn no_seed_upsets_a_parser() {
 
 #[test]
 fn a_parser_that_panics_is_noticed() {
-    let seeds = [("bad".into(), b"bad".to_vec()), ("good".into(), b"good".to_vec())];
+    let seeds = [
+        ("bad".into(), b"bad".to_vec()),
+        ("good".into(), b"good".to_vec()),
+    ];
     let parser: entries::Parser = |bytes| {
         assert_ne!(bytes, b"bad");
         true
@@ -73,11 +81,14 @@ fn a_parser_that_panics_is_noticed() {
 
 #[test]
 fn every_entry_has_a_target_and_a_corpus_and_nothing_is_left_over() {
-    let entries: BTreeSet<String> =
-        entries::ENTRIES.iter().map(|(name, _)| (*name).to_owned()).collect();
+    let entries: BTreeSet<String> = entries::ENTRIES
+        .iter()
+        .map(|(name, _)| (*name).to_owned())
+        .collect();
     let listed = |directory: &str| -> BTreeSet<String> {
         let all = fs::read_dir(fuzz(directory)).unwrap();
-        all.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+        all.map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect()
     };
     assert_eq!(listed("corpus"), entries);
     let files: BTreeSet<String> = entries.iter().map(|name| format!("{name}.rs")).collect();
@@ -85,15 +96,25 @@ fn every_entry_has_a_target_and_a_corpus_and_nothing_is_left_over() {
     let manifest = fs::read_to_string(fuzz("Cargo.toml")).unwrap();
     for name in &entries {
         let text = fs::read_to_string(fuzz("targets").join(format!("{name}.rs"))).unwrap();
-        assert!(text.contains(&format!("keepgate_fuzz::run(\"{name}\", ")), "{name}");
-        assert!(manifest.contains(&format!("path = \"targets/{name}.rs\"")), "{name}");
+        assert!(
+            text.contains(&format!("keepgate_fuzz::run(\"{name}\", ")),
+            "{name}"
+        );
+        assert!(
+            manifest.contains(&format!("path = \"targets/{name}.rs\"")),
+            "{name}"
+        );
     }
     assert!(!entries::run("no such entry", b""));
 }
 
 #[test]
 fn the_corpus_stays_small() {
-    let sizes = entries::ENTRIES.iter().flat_map(|(target, _)| seeds(target).unwrap());
-    let sum: u64 = sizes.map(|(_, bytes)| u64::try_from(bytes.len()).unwrap()).sum();
+    let sizes = entries::ENTRIES
+        .iter()
+        .flat_map(|(target, _)| seeds(target).unwrap());
+    let sum: u64 = sizes
+        .map(|(_, bytes)| u64::try_from(bytes.len()).unwrap())
+        .sum();
     assert!(sum <= SEEDS_MAX, "{sum} bytes of seeds");
 }

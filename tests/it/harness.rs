@@ -19,7 +19,8 @@ pub(crate) const OWNER: u32 = 64_998;
 
 /// The binary under test.
 pub(crate) fn binary() -> PathBuf {
-    std::env::var_os("KEEPGATE_BIN").map_or_else(|| env!("CARGO_BIN_EXE_keepgate").into(), Into::into)
+    std::env::var_os("KEEPGATE_BIN")
+        .map_or_else(|| env!("CARGO_BIN_EXE_keepgate").into(), Into::into)
 }
 
 /// Waits for `condition`, at most a minute; says what was missing.
@@ -47,10 +48,16 @@ impl Appliance {
 
     /// Initialises only.
     pub(crate) fn init(extra: &str) -> Self {
-        assert!(nix::unistd::geteuid().is_root(), "the integration tests must run as root");
+        assert!(
+            nix::unistd::geteuid().is_root(),
+            "the integration tests must run as root"
+        );
         let directory = tempfile::tempdir().unwrap();
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o711)).unwrap();
-        let appliance = Self { directory, serve: None };
+        let appliance = Self {
+            directory,
+            serve: None,
+        };
         for root in ["mail", "out"] {
             let path = appliance.path(root);
             fs::create_dir(&path).unwrap();
@@ -71,7 +78,11 @@ impl Appliance {
 
     /// Starts the supervisor and waits until the plane serves.
     pub(crate) fn serve(&mut self) {
-        let log = fs::File::options().create(true).append(true).open(self.path("serve.log")).unwrap();
+        let log = fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.path("serve.log"))
+            .unwrap();
         let child = Command::new(binary())
             .arg("--dir")
             .arg(self.directory.path())
@@ -108,7 +119,11 @@ impl Appliance {
     /// Stops in order and waits.
     pub(crate) fn stop(&mut self) {
         if let Some(mut child) = self.serve.take() {
-            kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGTERM).unwrap();
+            kill(
+                Pid::from_raw(i32::try_from(child.id()).unwrap()),
+                Signal::SIGTERM,
+            )
+            .unwrap();
             child.wait().unwrap();
         }
     }
@@ -119,8 +134,13 @@ impl Appliance {
             child.kill().unwrap();
             child.wait().unwrap();
             eventually("the roles died with their supervisor", || {
-                let lock = fs::File::options().append(true).open(self.path("state/production/log/lock"));
-                lock.map_or(true, |file| nix::fcntl::Flock::lock(file, nix::fcntl::FlockArg::LockExclusiveNonblock).is_ok())
+                let lock = fs::File::options()
+                    .append(true)
+                    .open(self.path("state/production/log/lock"));
+                lock.map_or(true, |file| {
+                    nix::fcntl::Flock::lock(file, nix::fcntl::FlockArg::LockExclusiveNonblock)
+                        .is_ok()
+                })
             });
         }
     }
@@ -164,7 +184,11 @@ impl Appliance {
         let mut all = vec!["--json"];
         all.extend(arguments);
         let done = self.cli(&all);
-        assert!(done.status.success(), "{arguments:?}: {done:?}\n{}", self.diagnostics());
+        assert!(
+            done.status.success(),
+            "{arguments:?}: {done:?}\n{}",
+            self.diagnostics()
+        );
         serde_json::from_slice(&done.stdout).unwrap_or_else(|e| panic!("{e}: {done:?}"))
     }
 
@@ -187,7 +211,10 @@ impl Appliance {
     /// Entries of the log with that kind, from the files themselves.
     pub(crate) fn entries(&self, kind: &str) -> Vec<Value> {
         let found = self.must(&["log", "query", "--kind", kind, "--limit", "1000"]);
-        found["entries"].as_array().unwrap_or_else(|| panic!("no entries: {found}")).clone()
+        found["entries"]
+            .as_array()
+            .unwrap_or_else(|| panic!("no entries: {found}"))
+            .clone()
     }
 
     /// An MCP session of `agent`.
@@ -199,7 +226,12 @@ impl Appliance {
             "clientInfo": {"name": "it", "version": "0"},
         });
         let answer = session.request("initialize", hello);
-        assert_eq!(answer["result"]["protocolVersion"], "2025-11-25", "{answer}\n{}", self.diagnostics());
+        assert_eq!(
+            answer["result"]["protocolVersion"],
+            "2025-11-25",
+            "{answer}\n{}",
+            self.diagnostics()
+        );
         session.send(&json!({"jsonrpc": "2.0", "method": "notifications/initialized"}));
         session
     }
@@ -218,7 +250,12 @@ impl Appliance {
             .spawn()
             .unwrap();
         let (input, output) = (child.stdin.take(), child.stdout.take().unwrap());
-        Session { child, input, output: BufReader::new(output), id: 0 }
+        Session {
+            child,
+            input,
+            output: BufReader::new(output),
+            id: 0,
+        }
     }
 }
 
@@ -243,7 +280,10 @@ impl Session {
     /// Sends one line as it is.
     pub(crate) fn raw(&mut self, line: &[u8]) {
         let input = self.input.as_mut().unwrap();
-        input.write_all(line).and_then(|()| input.write_all(b"\n")).unwrap();
+        input
+            .write_all(line)
+            .and_then(|()| input.write_all(b"\n"))
+            .unwrap();
     }
 
     /// Sends one message.
@@ -314,7 +354,10 @@ impl Session {
     pub(crate) fn fails(&mut self, tool: &str, arguments: Value) -> String {
         let result = self.call(tool, arguments);
         assert_eq!(result["isError"], true, "{result}");
-        result["_meta"]["keepgate/class"].as_str().unwrap_or_else(|| panic!("{result}")).into()
+        result["_meta"]["keepgate/class"]
+            .as_str()
+            .unwrap_or_else(|| panic!("{result}"))
+            .into()
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::json;
 
@@ -57,14 +57,25 @@ fn answer(stream: TcpStream, port: u16) {
     }
     let path = first.split_whitespace().nth(1).unwrap_or_default();
     let (status, headers, body) = match path {
-        "/ok/away" => ("302 Found", format!("Location: http://127.0.0.1:{}/ok\r\n", port + 1), ""),
+        "/ok/away" => (
+            "302 Found",
+            format!("Location: http://127.0.0.1:{}/ok\r\n", port + 1),
+            "",
+        ),
         "/ok/again" => ("302 Found", "Location: /ok/there\r\n".to_owned(), ""),
         "/ok/loop" => ("302 Found", "Location: /ok/loop\r\n".to_owned(), ""),
         _ => ("200 OK", String::new(), "hello"),
     };
     let mut stream = stream;
-    let head = format!("HTTP/1.1 {status}\r\n{headers}Content-Length: {}\r\nConnection: close\r\n\r\n", body.len());
-    drop(stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body.as_bytes())));
+    let head = format!(
+        "HTTP/1.1 {status}\r\n{headers}Content-Length: {}\r\nConnection: close\r\n\r\n",
+        body.len()
+    );
+    drop(
+        stream
+            .write_all(head.as_bytes())
+            .and_then(|()| stream.write_all(body.as_bytes())),
+    );
 }
 
 #[test]
@@ -73,9 +84,18 @@ fn a_listed_request_is_made_and_recorded_hop_by_hop() {
     let appliance = Appliance::start(&server.rules());
     appliance.enrol("a");
     let mut session = appliance.session("a");
-    let got = session.works("http__request", json!({"method": "GET", "url": server.url("/ok")}));
-    assert_eq!((&got["status"], &got["text"]), (&json!(200), &json!("hello")));
-    let got = session.works("http__request", json!({"method": "GET", "url": server.url("/ok/again")}));
+    let got = session.works(
+        "http__request",
+        json!({"method": "GET", "url": server.url("/ok")}),
+    );
+    assert_eq!(
+        (&got["status"], &got["text"]),
+        (&json!(200), &json!("hello"))
+    );
+    let got = session.works(
+        "http__request",
+        json!({"method": "GET", "url": server.url("/ok/again")}),
+    );
     assert_eq!(got["text"], "hello");
     assert!(got["url"].as_str().unwrap().ends_with("/ok/there"), "{got}");
     let hops = appliance.entries("call.outcome").pop().unwrap()["body"]["hops"].clone();
@@ -103,9 +123,15 @@ fn what_is_not_listed_never_reaches_the_network() {
         "file:///etc/passwd".to_owned(),
     ] {
         let class = session.fails("http__request", json!({"method": "GET", "url": url}));
-        assert!(["host_not_allowed", "bad_argument"].contains(&class.as_str()), "{url}: {class}");
+        assert!(
+            ["host_not_allowed", "bad_argument"].contains(&class.as_str()),
+            "{url}: {class}"
+        );
     }
-    let class = session.fails("http__request", json!({"method": "DELETE", "url": server.url("/ok")}));
+    let class = session.fails(
+        "http__request",
+        json!({"method": "DELETE", "url": server.url("/ok")}),
+    );
     assert_eq!(class, "host_not_allowed");
     assert_eq!(server.seen(), 0);
 }
@@ -117,7 +143,10 @@ fn a_redirect_out_of_the_list_is_not_followed() {
     appliance.enrol("a");
     let mut session = appliance.session("a");
     for path in ["/ok/away", "/ok/loop"] {
-        session.fails("http__request", json!({"method": "GET", "url": server.url(path)}));
+        session.fails(
+            "http__request",
+            json!({"method": "GET", "url": server.url(path)}),
+        );
     }
 }
 
@@ -129,7 +158,10 @@ fn an_effect_is_not_made_in_rehearsal_and_needs_a_person_when_live() {
     appliance.policy("permit (principal, action, resource);");
     let mut session = appliance.session("a");
     let post = json!({"method": "POST", "url": server.url("/ok"), "body": "x"});
-    assert_eq!(session.fails("http__request", post.clone()), "rehearsed_not_executed");
+    assert_eq!(
+        session.fails("http__request", post.clone()),
+        "rehearsed_not_executed"
+    );
     appliance.must(&["mode", "live"]);
     assert_eq!(session.fails("http__request", post), "needs_person");
     assert_eq!(server.seen(), 0);

@@ -36,11 +36,25 @@ fn entries_reach_a_real_journal_with_searchable_fields() {
         .output()
         .unwrap();
     let text = String::from_utf8_lossy(&done.stdout).into_owned();
-    assert!(done.status.success(), "{done:?}\n{}", appliance.diagnostics());
+    assert!(
+        done.status.success(),
+        "{done:?}\n{}",
+        appliance.diagnostics()
+    );
     let entry: Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
     assert_eq!(entry["KEEPGATE_PLANE"], "production", "{entry}");
     assert_eq!(entry["KEEPGATE_AGENT"], "reader");
     assert_eq!(entry["SYSLOG_IDENTIFIER"], "keepgate");
-    assert!(entry["KEEPGATE_SEQ"].as_str().unwrap().parse::<u64>().is_ok());
-    assert!(appliance.diagnostics().is_empty(), "stderr is for hosts without a journal: {}", appliance.diagnostics());
+    assert!(
+        entry["KEEPGATE_SEQ"]
+            .as_str()
+            .unwrap()
+            .parse::<u64>()
+            .is_ok()
+    );
+    assert!(
+        appliance.diagnostics().is_empty(),
+        "stderr is for hosts without a journal: {}",
+        appliance.diagnostics()
+    );
 }

@@ -42,7 +42,10 @@ fn copied(appliance: &Appliance) -> tempfile::TempDir {
 }
 
 fn segment(directory: &Path) -> PathBuf {
-    let mut all: Vec<_> = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut all: Vec<_> = fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
     all.retain(|path| path.extension().is_some_and(|extension| extension == "seg"));
     all.pop().unwrap()
 }
@@ -52,7 +55,10 @@ fn a_copy_made_while_the_daemon_writes_verifies_as_another_user() {
     let appliance = filled();
     let mut session = appliance.session("a");
     for _ in 0..20 {
-        session.ask("tools/call", json!({"name": "file__read", "arguments": {"path": "mail/hello.txt"}}));
+        session.ask(
+            "tools/call",
+            json!({"name": "file__read", "arguments": {"path": "mail/hello.txt"}}),
+        );
     }
     let copy = copied(&appliance);
     let done = verify_as_another(copy.path());
@@ -73,7 +79,10 @@ fn one_flipped_byte_is_named() {
         fs::write(&path, &bad).unwrap();
         let done = verify_as_another(copy.path());
         assert_eq!(done.status.code(), Some(20), "byte {at}: {done:?}");
-        assert!(String::from_utf8_lossy(&done.stderr).contains(".seg"), "{done:?}");
+        assert!(
+            String::from_utf8_lossy(&done.stderr).contains(".seg"),
+            "{done:?}"
+        );
     }
     fs::write(&path, &good).unwrap();
     assert!(verify_as_another(copy.path()).status.success());
@@ -84,23 +93,44 @@ fn an_unwritable_log_refuses_calls_and_says_why() {
     let mut appliance = Appliance::init("");
     let state = appliance.path("state/production");
     fs::create_dir_all(&state).unwrap();
-    mount(Some("none"), &state, Some("tmpfs"), MsFlags::empty(), Some("size=512k")).unwrap();
+    mount(
+        Some("none"),
+        &state,
+        Some("tmpfs"),
+        MsFlags::empty(),
+        Some("size=512k"),
+    )
+    .unwrap();
     appliance.serve();
     appliance.enrol("a");
     let mut session = appliance.session("a");
     let mut refused = None;
     for round in 0..2_000 {
-        let result = session.call("file__read", json!({"path": "mail/hello.txt", "limit": 1 + round}));
+        let result = session.call(
+            "file__read",
+            json!({"path": "mail/hello.txt", "limit": 1 + round}),
+        );
         if result["isError"] == true {
-            refused = result["_meta"]["keepgate/class"].as_str().map(ToOwned::to_owned);
+            refused = result["_meta"]["keepgate/class"]
+                .as_str()
+                .map(ToOwned::to_owned);
             break;
         }
     }
     let class = refused.expect("a full disk was never noticed");
-    assert!(["unavailable", "unknown"].contains(&class.as_str()), "{class}");
-    assert_eq!(session.fails("file__read", json!({"path": "mail/hello.txt"})), "unavailable");
+    assert!(
+        ["unavailable", "unknown"].contains(&class.as_str()),
+        "{class}"
+    );
+    assert_eq!(
+        session.fails("file__read", json!({"path": "mail/hello.txt"})),
+        "unavailable"
+    );
     let status = appliance.json(&["status"]);
-    let why = status["planes"]["production"]["log"]["blocked"].as_str().unwrap_or_default().to_owned();
+    let why = status["planes"]["production"]["log"]["blocked"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned();
     assert!(!why.is_empty(), "{status}");
     drop(session);
     appliance.stop();
@@ -115,7 +145,11 @@ fn a_log_that_was_cut_is_not_served_again() {
     let bytes = fs::read(&path).unwrap();
     fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
     let done = appliance.cli(&["log", "verify"]);
-    assert_eq!(done.status.code(), Some(20), "the checkpoint knows more entries: {done:?}");
+    assert_eq!(
+        done.status.code(),
+        Some(20),
+        "the checkpoint knows more entries: {done:?}"
+    );
 }
 
 #[test]
@@ -123,18 +157,26 @@ fn the_index_is_rebuilt_and_the_key_changes_on_the_record() {
     let mut appliance = filled();
     let before = appliance.entries("call.outcome").len();
     appliance.stop();
-    fs::write(appliance.path("state/production/index.sqlite"), b"no database").unwrap();
+    fs::write(
+        appliance.path("state/production/index.sqlite"),
+        b"no database",
+    )
+    .unwrap();
     appliance.serve();
     assert_eq!(appliance.entries("call.outcome").len(), before);
     appliance.must(&["log", "rebuild-index"]);
     assert_eq!(appliance.entries("call.outcome").len(), before);
     appliance.must(&["log", "rotate-key"]);
     assert_eq!(appliance.entries("key.changed").len(), 1);
-    appliance.session("a").works("file__read", json!({"path": "mail/hello.txt"}));
+    appliance
+        .session("a")
+        .works("file__read", json!({"path": "mail/hello.txt"}));
     appliance.stop();
     assert!(appliance.cli(&["log", "verify"]).status.success());
     appliance.serve();
-    appliance.session("a").works("file__read", json!({"path": "mail/hello.txt"}));
+    appliance
+        .session("a")
+        .works("file__read", json!({"path": "mail/hello.txt"}));
 }
 
 #[test]
@@ -143,7 +185,10 @@ fn payloads_are_shown_and_results_are_what_the_agent_got() {
     let outcome = appliance.entries("call.outcome").pop().unwrap();
     let seq = outcome["seq"].to_string();
     let done = appliance.cli(&["log", "show", &seq, "--payload", "result"]);
-    assert!(String::from_utf8_lossy(&done.stdout).contains("hello from the mailbox"), "{done:?}");
+    assert!(
+        String::from_utf8_lossy(&done.stdout).contains("hello from the mailbox"),
+        "{done:?}"
+    );
 }
 
 #[test]
@@ -157,5 +202,7 @@ fn too_many_calls_are_refused_without_filling_the_log() {
         over += usize::from(result["_meta"]["keepgate/class"] == "over_quota");
     }
     assert!(over >= 30, "{over}");
-    eventually("the excess is on record once", || appliance.entries("quota.exceeded").len() == 1);
+    eventually("the excess is on record once", || {
+        appliance.entries("quota.exceeded").len() == 1
+    });
 }

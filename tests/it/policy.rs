@@ -24,8 +24,13 @@ fn a_bad_policy_leaves_the_old_one_in_force() {
         let told = String::from_utf8_lossy(&done.stderr).into_owned();
         assert!(told.contains("bad.cedar:1"), "the line is named: {told}");
     }
-    assert_eq!(appliance.must(&["policy", "show"])["digest"], before["digest"]);
-    appliance.session("a").works("file__read", json!({"path": "mail/hello.txt"}));
+    assert_eq!(
+        appliance.must(&["policy", "show"])["digest"],
+        before["digest"]
+    );
+    appliance
+        .session("a")
+        .works("file__read", json!({"path": "mail/hello.txt"}));
     assert_eq!(appliance.entries("policy.applied").len(), 1);
 }
 
@@ -35,9 +40,15 @@ fn nothing_is_permitted_that_no_rule_permits() {
     appliance.enrol("a");
     appliance.policy("// nothing\n");
     let mut session = appliance.session("a");
-    assert_eq!(session.fails("file__read", json!({"path": "mail/hello.txt"})), "not_permitted");
+    assert_eq!(
+        session.fails("file__read", json!({"path": "mail/hello.txt"})),
+        "not_permitted"
+    );
     appliance.policy("permit (principal == Agent::\"b\", action, resource);");
-    assert_eq!(session.fails("file__read", json!({"path": "mail/hello.txt"})), "not_permitted");
+    assert_eq!(
+        session.fails("file__read", json!({"path": "mail/hello.txt"})),
+        "not_permitted"
+    );
     appliance.policy("permit (principal == Agent::\"a\", action, resource);");
     session.works("file__read", json!({"path": "mail/hello.txt"}));
 }
@@ -50,7 +61,10 @@ fn what_needs_a_person_is_refused_as_pending() {
         "permit (principal, action == Action::\"file__read\", resource) when { !context.unattended };",
     );
     let mut session = appliance.session("a");
-    assert_eq!(session.fails("file__read", json!({"path": "mail/hello.txt"})), "needs_person");
+    assert_eq!(
+        session.fails("file__read", json!({"path": "mail/hello.txt"})),
+        "needs_person"
+    );
 }
 
 #[test]

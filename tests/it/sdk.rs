@@ -46,10 +46,20 @@ fn the_official_python_sdk_makes_an_allowed_and_a_refused_call() {
         .gid(AGENT)
         .output()
         .unwrap();
-    assert!(done.status.success(), "{done:?}\n{}", appliance.diagnostics());
+    assert!(
+        done.status.success(),
+        "{done:?}\n{}",
+        appliance.diagnostics()
+    );
     let told: serde_json::Value = serde_json::from_slice(&done.stdout).unwrap();
     assert_eq!(told["tools"].as_array().unwrap().len(), 4, "{told}");
     assert_eq!(told["text"], "hello from the mailbox\n");
     assert_eq!((&told["good"], &told["bad"]), (&false.into(), &true.into()));
-    assert!(told["refusal"].as_str().unwrap().starts_with("host_not_allowed"), "{told}");
+    assert!(
+        told["refusal"]
+            .as_str()
+            .unwrap()
+            .starts_with("host_not_allowed"),
+        "{told}"
+    );
 }

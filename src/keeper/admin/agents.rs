@@ -27,17 +27,22 @@ impl Keeper {
             };
             if !self.catalog.tools().any(known) {
                 let what = format!("no tool is called `{}`", Escaped::cut(glob, 64));
-                return Err(Error::of(Kind::Usage, what).hint("`keepgate policy show --schema` lists the tools"));
+                return Err(Error::of(Kind::Usage, what)
+                    .hint("`keepgate policy show --schema` lists the tools"));
             }
         }
         let written = self.exclusively(|_| {
             let state = self.state();
             if state.agents.get(name).is_some_and(|known| known.uid != uid) {
-                return Err(Error::of(Kind::Usage, format!("agent `{name}` has another uid"))
-                    .hint("revoke it first: `keepgate agent revoke NAME`"));
+                return Err(
+                    Error::of(Kind::Usage, format!("agent `{name}` has another uid"))
+                        .hint("revoke it first: `keepgate agent revoke NAME`"),
+                );
             }
             if state.agents.len() >= AGENTS_MAX && !state.agents.contains_key(name) {
-                return Err(Error::new(format!("{AGENTS_MAX} agents are enrolled already")));
+                return Err(Error::new(format!(
+                    "{AGENTS_MAX} agents are enrolled already"
+                )));
             }
             drop(state);
             let mut body = Map::new();
@@ -84,11 +89,17 @@ impl Keeper {
         let (names, changed) = &self.listening;
         let names = names.lock().unwrap_or_else(PoisonError::into_inner);
         let waited = changed.wait_timeout_while(names, SOCKET_WAIT, |names| !names.contains(name));
-        if waited.unwrap_or_else(PoisonError::into_inner).0.contains(name) {
+        if waited
+            .unwrap_or_else(PoisonError::into_inner)
+            .0
+            .contains(name)
+        {
             return Ok(());
         }
-        Err(Error::new(format!("agent `{name}` is enrolled, but its socket does not listen yet"))
-            .hint("`keepgate status` shows what the supervisor is missing"))
+        Err(Error::new(format!(
+            "agent `{name}` is enrolled, but its socket does not listen yet"
+        ))
+        .hint("`keepgate status` shows what the supervisor is missing"))
     }
 
     /// An agent may not be root, the operator, or one of Keepgate's roles.

@@ -25,7 +25,11 @@ impl Keeper {
                 let none = || Error::of(Kind::Usage, format!("no call has request id `{id}`"));
                 self.explain_entry(entries.first().ok_or_else(none)?)
             }
-            Explained::Call { agent, tool, arguments } => {
+            Explained::Call {
+                agent,
+                tool,
+                arguments,
+            } => {
                 let raw = arguments.to_string();
                 self.explain_call(&agent, &tool, raw.as_bytes(), None, Map::new())
             }
@@ -61,10 +65,15 @@ impl Keeper {
         };
         let raw = self.log.reader()?.payload(entry, "arguments")?;
         let raw = raw.ok_or_else(|| {
-            Error::new(format!("the arguments of entry {} are not in the log any more", entry.seq))
+            Error::new(format!(
+                "the arguments of entry {} are not in the log any more",
+                entry.seq
+            ))
         })?;
         let mut then = Map::new();
-        for name in ["class", "argument", "say", "rule", "at", "hint", "rules", "policy", "detail"] {
+        for name in [
+            "class", "argument", "say", "rule", "at", "hint", "rules", "policy", "detail",
+        ] {
             if let Some(value) = entry.body.get(name) {
                 then.insert(name.into(), value.clone());
             }
@@ -77,7 +86,10 @@ impl Keeper {
         let mut value = self.explain_call(agent, tool, &raw, mode, then)?;
         if let Some(object) = value.as_object_mut() {
             object.insert("seq".into(), entry.seq.into());
-            object.insert("request".into(), entry.body.get("call").cloned().unwrap_or_default());
+            object.insert(
+                "request".into(),
+                entry.body.get("call").cloned().unwrap_or_default(),
+            );
         }
         Ok(value)
     }
@@ -96,7 +108,12 @@ impl Keeper {
             return Err(Error::of(Kind::Usage, what));
         };
         let (run, call) = (Id::random()?, Id::random()?);
-        let caller = Caller { agent: agent.into(), run, call, received: self.clock.now() };
+        let caller = Caller {
+            agent: agent.into(),
+            run,
+            call,
+            received: self.clock.now(),
+        };
         let mut value = match admit(raw, tool, caller) {
             Err(unfit) => json!({
                 "decision": "forbid",
@@ -115,7 +132,10 @@ impl Keeper {
         if let Some(object) = value.as_object_mut() {
             object.insert("agent".into(), agent.into());
             object.insert("tool".into(), tool.name().into());
-            object.insert("enrolled".into(), self.state().agents.contains_key(agent).into());
+            object.insert(
+                "enrolled".into(),
+                self.state().agents.contains_key(agent).into(),
+            );
             if !then.is_empty() {
                 object.insert("recorded".into(), then.into());
             }

@@ -37,7 +37,9 @@ pub(super) fn serve(keeper: &Arc<Keeper>, listener: &UnixListener) {
             continue;
         }
         let (keeper, done) = (Arc::clone(keeper), Arc::clone(&open));
-        let builder = std::thread::Builder::new().name("operator".into()).stack_size(2 << 20);
+        let builder = std::thread::Builder::new()
+            .name("operator".into())
+            .stack_size(2 << 20);
         let started = builder.spawn(move || {
             if let Err(error) = converse(&keeper, &stream) {
                 tracing::warn!(%error, "an operator's connection ends");
@@ -59,7 +61,12 @@ fn converse(keeper: &Keeper, stream: &UnixStream) -> Result<()> {
     loop {
         let mut line = Vec::new();
         let most = u64::try_from(LINE_MAX).unwrap_or(u64::MAX);
-        if (&mut reader).take(most).read_until(b'\n', &mut line).context(what)? == 0 {
+        if (&mut reader)
+            .take(most)
+            .read_until(b'\n', &mut line)
+            .context(what)?
+            == 0
+        {
             return Ok(());
         }
         let answer = Answer::from(keeper.operator(&line, peer.uid()));
@@ -73,7 +80,10 @@ fn converse(keeper: &Keeper, stream: &UnixStream) -> Result<()> {
 impl Keeper {
     fn operator(&self, line: &[u8], peer: u32) -> Result<Value> {
         let bad = |why: String| Error::of(Kind::Usage, format!("the question is not one: {why}"));
-        let limits = strict::Limits { bytes: LINE_MAX, ..strict::Limits::default() };
+        let limits = strict::Limits {
+            bytes: LINE_MAX,
+            ..strict::Limits::default()
+        };
         let value = strict::parse(line, &limits).map_err(|why| bad(why.to_string()))?;
         let question: Question =
             serde_json::from_value(value).map_err(|why| bad(why.to_string()))?;
@@ -90,14 +100,18 @@ impl Keeper {
             let what = format!("uid {peer} is not the operator");
             return Err(Error::of(Kind::Denied, what).hint("run it as the operator or as root"));
         }
-        let Some(wanted) = &self.setup.token_sha256 else { return Ok(()) };
+        let Some(wanted) = &self.setup.token_sha256 else {
+            return Ok(());
+        };
         // Digests are compared, so how long that takes says nothing about the token.
         let given = question.token.as_ref().map(|token| sha256(&token.0));
         if given.as_ref() == Some(wanted) || matches!(question.ask, Ask::Status) {
             return Ok(());
         }
-        Err(Error::of(Kind::Denied, "the operator's token is missing or wrong")
-            .hint("all roles share one user here: give the token with `--token-file`"))
+        Err(
+            Error::of(Kind::Denied, "the operator's token is missing or wrong")
+                .hint("all roles share one user here: give the token with `--token-file`"),
+        )
     }
 
     fn ask(&self, ask: Ask) -> Result<Value> {

@@ -9,18 +9,28 @@ use crate::wire::text::hex;
 impl Keeper {
     pub(super) fn status(&self) -> Value {
         let links = self.hands.links();
-        let up: Vec<&str> = links.up().into_iter().map(crate::wire::messages::Role::name).collect();
+        let up: Vec<&str> = links
+            .up()
+            .into_iter()
+            .map(crate::wire::messages::Role::name)
+            .collect();
         let fitness = links.fitness();
         let head = self.log.head();
         let blocked = self.log.blocked();
         let fit = fitness.as_ref().is_some_and(|fitness| fitness.fit);
-        let mut degraded: Vec<String> =
-            fitness.as_ref().map(|f| f.report.degraded.clone()).unwrap_or_default();
+        let mut degraded: Vec<String> = fitness
+            .as_ref()
+            .map(|f| f.report.degraded.clone())
+            .unwrap_or_default();
         if self.setup.one_user() {
             degraded.push("one-user".into());
         }
         let state = self.state();
-        let uptime = self.clock.now().as_micros().saturating_sub(self.started.as_micros());
+        let uptime = self
+            .clock
+            .now()
+            .as_micros()
+            .saturating_sub(self.started.as_micros());
         json!({
             "plane": self.setup.plane,
             "version": env!("CARGO_PKG_VERSION"),

@@ -34,7 +34,11 @@ impl Keeper {
             "done": false,
         });
         if really {
-            let back = Recipe { file: recipe.file, before: now, after: recipe.before };
+            let back = Recipe {
+                file: recipe.file,
+                before: now,
+                after: recipe.before,
+            };
             let undo_seq = self.put_back(call, seq, back, &content, &old)?;
             if let Some(object) = value.as_object_mut() {
                 object.insert("done".into(), true.into());
@@ -64,7 +68,14 @@ impl Keeper {
             Err(error) => (Status::Unknown, Some(error)),
         };
         let value = json!({"undoes": seq, "status": status.name()});
-        ticket.close(ledger, Outcome { status, value, facts: serde_json::Map::new() })?;
+        ticket.close(
+            ledger,
+            Outcome {
+                status,
+                value,
+                facts: serde_json::Map::new(),
+            },
+        )?;
         error.map_or(Ok(intent), Err)
     }
 }
@@ -82,14 +93,19 @@ fn recipe_of(entry: &Entry) -> Result<Recipe> {
     if entry.body.get("mode").and_then(Value::as_str) != Some("live") {
         return Err(nothing("the call was rehearsed, nothing was changed"));
     }
-    let recipe = entry.body.get("undo").ok_or_else(|| nothing("the call changed nothing"))?;
+    let recipe = entry
+        .body
+        .get("undo")
+        .ok_or_else(|| nothing("the call changed nothing"))?;
     serde_json::from_value(recipe.clone()).context(|| format!("read how to undo entry {seq}"))
 }
 
 /// Permission bits of a new file are the system's business; content is not.
 fn same(now: &FileState, then: &FileState) -> bool {
     match (now, then) {
-        (FileState::Present { sha256: now, .. }, FileState::Present { sha256: then, .. }) => now == then,
+        (FileState::Present { sha256: now, .. }, FileState::Present { sha256: then, .. }) => {
+            now == then
+        }
         (FileState::Absent, FileState::Absent) => true,
         (FileState::Absent, FileState::Present { .. })
         | (FileState::Present { .. }, FileState::Absent) => false,
@@ -97,11 +113,16 @@ fn same(now: &FileState, then: &FileState) -> bool {
 }
 
 fn changed(seq: u64) -> Error {
-    Error::of(Kind::Denied, format!("entry {seq} cannot be undone: the file was changed since"))
-        .hint("look at the file; undo the later change first, or mend it by hand")
+    Error::of(
+        Kind::Denied,
+        format!("entry {seq} cannot be undone: the file was changed since"),
+    )
+    .hint("look at the file; undo the later change first, or mend it by hand")
 }
 
 fn refused(seq: u64, fault: JailFault, detail: &str) -> Error {
     let (class, say) = words(fault);
-    Error::new(format!("entry {seq} cannot be undone: {class}: {say} ({detail})"))
+    Error::new(format!(
+        "entry {seq} cannot be undone: {class}: {say} ({detail})"
+    ))
 }
