@@ -20,7 +20,7 @@ const EGRESS: &str = include_str!("seccomp/egress.json");
 const HOSTILE: &str = include_str!("seccomp/hostile.json");
 
 /// What a role needs; everything else it loses.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Confine {
     /// Becomes this uid, where started by root.
     pub uid: Option<u32>,

@@ -34,7 +34,7 @@ pub(super) fn released(released: &Released) -> Vec<u8> {
 /// The result of a refusal.
 pub(super) fn refused(refusal: &Refusal, call: Id) -> Vec<u8> {
     error(
-        &refusal.class,
+        refusal.class,
         refusal.argument.as_deref(),
         refusal.say.as_deref(),
         call,

@@ -69,6 +69,9 @@ pub(super) struct Lease {
     pub(super) redirects: u8,
 }
 
+/// What the jailer did, or why it did not and a detail for the log.
+pub(super) type Jailed<T> = Result<T, (JailFault, String)>;
+
 /// How running a tool ended.
 #[derive(Debug)]
 pub(super) enum Ran {
@@ -160,7 +163,7 @@ impl Hands {
         call: Id,
         file: &FileOrder,
         max: u64,
-    ) -> Result<Result<(FileState, Vec<u8>), (JailFault, String)>> {
+    ) -> Result<Jailed<(FileState, Vec<u8>)>> {
         let inbox = self.links.listen(call);
         let say = KeeperToJailer::Inspect {
             ticket: call,
@@ -189,7 +192,7 @@ impl Hands {
         authorized: &Authorized<Live>,
         expected: &FileState,
         sha256: &str,
-    ) -> Result<Result<(), (JailFault, String)>> {
+    ) -> Result<Jailed<()>> {
         let ticket = authorized.ticket();
         let (expected, sha256) = (expected.clone(), sha256.to_owned());
         self.change(
@@ -211,7 +214,7 @@ impl Hands {
         &self,
         authorized: &Authorized<Undoing>,
         content: &[u8],
-    ) -> Result<Result<(), (JailFault, String)>> {
+    ) -> Result<Jailed<()>> {
         let ticket = authorized.ticket();
         let Recipe {
             file,
@@ -236,12 +239,7 @@ impl Hands {
         drop(self.links.send(Role::Jailer, &say, &[], &[]));
     }
 
-    fn change(
-        &self,
-        ticket: Id,
-        say: &KeeperToJailer,
-        blob: &[u8],
-    ) -> Result<Result<(), (JailFault, String)>> {
+    fn change(&self, ticket: Id, say: &KeeperToJailer, blob: &[u8]) -> Result<Jailed<()>> {
         let inbox = self.links.listen(ticket);
         self.links.send(Role::Jailer, say, blob, &[])?;
         match answer(&inbox)? {
@@ -326,7 +324,7 @@ impl Hands {
 
 /// How a jail ended, and what egress saw.
 struct Ended {
-    jail: Result<JailEnd, (JailFault, String)>,
+    jail: Jailed<JailEnd>,
     hops: Value,
 }
 

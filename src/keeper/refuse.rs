@@ -14,29 +14,26 @@ use crate::policy::{Pending, Reason};
 #[derive(Debug)]
 pub(super) struct Refusal {
     /// A word from a fixed list.
-    pub(super) class: String,
+    pub(super) class: &'static str,
     /// The argument to blame.
     pub(super) argument: Option<String>,
     /// What the agent may read, where it is about the agent's own input.
     pub(super) say: Option<String>,
-    /// A JSON-RPC error in place of a result: the code.
-    pub(super) code: Option<i64>,
-    facts: Map<String, Value>,
+    /// There is no such tool: a JSON-RPC error (invalid parameters) in place of a result.
+    pub(super) no_tool: bool,
+    facts: Box<Map<String, Value>>,
     /// Not worth an entry of its own, so that refusals cannot fill the log.
     quiet: bool,
 }
 
-/// JSON-RPC: invalid parameters.
-const INVALID_PARAMS: i64 = -32602;
-
 impl Refusal {
-    fn new(class: &str) -> Self {
+    fn new(class: &'static str) -> Self {
         Self {
-            class: class.into(),
+            class,
             argument: None,
             say: None,
-            code: None,
-            facts: Map::new(),
+            no_tool: false,
+            facts: Box::default(),
             quiet: false,
         }
     }
@@ -63,7 +60,7 @@ impl Refusal {
         ));
         Self {
             say,
-            code: Some(INVALID_PARAMS),
+            no_tool: true,
             ..Self::new("unknown_tool")
         }
     }
@@ -118,7 +115,12 @@ impl Refusal {
     }
 
     /// It cannot be done, and was not begun.
-    pub(super) fn failed(class: &str, argument: Option<&str>, say: &str, detail: String) -> Self {
+    pub(super) fn failed(
+        class: &'static str,
+        argument: Option<&str>,
+        say: &str,
+        detail: String,
+    ) -> Self {
         let mut refusal = Self::new(class);
         refusal.argument = argument.map(Into::into);
         refusal.say = Some(say.into());
@@ -134,7 +136,7 @@ impl Refusal {
 
     /// Adds what is known of the call.
     pub(super) fn of(mut self, call: &Call) -> Self {
-        let mut facts = described(call);
+        let mut facts = Box::new(described(call));
         facts.append(&mut self.facts);
         Self { facts, ..self }
     }
@@ -145,10 +147,10 @@ impl Refusal {
         if self.quiet || keeper.log.blocked().is_some() {
             return;
         }
-        let mut body = self.facts.clone();
+        let mut body = Map::clone(&self.facts);
         body.insert("call".into(), json!(asked.call));
         body.insert("agent".into(), asked.agent.as_str().into());
-        body.insert("class".into(), self.class.as_str().into());
+        body.insert("class".into(), self.class.into());
         body.entry("tool")
             .or_insert_with(|| asked.tool.as_str().into());
         body.insert("client".into(), asked.client.as_str().into());

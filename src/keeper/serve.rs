@@ -22,6 +22,8 @@ use crate::wire::messages::{
     Role,
 };
 
+/// JSON-RPC: invalid parameters.
+const INVALID_PARAMS: i64 = -32602;
 /// How long calls in flight have to end when the plane stops.
 const STOP_WAIT: Duration = Duration::from_secs(8);
 
@@ -197,15 +199,21 @@ fn call(keeper: &Keeper, id: u64, asked: &Asked) {
         Ok(released) => (KeeperToFront::Answer { id }, answer::released(&released)),
         Err(refusal) => {
             refusal.record(keeper, asked);
-            match refusal.code {
-                None => (
+            if refusal.no_tool {
+                let message = refusal.say.unwrap_or_default();
+                (
+                    KeeperToFront::Fault {
+                        id,
+                        code: INVALID_PARAMS,
+                        message,
+                    },
+                    Vec::new(),
+                )
+            } else {
+                (
                     KeeperToFront::Answer { id },
                     answer::refused(&refusal, asked.call),
-                ),
-                Some(code) => {
-                    let message = refusal.say.unwrap_or_default();
-                    (KeeperToFront::Fault { id, code, message }, Vec::new())
-                }
+                )
             }
         }
     };

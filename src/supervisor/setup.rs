@@ -255,16 +255,12 @@ fn make_directories(paths: &Paths, plane: &str, keeper: u32) -> Result<()> {
         chown(&state, Some(keeper), Some(keeper))
             .context(|| format!("give `{}` to the keeper", state.display()))?;
     }
-    for shared in [
-        state.parent(),
-        paths.agents(plane).parent(),
-        paths.lock().parent(),
-    ] {
-        if let Some(shared) = shared {
-            make_directory(shared, 0o711)?;
-        }
+    make_directory(paths.state_dir(), 0o711)?;
+    make_directory(paths.run_dir(), 0o711)?;
+    match paths.agents(plane).parent() {
+        Some(run) => make_directory(run, 0o711),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 fn token(path: &Path) -> Result<String> {

@@ -19,14 +19,14 @@ const AGENT: u32 = 64_999;
 const OWNER: u32 = 64_998;
 
 /// An idle appliance with two planes.
-pub struct Bench {
+pub(crate) struct Bench {
     directory: tempfile::TempDir,
     serve: Child,
 }
 
 impl Bench {
     /// Starts it and waits until both planes serve.
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let directory = super::scratch();
         let path = directory.path();
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o711)).unwrap();
@@ -70,12 +70,12 @@ impl Bench {
     }
 
     /// Pid of the supervisor.
-    pub fn supervisor(&self) -> u32 {
+    pub(crate) fn supervisor(&self) -> u32 {
         self.serve.id()
     }
 
     /// Plane, role and pid of all roles.
-    pub fn roles(&self) -> Vec<(String, String, u32)> {
+    pub(crate) fn roles(&self) -> Vec<(String, String, u32)> {
         let text = std::fs::read(self.directory.path().join("run/status.json")).unwrap();
         let status: Value = serde_json::from_slice(&text).unwrap();
         let mut all = Vec::new();
@@ -111,10 +111,8 @@ impl Bench {
 
 impl Drop for Bench {
     fn drop(&mut self) {
-        drop(kill(
-            Pid::from_raw(i32::try_from(self.serve.id()).unwrap()),
-            Signal::SIGTERM,
-        ));
+        let pid = Pid::from_raw(i32::try_from(self.serve.id()).unwrap());
+        kill(pid, Signal::SIGTERM).unwrap();
         drop(self.serve.wait());
     }
 }
@@ -129,7 +127,7 @@ fn cli(directory: &Path, arguments: &[&str]) -> Output {
 }
 
 /// Measures 1, 8 and 64 callers.
-pub fn measure(report: &mut Report, spawned: Spawned, floor: f64) {
+pub(crate) fn measure(report: &mut Report, spawned: Spawned, floor: f64) {
     let bench = Bench::start();
     let added = cli(
         bench.directory.path(),
@@ -161,7 +159,7 @@ pub fn measure(report: &mut Report, spawned: Spawned, floor: f64) {
 }
 
 /// One process of callers: prints microseconds a call, a line each.
-pub fn caller(socket: &str, connections: usize, depth: usize, calls: usize) {
+pub(crate) fn caller(socket: &str, connections: usize, depth: usize, calls: usize) {
     let threads: Vec<_> = (0..connections)
         .map(|_| {
             let stream = UnixStream::connect(socket).unwrap();

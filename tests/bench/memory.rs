@@ -3,7 +3,7 @@
 use super::calls::Bench;
 use super::report::Report;
 
-pub fn measure(report: &mut Report) {
+pub(crate) fn measure(report: &mut Report) {
     let bench = Bench::start();
     let mut kib = pss(bench.supervisor());
     let mut each = vec![format!("supervisor {}", kib / 1024)];

@@ -1,7 +1,7 @@
 //! Lines of a report: what, how much, the goal, whether it is reached.
 
 #[derive(Default)]
-pub struct Report {
+pub(crate) struct Report {
     lines: Vec<Line>,
 }
 
@@ -13,7 +13,7 @@ struct Line {
 
 impl Report {
     /// A figure without a goal of its own.
-    pub fn note(&mut self, what: &str, value: String) {
+    pub(crate) fn note(&mut self, what: &str, value: String) {
         self.lines.push(Line {
             what: what.into(),
             value,
@@ -22,7 +22,7 @@ impl Report {
     }
 
     /// A ratio that must not be above `most`.
-    pub fn at_most(&mut self, what: &str, value: f64, most: f64, unit: &str) {
+    pub(crate) fn at_most(&mut self, what: &str, value: f64, most: f64, unit: &str) {
         let goal = Some((format!("<= {most}{unit}"), value <= most));
         self.lines.push(Line {
             what: what.into(),
@@ -32,7 +32,7 @@ impl Report {
     }
 
     /// A ratio that must not be below `least`.
-    pub fn at_least(&mut self, what: &str, value: f64, least: f64, unit: &str) {
+    pub(crate) fn at_least(&mut self, what: &str, value: f64, least: f64, unit: &str) {
         let goal = Some((format!(">= {least}{unit}"), value >= least));
         self.lines.push(Line {
             what: what.into(),
@@ -42,7 +42,7 @@ impl Report {
     }
 
     /// Prints all lines.
-    pub fn print(&self) {
+    pub(crate) fn print(&self) {
         for Line { what, value, goal } in &self.lines {
             let (goal, verdict) = match goal {
                 None => ("", ""),
@@ -55,13 +55,13 @@ impl Report {
 }
 
 /// The middle of `values`.
-pub fn median(values: &mut [f64]) -> f64 {
+pub(crate) fn median(values: &mut [f64]) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
 }
 
 /// The value below which `share` of `values` lie.
-pub fn quantile(values: &mut [f64], share: f64) -> f64 {
+pub(crate) fn quantile(values: &mut [f64], share: f64) -> f64 {
     values.sort_by(f64::total_cmp);
     #[expect(
         clippy::cast_possible_truncation,

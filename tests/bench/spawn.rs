@@ -20,13 +20,13 @@ const TOOL: u32 = 64_997;
 
 /// Medians in seconds.
 #[derive(Debug, Clone, Copy)]
-pub struct Spawned {
+pub(crate) struct Spawned {
     /// A native jail, as root.
-    pub jail: f64,
+    pub(crate) jail: f64,
 }
 
 /// Measures in processes of their own: what prepares for jails cannot be taken back.
-pub fn measure(report: &mut Report) -> Spawned {
+pub(crate) fn measure(report: &mut Report) -> Spawned {
     let [jail, posix, fork] = ask(true);
     report.note(
         "posix_spawn of the same binary, p50",
@@ -69,7 +69,7 @@ fn ask(root: bool) -> [f64; 3] {
 }
 
 /// The process that spawns: prints three medians in seconds.
-pub fn spawner() {
+pub(crate) fn spawner() {
     let own = std::env::current_exe().unwrap();
     let null = std::fs::File::options()
         .read(true)

@@ -36,7 +36,7 @@ fn copied(appliance: &Appliance) -> tempfile::TempDir {
     fs::set_permissions(to.path(), fs::Permissions::from_mode(0o755)).unwrap();
     copy(&appliance.path("state/production/log"), to.path());
     for entry in fs::read_dir(to.path()).unwrap() {
-        chown(&entry.unwrap().path(), Some(AGENT), Some(AGENT)).unwrap();
+        chown(entry.unwrap().path(), Some(AGENT), Some(AGENT)).unwrap();
     }
     to
 }

@@ -1,6 +1,13 @@
 //! One binary, a module per promise. The tests drive the real binary: `KEEPGATE_BIN` where it is
 //! set, else the one cargo built beside them.
 #![expect(clippy::disallowed_methods, reason = "tests start the real binary")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "a test that meets what it did not expect should stop and say so"
+)]
 
 mod calls;
 mod crash;
