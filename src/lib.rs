@@ -30,3 +30,4 @@ pub mod supervisor;
 pub mod cli;
 pub mod config;
 pub mod diagnostics;
+pub mod manual;

@@ -344,6 +344,7 @@ fn writer<F: Fold>(
         shared: Arc::new(Shared::new(setup.dir, head)),
         signed: note.map_or(0, |note| note.checkpoint.size),
         signed_at: Instant::now(),
+        settled: None,
         batch: Batch::default(),
     })
 }

@@ -20,6 +20,7 @@ use super::note::{Checkpoint, Vkey, key_change_text};
 use super::queue::{Answer, Job, Shared};
 use super::sealer::{self, Sealer};
 use super::segment::{CHECKPOINT, KeyChanged, Opening, Previous, Segment};
+use super::tree::Hash;
 use crate::error::{Context, Error, Result};
 use crate::sys::file::replace_durably;
 use crate::time::Clock;
@@ -58,6 +59,10 @@ pub(crate) struct Writer {
     /// Size of the latest checkpoint.
     pub(crate) signed: u64,
     pub(crate) signed_at: Instant,
+    /// Size and root at the last look for a due checkpoint: what the next one covers. A checkpoint
+    /// lags behind by that much, so that a plain copy of the directory made meanwhile, segments
+    /// first, does not hold a checkpoint over entries it lacks.
+    pub(crate) settled: Option<(u64, Hash)>,
     pub(crate) batch: Batch,
 }
 
@@ -346,7 +351,16 @@ impl Writer {
         if now < due || (now < overdue && !self.shared.is_idle()) {
             return Ok(());
         }
-        self.sign_or_warn()
+        let head = (self.chain.tree.size(), self.chain.tree.root());
+        match self.settled.replace(head) {
+            Some((size, root)) if size > self.signed => {
+                if let Err(error) = self.sign_over(size, root)? {
+                    warn_unsigned(&error);
+                }
+            }
+            Some(_) | None => self.signed_at = now,
+        }
+        Ok(())
     }
 
     fn sign_or_warn(&mut self) -> Result<(), Dead> {
@@ -359,12 +373,14 @@ impl Writer {
     /// Signs and stores a checkpoint over what is durable. A sealer that fails is tried again; a
     /// disk that fails ends the log.
     fn sign(&mut self) -> Result<Result<String>, Dead> {
+        self.settled = None;
+        self.sign_over(self.chain.tree.size(), self.chain.tree.root())
+    }
+
+    fn sign_over(&mut self, size: u64, root: Hash) -> Result<Result<String>, Dead> {
         self.signed_at = Instant::now();
-        let checkpoint = Checkpoint {
-            origin: self.chain.origin.clone(),
-            size: self.chain.tree.size(),
-            root: self.chain.tree.root(),
-        };
+        let origin = self.chain.origin.clone();
+        let checkpoint = Checkpoint { origin, size, root };
         let signature = match self.sealer.sign(checkpoint.text().as_bytes()) {
             Ok(signature) => signature,
             Err(error) => return Ok(Err(error)),

@@ -72,6 +72,3 @@
 //! - **A root that others can write.** A user who may write beneath a root can put a file there for
 //!   an agent to read, or change one between two calls of an agent. What the keeper saw before a
 //!   write is checked again when it is published, and no sooner.
-//! - **A policy nested too deep ends the keeper.** The Cedar reader recurses with the nesting of a
-//!   rule and overflows the stack of the thread that serves the operator. Only the operator can
-//!   send one; the keeper is started again and the policy in force stays.

@@ -6,6 +6,7 @@ use cedar_policy::Authorizer;
 use ring::digest::{SHA256, digest};
 
 use super::decision::Decision;
+use super::depth::STACK;
 use super::evaluate::Policy;
 use super::explain::Explanation;
 use super::ground::Ground;
@@ -13,7 +14,7 @@ use super::schema::Model;
 use super::source::Source;
 use crate::call::Call;
 use crate::catalog::Catalog;
-use crate::error::Result;
+use crate::error::{Context, Error, Result};
 use crate::wire::text::{Escaped, hex};
 
 /// Characters of a file's name that are shown.
@@ -39,7 +40,18 @@ impl Engine {
     /// templates; two rules with one `@id`; more than 256 KiB or 1000 rules.
     pub fn load(text: &str, file: &str, catalog: &Catalog) -> Result<Self> {
         let model = Model::of(catalog)?;
-        let source = Source::read(text, file, &model.schema)?;
+        // Reading recurses: on a stack of its own, whatever the caller's is.
+        let read = || Source::read(text, file, &model.schema);
+        let source = std::thread::scope(|scope| {
+            let reader = std::thread::Builder::new()
+                .name("policy".into())
+                .stack_size(STACK);
+            let reader = reader.spawn_scoped(scope, read);
+            let reader = reader.context(|| "start a thread to read a policy".into())?;
+            reader
+                .join()
+                .unwrap_or_else(|_| Err(Error::new("reading the policy failed")))
+        })?;
         Ok(Self {
             model,
             source,

@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 mod decision;
+mod depth;
 mod engine;
 mod evaluate;
 mod explain;

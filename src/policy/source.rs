@@ -63,6 +63,9 @@ impl Source {
         if text.len() > BYTES_MAX {
             return Err(page.whole(format!("it is longer than {BYTES_MAX} bytes")));
         }
+        if let Some((at, what)) = super::depth::beyond(text) {
+            return Err(page.at(at, what).hint("split it into several rules"));
+        }
         let set = PolicySet::from_str(text).map_err(|errors| page.unparsed(&errors))?;
         let starts = statements(text);
         if set.num_of_templates() > 0 {

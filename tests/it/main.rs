@@ -10,12 +10,14 @@
 )]
 
 mod calls;
+mod corpus;
 mod crash;
 mod files;
 mod harness;
 mod http;
 mod journal;
 mod log;
+mod manual;
 mod policy;
 mod roles;
 mod screens;
