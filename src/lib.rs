@@ -11,16 +11,17 @@ pub mod time;
 pub mod call;
 pub mod wire;
 
+pub mod catalog;
 pub mod mode;
 pub mod policy;
 pub mod undo;
 
 pub mod audit;
 
-pub mod catalog;
 pub mod jail;
 pub mod tools;
 
+pub mod config;
 pub mod egress;
 pub mod front;
 pub mod jailer;
@@ -28,6 +29,5 @@ pub mod keeper;
 pub mod supervisor;
 
 pub mod cli;
-pub mod config;
 pub mod diagnostics;
 pub mod manual;

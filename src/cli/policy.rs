@@ -183,7 +183,7 @@ mod tests {
         assert_eq!(
             explained(&Screen::new(false, true), &value),
             "decision: forbid\ntool: file.read\nclass: not_permitted\nargument: path\n\
-             rules:\n  - at: a.cedar:3\n    id: no-secrets\n"
+             rules:\n  - id: no-secrets\n    at: a.cedar:3\n"
         );
     }
 
