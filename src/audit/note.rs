@@ -82,7 +82,7 @@ impl Vkey {
     pub fn parse(text: &str) -> Result<Self> {
         let bad = || {
             Error::of(Kind::Usage, format!("`{}` is not a log key", escaped(text)))
-                .hint("a log key looks like `NAME+1a2b3c4d+BASE64`; `keepgate status` shows it")
+                .hint("a log key looks like `NAME+1a2b3c4d+BASE64`; `keepgate log verify` prints it")
         };
         let mut parts = text.splitn(3, '+');
         let (Some(name), Some(id), Some(key)) = (parts.next(), parts.next(), parts.next()) else {

@@ -115,6 +115,32 @@ mod tests {
     }
 
     #[test]
+    fn no_command_hides_an_option_of_every_command() {
+        fn visit(command: &clap::Command, global: &[String]) {
+            for id in global {
+                let same = |argument: &&clap::Arg| argument.get_id().as_str() == id;
+                let found = command.get_arguments().find(same);
+                let long = found
+                    .and_then(clap::Arg::get_long)
+                    .map(|long| long.replace('-', "_"));
+                assert_eq!(long.as_ref(), Some(id), "{}", command.get_name());
+            }
+            let below = command.get_subcommands();
+            below.for_each(|below| visit(below, global));
+        }
+        let mut command = command();
+        command.build();
+        let global = command
+            .get_arguments()
+            .filter(|argument| argument.is_global_set());
+        let global: Vec<String> = global
+            .map(|argument| argument.get_id().to_string())
+            .collect();
+        assert_eq!(global.len(), 5, "{global:?}");
+        visit(&command, &global);
+    }
+
+    #[test]
     fn every_command_and_option_says_what_it_is() {
         fn visit(command: &clap::Command) {
             assert!(command.get_about().is_some(), "{}", command.get_name());

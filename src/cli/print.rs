@@ -6,7 +6,9 @@
 use std::cell::Cell;
 use std::fmt::Display;
 use std::io::{ErrorKind, IsTerminal, Write};
+use std::os::fd::{AsFd, BorrowedFd};
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde_json::{Value, json};
 
 use super::exit::Exit;
@@ -76,7 +78,7 @@ impl Screen {
 
     /// The reader of standard output has gone: a command without an end should end.
     pub fn closed(&self) -> bool {
-        self.closed.get()
+        self.closed.get() || reader_gone(std::io::stdout().as_fd())
     }
 
     /// `text` in a style, where there are colours.
@@ -119,7 +121,7 @@ impl Screen {
     /// # Errors
     /// As [`Screen::line`].
     pub fn raw(&self, bytes: &[u8]) -> Result<()> {
-        if self.closed() {
+        if self.closed.get() {
             return Ok(());
         }
         let mut output = std::io::stdout().lock();
@@ -184,6 +186,17 @@ fn shown(error: &Error, exit: Exit, json: bool, colour: bool) -> String {
     text
 }
 
+/// The other end of a pipe or socket is closed (poll(2): `POLLERR`); never so of files.
+fn reader_gone(fd: BorrowedFd<'_>) -> bool {
+    let mut polled = [PollFd::new(fd, PollFlags::empty())];
+    let gone = PollFlags::POLLERR | PollFlags::POLLHUP | PollFlags::POLLNVAL;
+    poll(&mut polled, PollTimeout::ZERO).is_ok()
+        && polled
+            .iter()
+            .filter_map(PollFd::revents)
+            .any(|found| found.intersects(gone))
+}
+
 /// Nobody can be told that standard error is closed.
 fn complain(text: &str) {
     let mut stderr = std::io::stderr().lock();
@@ -207,6 +220,16 @@ mod tests {
         let value: Value = serde_json::from_str(&shown(&error, exit, true, false)).unwrap();
         let expected = json!({"kind": "denied", "exit": 10, "message": "open `x`", "hint": "ask"});
         assert_eq!(value["error"], expected);
+    }
+
+    #[test]
+    fn a_reader_that_goes_away_is_noticed_without_writing() {
+        let (reader, writer) = std::io::pipe().unwrap();
+        assert!(!reader_gone(writer.as_fd()));
+        drop(reader);
+        assert!(reader_gone(writer.as_fd()));
+        let file = tempfile::tempfile().unwrap();
+        assert!(!reader_gone(file.as_fd()));
     }
 
     #[test]
