@@ -81,8 +81,9 @@ impl Vkey {
     /// Fails on anything but the one spelling of a P-256 key.
     pub fn parse(text: &str) -> Result<Self> {
         let bad = || {
-            Error::of(Kind::Usage, format!("`{}` is not a log key", escaped(text)))
-                .hint("a log key looks like `NAME+1a2b3c4d+BASE64`; `keepgate log verify` prints it")
+            Error::of(Kind::Usage, format!("`{}` is not a log key", escaped(text))).hint(
+                "a log key looks like `NAME+1a2b3c4d+BASE64`; `keepgate log verify` prints it",
+            )
         };
         let mut parts = text.splitn(3, '+');
         let (Some(name), Some(id), Some(key)) = (parts.next(), parts.next(), parts.next()) else {
