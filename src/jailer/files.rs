@@ -34,6 +34,8 @@ use crate::wire::messages::{FileOrder, FileState, JailFault, OpenAs};
 
 /// Permission bits of a file that was not there before.
 pub const NEW_FILE_MODE: u32 = 0o640;
+/// How often somebody may change a file while a change found too late is put back.
+const EXCHANGES_MAX: usize = 100;
 /// Age at which a scratch name belongs to nobody any more.
 const STALE: Duration = Duration::from_secs(60);
 /// Entries looked at when a directory is cleaned.
@@ -306,7 +308,7 @@ impl Files {
         }
         // What came out must be what the keeper saw, or somebody's change would be lost.
         if let Err(trouble) = self.expect(scratch, expected).and_then(|_| place.sync()) {
-            swap().map_err(|errno| stuck(errno, "the old file"))?;
+            put_back(place, scratch, file)?;
             undo("unlinkat", scratch.unlink());
             return Err(trouble);
         }
@@ -414,6 +416,40 @@ fn undo(call: &str, answer: nix::Result<()>) {
     if let Err(error) = answer {
         tracing::error!(call, %error, "cannot tidy up; a `.keepgate-` file stays");
     }
+}
+
+/// Exchanges until what comes out of `place` is what was put there last, at first `ours`: anything
+/// else came from somebody meanwhile, is newer, and has to go back. What is left in `scratch` then
+/// is nobody's any more.
+fn put_back(place: &Place, scratch: &Place, ours: BorrowedFd<'_>) -> Result<(), Trouble> {
+    // Handles, not only numbers: an inode that is held is not used again.
+    let mut last = ours.try_clone_to_owned().or_trouble("fcntl")?;
+    for _ in 0..EXCHANGES_MAX {
+        // Something newer is there already: what we hold is what it took the place of.
+        if place
+            .handle()
+            .is_ok_and(|there| !same_file(&there, &last).unwrap_or(true))
+        {
+            return Ok(());
+        }
+        let back = scratch.handle()?;
+        scratch
+            .rename(place, RenameFlags::RENAME_EXCHANGE)
+            .map_err(|errno| stuck(errno, "the old file"))?;
+        if same_file(&scratch.handle()?, &last)? {
+            return Ok(());
+        }
+        last = back;
+    }
+    Err(stuck(Errno::EBUSY, "a file"))
+}
+
+fn same_file(one: &OwnedFd, other: &OwnedFd) -> Result<bool, Trouble> {
+    let (one, other) = (
+        fstat(one).or_trouble("fstat")?,
+        fstat(other).or_trouble("fstat")?,
+    );
+    Ok((one.st_dev, one.st_ino) == (other.st_dev, other.st_ino))
 }
 
 fn stuck(errno: Errno, what: &str) -> Trouble {

@@ -114,6 +114,11 @@ impl Place {
         })
     }
 
+    /// A handle to whatever has this name now; it cannot be read or written.
+    pub(super) fn handle(&self) -> Result<OwnedFd, Trouble> {
+        open_beneath(self.directory(), &self.name, OFlag::O_PATH)
+    }
+
     /// The file that has this name now, read whole; `None` where there is none.
     pub(super) fn look(
         &self,

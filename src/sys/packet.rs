@@ -28,6 +28,7 @@ pub struct Received {
 pub fn receive(socket: BorrowedFd<'_>, max: usize) -> Result<Option<Received>, Errno> {
     let mut bytes = vec![0; max];
     let mut space = nix::cmsg_space!([RawFd; DESCRIPTORS_MAX]);
+    let mut reset = false;
     let (len, cut, fds) = loop {
         let mut parts = [IoSliceMut::new(&mut bytes)];
         let flags = MsgFlags::MSG_CMSG_CLOEXEC;
@@ -45,6 +46,9 @@ pub fn receive(socket: BorrowedFd<'_>, max: usize) -> Result<Option<Received>, E
                 break (message.bytes, cut, fds);
             }
             Err(Errno::EINTR) => {}
+            // The peer ended with packets of ours unread. The kernel says so once, before it gives
+            // what the peer had sent.
+            Err(Errno::ECONNRESET) if !reset => reset = true,
             Err(errno) => return Err(errno),
         }
     };

@@ -15,6 +15,7 @@ mod crash;
 mod files;
 mod harness;
 mod http;
+mod jailer;
 mod journal;
 mod log;
 mod manual;

@@ -1,0 +1,218 @@
+//! A jailer, started as a hardened supervisor starts it.
+
+use std::fs;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::Child;
+use std::sync::mpsc::{Sender, channel};
+
+use keepgate::jail::confine::Confine;
+use keepgate::jailer::JailerSetup;
+use keepgate::sys::filter::Filter;
+use keepgate::sys::process;
+use keepgate::sys::spawn::{self, End};
+use keepgate::wire::frame;
+use keepgate::wire::messages::{Control, JailerToKeeper, Report, Role, SelfTest};
+use nix::fcntl::{OFlag, open};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::stat::Mode;
+
+pub(super) use crate::harness::OWNER;
+
+/// The uid of the jailer.
+pub(super) const JAILER_UID: u32 = 64_901;
+/// The uid of its tools.
+pub(super) const JAIL_UID: u32 = 64_902;
+
+/// How a jailer was started.
+pub(super) enum Process {
+    /// As a supervisor does.
+    Role(spawn::RoleChild),
+    /// By something that became a jailer.
+    Other(Child),
+}
+
+impl Process {
+    fn pid(&self) -> u32 {
+        match self {
+            Self::Role(child) => child.pid,
+            Self::Other(child) => child.id(),
+        }
+    }
+
+    /// Waits for its end; gives that once.
+    fn end(&mut self) -> End {
+        match self {
+            Self::Role(child) => {
+                let mut polled = [PollFd::new(child.pidfd.as_fd(), PollFlags::POLLIN)];
+                poll(&mut polled, PollTimeout::NONE).unwrap();
+                spawn::try_wait(child.pidfd.as_fd()).unwrap().unwrap()
+            }
+            Self::Other(child) => {
+                let status = child.wait().unwrap();
+                let exited = status.code().map(End::Exited);
+                exited.or(status.signal().map(End::Killed)).unwrap()
+            }
+        }
+    }
+}
+
+/// A jailer that serves. Dropped, it stops in order, unless it was killed.
+pub(super) struct Jailer {
+    process: Process,
+    pub(super) pid: u32,
+    pub(super) control: OwnedFd,
+    pub(super) link: OwnedFd,
+    pub(super) root: tempfile::TempDir,
+    pub(super) test: SelfTest,
+    /// How it must end.
+    pub(super) end: End,
+    /// Keeps the thread that started it: the end of that is the jailer's.
+    hold: Option<Sender<()>>,
+}
+
+/// What a jailer with `root` is told.
+pub(super) fn setup(root: &Path) -> JailerSetup {
+    JailerSetup {
+        confine: Confine {
+            uid: Some(JAILER_UID),
+            ..Confine::default()
+        },
+        plane: "test".into(),
+        jail_uid: Some(JAIL_UID),
+        separation: "separate uids".into(),
+        roots: vec![root.into()],
+        accept: vec![],
+    }
+}
+
+/// The product, to be started.
+pub(super) fn program() -> OwnedFd {
+    let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
+    open(&crate::harness::binary(), flags, Mode::empty()).unwrap()
+}
+
+/// Starts a jailer with one root; or why it is none.
+pub(super) fn start(change: impl FnOnce(&mut JailerSetup)) -> Result<Jailer, String> {
+    assert!(nix::unistd::geteuid().is_root(), "this test needs root");
+    let root = tempfile::tempdir().unwrap();
+    chown(root.path(), Some(OWNER), Some(OWNER)).unwrap();
+    mode(root.path(), 0o700);
+    let mut setup = setup(root.path());
+    change(&mut setup);
+    let (control, theirs) = frame::pair().unwrap();
+    let (told, child) = channel();
+    let (hold, released) = channel::<()>();
+    // The supervisor's filter, which the jailer inherits, is for this one thread.
+    std::thread::spawn(move || {
+        process::no_new_privs().unwrap();
+        Filter::supervisor().unwrap().install().unwrap();
+        let child = spawn::role(program(), "jailer", "test", theirs.as_fd()).unwrap();
+        drop(theirs);
+        told.send(child).unwrap();
+        // Nothing is ever sent: this is until the jailer is dropped.
+        assert!(released.recv().is_err());
+    });
+    let process = Process::Role(child.recv().unwrap());
+    begin(process, control, root, &setup, Some(hold))
+}
+
+/// Sets up the jailer in `child`, and links to it.
+pub(super) fn begin(
+    mut process: Process,
+    control: OwnedFd,
+    root: tempfile::TempDir,
+    setup: &JailerSetup,
+    hold: Option<Sender<()>>,
+) -> Result<Jailer, String> {
+    let blob = serde_json::to_vec(setup).unwrap();
+    frame::send(control.as_fd(), &Control::Setup, &blob, &[]).unwrap();
+    let said = frame::recv::<Report>(control.as_fd(), 0).unwrap().unwrap();
+    if let Report::Unfit { why } = said.say {
+        assert_eq!(process.end(), End::Exited(1));
+        return Err(why);
+    }
+    assert!(matches!(said.say, Report::Ready));
+    let link = link(&control);
+    let test = greeting(&link);
+    Ok(Jailer {
+        pid: process.pid(),
+        process,
+        control,
+        link,
+        root,
+        test,
+        end: End::Exited(0),
+        hold,
+    })
+}
+
+/// A new link in place of the old one.
+pub(super) fn link(control: &OwnedFd) -> OwnedFd {
+    let (link, theirs) = frame::pair().unwrap();
+    let peer = Role::Keeper;
+    frame::send(
+        control.as_fd(),
+        &Control::Link { peer },
+        &[],
+        &[theirs.as_fd()],
+    )
+    .unwrap();
+    link
+}
+
+/// The first message on a link, which must be that of a fit jailer.
+pub(super) fn greeting(link: &OwnedFd) -> SelfTest {
+    let first = frame::recv::<JailerToKeeper>(link.as_fd(), 0);
+    let first = first.unwrap().unwrap().say;
+    let JailerToKeeper::SelfTest { report, fit: true } = first else {
+        panic!("{first:?}")
+    };
+    report
+}
+
+/// Sets permission bits.
+pub(super) fn mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+impl Jailer {
+    /// As root starts it.
+    pub(super) fn new() -> Self {
+        start(|_| {}).unwrap()
+    }
+
+    /// A path beneath the root.
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.root.path().join(name)
+    }
+
+    /// Writes a file of the root's owner.
+    pub(super) fn file(&self, name: &str, content: &[u8]) {
+        fs::write(self.path(name), content).unwrap();
+        chown(self.path(name), Some(OWNER), Some(OWNER)).unwrap();
+    }
+
+    /// Names in the root, sorted.
+    pub(super) fn names(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.root.path()).unwrap();
+        let mut names: Vec<String> = entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+}
+
+impl Drop for Jailer {
+    fn drop(&mut self) {
+        drop(frame::send(self.control.as_fd(), &Control::Stop, &[], &[]));
+        if std::thread::panicking() {
+            return;
+        }
+        assert_eq!(self.process.end(), self.end);
+        self.hold = None;
+    }
+}
