@@ -295,9 +295,8 @@ fn resume<F: Fold>(
             body.as_object().cloned().unwrap_or_default(),
         )?;
     }
-    if note.is_none() {
-        writer.sign_now()?;
-    }
+    // What a crash left unsigned is signed before anything new is.
+    writer.sign_now()?;
     Ok(writer)
 }
 

@@ -212,6 +212,17 @@ impl Quota {
         })
     }
 
+    /// Takes `bytes` more for what an entry let in caused: what the buckets do not hold is owed to
+    /// nobody, but nothing is let in before they hold something again.
+    pub fn charge(&mut self, agent: &str, bytes: u64) {
+        if let Some(plane) = &mut self.plane {
+            plane.bytes.take(bytes);
+        }
+        if let Some(agent) = self.agents.get_mut(agent) {
+            agent.pair.bytes.take(bytes);
+        }
+    }
+
     /// Forgets a revoked agent.
     pub fn forget(&mut self, agent: &str) {
         self.agents.remove(agent);

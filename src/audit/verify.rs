@@ -98,7 +98,8 @@ pub struct Report {
     pub unanswered: Vec<Unanswered>,
     /// Payloads whose bytes were pruned.
     pub pruned: u64,
-    /// Bytes of a torn tail, which was never acknowledged.
+    /// Bytes at the end that are no entries and that no checkpoint covers: a write that a crash cut
+    /// off, or a change.
     pub torn_bytes: u64,
     /// Entries that changed the key.
     pub key_changes: Vec<u64>,

@@ -405,6 +405,9 @@ fn replaceable(old: &Found, new: BorrowedFd<'_>) -> Result<(), Trouble> {
     if old.stat.st_mode & 0o7000 != 0 {
         return refuse("a set-uid, set-gid or sticky file is not replaced");
     }
+    if old.stat.st_nlink > 1 {
+        return refuse("the file has other names, which would keep the old content");
+    }
     if has_acl(old.file.as_fd()).or_trouble("fgetxattr")? {
         return refuse("a replacement would lose the file's access control list");
     }

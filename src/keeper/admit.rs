@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::plan::Plan;
 use super::refuse::Refusal;
-use super::{Asked, Keeper};
+use super::{Asked, Keeper, OVERHEAD};
 use crate::audit::Draft;
 use crate::call::tool::Tool;
 use crate::call::{Call, Caller, admit};
@@ -26,6 +26,9 @@ impl Keeper {
             && !fitness.fit
         {
             return Err(Error::new("the jail's self-test failed").into());
+        }
+        if !self.state().agents.contains_key(&asked.agent) {
+            return Err(Refusal::no_agent());
         }
         self.quota(asked)?;
         let tool = self.tool(&asked.agent, &asked.tool)?;
@@ -82,9 +85,6 @@ impl Keeper {
     }
 
     fn tool(&self, agent: &str, name: &str) -> Result<Arc<Tool>, Refusal> {
-        if !self.state().agents.contains_key(agent) {
-            return Err(Refusal::no_agent());
-        }
         match self.catalog.tool(name) {
             // Agents use the wire name only, and a tool they do not see is a tool there is not.
             Some(tool) if tool.wire() == name && self.sees(agent, tool) => Ok(Arc::clone(tool)),
@@ -104,6 +104,7 @@ impl Keeper {
 
     fn quota(&self, asked: &Asked) -> Result<(), Refusal> {
         let bytes = u64::try_from(asked.arguments.len()).unwrap_or(u64::MAX);
+        let bytes = bytes.saturating_add(OVERHEAD);
         let Err(exceeded) = self.count(&asked.agent, bytes) else {
             return Ok(());
         };

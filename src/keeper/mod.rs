@@ -46,6 +46,11 @@ use crate::undo::Store;
 use refuse::Refusal;
 use state::State;
 
+/// Who is counted for agents that are not enrolled; no agent can have this name.
+const NOBODY: &str = "-";
+/// What the entries of a call take in the log besides arguments and result, in bytes, about.
+const OVERHEAD: u64 = 2048;
+
 /// Everything a keeper has.
 #[derive(Debug)]
 struct Keeper {
@@ -105,6 +110,25 @@ impl Keeper {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The name under which an agent is counted: one for all that are not enrolled, so that
+    /// invented names bring nobody anything.
+    fn counted<'a>(&self, agent: &'a str) -> &'a str {
+        if self.state().agents.contains_key(agent) {
+            agent
+        } else {
+            NOBODY
+        }
+    }
+
+    /// Counts what a call has had recorded beyond its arguments.
+    fn charge(&self, agent: &str, bytes: usize) {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        self.quota
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .charge(agent, bytes);
     }
 
     /// Counts what an agent is about to have recorded.

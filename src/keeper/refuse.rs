@@ -3,12 +3,15 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Asked, Keeper};
+use super::{Asked, Keeper, OVERHEAD};
 use crate::audit::Draft;
 use crate::audit::evidence::described;
 use crate::call::{Call, Unfit};
 use crate::error::Error;
 use crate::policy::{Pending, Reason};
+
+/// Longest name of an agent or tool in an entry, in characters.
+const NAME_MAX: usize = 64;
 
 /// Why a call does not happen.
 #[derive(Debug)]
@@ -83,6 +86,16 @@ impl Refusal {
         }
     }
 
+    /// More calls at once than an agent, or all of them, may have.
+    pub(super) fn busy() -> Self {
+        let say = Some("too many calls at once; try again when some have ended".into());
+        Self {
+            say,
+            quiet: true,
+            ..Self::new("busy")
+        }
+    }
+
     /// Rules or policy say no.
     pub(super) fn forbidden(reason: Reason) -> Self {
         let Reason {
@@ -147,12 +160,17 @@ impl Refusal {
         if self.quiet || keeper.log.blocked().is_some() {
             return;
         }
+        let counted = keeper.counted(&asked.agent);
+        if counted != asked.agent && keeper.count(counted, OVERHEAD).is_err() {
+            return;
+        }
         let mut body = Map::clone(&self.facts);
         body.insert("call".into(), json!(asked.call));
-        body.insert("agent".into(), asked.agent.as_str().into());
+        body.insert("agent".into(), cut(&asked.agent).into());
         body.insert("class".into(), self.class.into());
-        body.entry("tool")
-            .or_insert_with(|| asked.tool.as_str().into());
+        let tool = keeper.catalog.tool(&asked.tool);
+        let tool = tool.map_or(asked.tool.as_str(), |tool| tool.name());
+        body.entry("tool").or_insert_with(|| cut(tool).into());
         body.insert("client".into(), asked.client.as_str().into());
         if let Some(argument) = &self.argument {
             body.insert("argument".into(), argument.as_str().into());
@@ -166,6 +184,11 @@ impl Refusal {
             tracing::error!(call = %asked.call, %error, "a refusal could not be recorded");
         }
     }
+}
+
+/// A name somebody else chose, no longer than names are.
+fn cut(name: &str) -> String {
+    name.chars().take(NAME_MAX).collect()
 }
 
 impl From<Error> for Refusal {

@@ -1,63 +1,112 @@
-//! How many calls are carried at once. Whoever finds no seat waits, and the link it reads from
-//! fills up behind it: the front feels that, the keeper's memory does not.
+//! How many calls are carried at once, and how many of them one agent's. Whoever finds no seat is
+//! told so at once: nobody waits behind somebody else's calls.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::error::{Context, Result};
 
 /// Calls carried at once.
-const SEATS: usize = 128;
+const SEATS: usize = 256;
+/// Of these, one agent's at most.
+const SHARE: usize = 64;
 /// Stack of a thread that carries a call: policy evaluation recurses.
 const STACK: usize = 1 << 20;
+
+/// No seat is free.
+#[derive(Debug)]
+pub(super) struct Full;
 
 /// The seats taken.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Seats {
-    taken: Arc<(Mutex<usize>, Condvar)>,
+    taken: Arc<(Mutex<Taken>, Condvar)>,
+}
+
+#[derive(Debug, Default)]
+struct Taken {
+    all: usize,
+    agents: HashMap<String, usize>,
 }
 
 impl Seats {
-    /// Runs `work` on a thread of its own once a seat is free.
-    pub(super) fn seat(&self, work: impl FnOnce() + Send + 'static) -> Result<()> {
-        let (count, changed) = &*self.taken;
-        let free = changed.wait_while(lock(count), |taken| *taken >= SEATS);
-        *free.unwrap_or_else(PoisonError::into_inner) += 1;
-        let seats = self.clone();
+    /// Runs `work` for `agent` on a thread of its own, if there is a seat.
+    pub(super) fn seat(
+        &self,
+        agent: &str,
+        work: impl FnOnce() + Send + 'static,
+    ) -> Result<Option<Full>> {
+        if !self.take(agent) {
+            return Ok(Some(Full));
+        }
+        let (seats, name) = (self.clone(), agent.to_owned());
         let thread = std::thread::Builder::new()
             .name("call".into())
             .stack_size(STACK);
         let started = thread.spawn(move || {
             work();
-            seats.leave();
+            seats.leave(&name);
         });
         if started.is_err() {
-            self.leave();
+            self.leave(agent);
         }
         started
-            .map(drop)
+            .map(|_| None)
             .context(|| "start a thread for a call".into())
     }
 
     /// Seats taken now.
     pub(super) fn taken(&self) -> usize {
-        *lock(&self.taken.0)
+        lock(&self.taken.0).all
     }
 
     /// Waits until nobody sits, at most for `wait`; whether nobody does.
     pub(super) fn empty(&self, wait: Duration) -> bool {
-        let (count, changed) = &*self.taken;
-        let waited = changed.wait_timeout_while(lock(count), wait, |taken| *taken > 0);
-        *waited.unwrap_or_else(PoisonError::into_inner).0 == 0
+        let (taken, changed) = &*self.taken;
+        let waited = changed.wait_timeout_while(lock(taken), wait, |taken| taken.all > 0);
+        waited.unwrap_or_else(PoisonError::into_inner).0.all == 0
     }
 
-    fn leave(&self) {
-        let (count, changed) = &*self.taken;
-        *lock(count) -= 1;
+    fn take(&self, agent: &str) -> bool {
+        let mut taken = lock(&self.taken.0);
+        let own = taken.agents.get(agent).copied().unwrap_or_default();
+        if taken.all >= SEATS || own >= SHARE {
+            return false;
+        }
+        taken.all += 1;
+        taken.agents.insert(agent.into(), own + 1);
+        true
+    }
+
+    fn leave(&self, agent: &str) {
+        let (taken, changed) = &*self.taken;
+        let mut taken = lock(taken);
+        taken.all -= 1;
+        match taken.agents.get_mut(agent) {
+            Some(own) if *own > 1 => *own -= 1,
+            _ => drop(taken.agents.remove(agent)),
+        }
         changed.notify_all();
     }
 }
 
-fn lock(count: &Mutex<usize>) -> MutexGuard<'_, usize> {
-    count.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(taken: &Mutex<Taken>) -> MutexGuard<'_, Taken> {
+    taken.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_agent_cannot_take_all_seats() {
+        let seats = Seats::default();
+        let taken = (0..SEATS).filter(|_| seats.take("greedy")).count();
+        assert_eq!(taken, SHARE);
+        assert!(seats.take("other"));
+        seats.leave("greedy");
+        assert!(seats.take("greedy") && !seats.take("greedy"));
+        assert_eq!(seats.taken(), SHARE + 1);
+    }
 }

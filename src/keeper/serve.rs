@@ -10,7 +10,8 @@ use serde_json::{Map, Value};
 
 use super::links::{Event, Fitness};
 use super::refuse::Refusal;
-use super::{Asked, Keeper, Setup, admin, answer, follow, hands, pipeline};
+use super::seats::Full;
+use super::{Asked, Keeper, OVERHEAD, Setup, admin, answer, follow, hands, pipeline};
 use crate::audit::Draft;
 use crate::call::id::Id;
 use crate::error::{Context, Error, Result};
@@ -167,7 +168,14 @@ fn front(keeper: &Arc<Keeper>, frame: Frame<FrontToKeeper>) -> Result<()> {
             Ok(())
         }
         FrontToKeeper::Malformed { agent, why } => {
-            keeper.seats.seat(move || malformed(&worker, &agent, &why))
+            let name = keeper.counted(&agent).to_owned();
+            let full = keeper
+                .seats
+                .seat(&name, move || malformed(&worker, &agent, &why))?;
+            if full.is_some() {
+                tracing::warn!(agent = name, "malformed input came too fast to be recorded");
+            }
+            Ok(())
         }
         FrontToKeeper::Open {
             id,
@@ -184,7 +192,16 @@ fn front(keeper: &Arc<Keeper>, frame: Frame<FrontToKeeper>) -> Result<()> {
                 arguments,
                 received,
             };
-            keeper.seats.seat(move || call(&worker, id, &asked))
+            let name = keeper.counted(&asked.agent).to_owned();
+            let request = asked.call;
+            if let Some(Full) = keeper
+                .seats
+                .seat(&name, move || call(&worker, id, &asked))?
+            {
+                let busy = answer::refused(&Refusal::busy(), request);
+                keeper.tell_front(&KeeperToFront::Answer { id }, &busy);
+            }
+            Ok(())
         }
     }
 }
@@ -196,7 +213,10 @@ fn call(keeper: &Keeper, id: u64, asked: &Asked) {
         pipeline::run(keeper, asked)
     };
     let (say, blob) = match result {
-        Ok(released) => (KeeperToFront::Answer { id }, answer::released(&released)),
+        Ok(released) => {
+            keeper.charge(&asked.agent, released.result().len());
+            (KeeperToFront::Answer { id }, answer::released(&released))
+        }
         Err(refusal) => {
             refusal.record(keeper, asked);
             if refusal.no_tool {
@@ -222,9 +242,10 @@ fn call(keeper: &Keeper, id: u64, asked: &Asked) {
 
 fn malformed(keeper: &Keeper, agent: &str, why: &str) {
     let mut body = Map::new();
+    let agent = keeper.counted(agent);
     body.insert("agent".into(), Value::from(agent));
     body.insert("why".into(), Value::from(why));
-    if keeper.count(agent, 0).is_ok()
+    if keeper.count(agent, OVERHEAD).is_ok()
         && let Err(error) = keeper.log.append(Draft::new("front.malformed", body))
     {
         tracing::error!(agent, %error, "malformed input could not be recorded");

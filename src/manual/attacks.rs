@@ -744,6 +744,12 @@ pub const ATTACKS: &[Attack] = &[
             "audit::quota::tests::the_plane_has_its_own_limit_and_a_clock_turned_back_gives_nothing",
         ],
     },
+    Attack {
+        name: "free results",
+        what: "has large results recorded that cost its quota nothing",
+        stage: Stage::Log,
+        tests: &["it::log::what_results_take_in_the_log_counts"],
+    },
     // --- screens --------------------------------------------------------------------------------
     Attack {
         name: "terminal escape",
@@ -753,5 +759,29 @@ pub const ATTACKS: &[Attack] = &[
             "wire::text::tests::nothing_outside_printable_ascii_gets_through",
             "cli::layout::tests::a_table_is_aligned_and_an_outline_is_escaped",
         ],
+    },
+    Attack {
+        name: "enrolment by a taken-over role",
+        what: "tells the supervisor of an agent whose name leads elsewhere, or that it may not name",
+        stage: Stage::Supervisor,
+        tests: &["it::roles::a_role_that_was_taken_over_gets_no_socket_made"],
+    },
+    Attack {
+        name: "held lock",
+        what: "locks the supervisor's lock file to keep it from starting again",
+        stage: Stage::Supervisor,
+        tests: &["it::roles::nobody_else_can_hold_the_lock"],
+    },
+    Attack {
+        name: "all seats",
+        what: "keeps so many calls open that no other agent is served",
+        stage: Stage::Pipeline,
+        tests: &["keeper::seats::tests::one_agent_cannot_take_all_seats"],
+    },
+    Attack {
+        name: "a file with two names",
+        what: "has one name of a file written so that the other silently keeps the old content",
+        stage: Stage::Jailer,
+        tests: &["it::files::a_file_with_a_second_name_is_not_written"],
     },
 ];

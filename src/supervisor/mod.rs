@@ -10,6 +10,7 @@ mod setup;
 mod status;
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::time::{Duration, Instant};
 
 use nix::fcntl::{Flock, FlockArg};
@@ -54,6 +55,7 @@ pub fn serve(config: &Config, paths: &Paths) -> Result<()> {
                 plane.start_due(now);
             }
         } else if planes.iter().all(Plane::is_down) {
+            status::remove(paths);
             return Ok(());
         }
         if stopping.is_some_and(|since| now.duration_since(since) > STOP_GRACE) {
@@ -126,10 +128,14 @@ fn lock(paths: &Paths) -> Result<Flock<std::fs::File>> {
     listeners::make_directory(paths.run_dir(), 0o711)?;
     let path = paths.lock();
     let what = || format!("lock `{}`", path.display());
+    // Nobody else may hold it: a lock is enough to keep Keepgate from starting.
     let file = std::fs::File::options()
         .create(true)
         .append(true)
-        .open(&path)
+        .mode(0o600)
+        .open(&path);
+    let file = file.context(what)?;
+    file.set_permissions(std::fs::Permissions::from_mode(0o600))
         .context(what)?;
     Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| {
         Error::new(what())

@@ -8,16 +8,18 @@ use nix::sys::signal::Signal;
 
 use super::listeners::Listeners;
 use super::setup::{Boot, Setup};
-use crate::config::{Config, Paths};
+use crate::config::{Config, Paths, is_name};
 use crate::error::{Context, Result};
 use crate::sys::spawn;
 use crate::wire::frame;
-use crate::wire::messages::{Control, Report, Role};
+use crate::wire::messages::{AGENTS_MAX, Control, Report, Role};
 
 /// First pause before a role that died is started again; doubles to [`PAUSE_MAX`].
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 /// Longest pause between starts.
 const PAUSE_MAX: Duration = Duration::from_secs(10);
+/// Reports read from a role that has ended.
+const LAST_WORDS: usize = 16;
 /// A role that lived this long starts from [`PAUSE_MIN`] again.
 const STEADY: Duration = Duration::from_secs(60);
 
@@ -53,6 +55,15 @@ struct Running {
     ready: bool,
 }
 
+impl Running {
+    /// Ends it; its pidfd says when.
+    fn kill(&self) {
+        if let Err(error) = spawn::signal(self.pidfd.as_fd(), Signal::SIGKILL) {
+            tracing::error!(%error, pid = self.pid, "cannot end a role");
+        }
+    }
+}
+
 impl Seat {
     /// Process id, while it runs.
     pub(super) fn pid(&self) -> Option<u32> {
@@ -65,9 +76,12 @@ impl Seat {
     }
 
     fn say(&self, control: &Control, fds: &[BorrowedFd<'_>]) {
-        if let Some(running) = &self.running {
-            // A role that cannot be told is dying: its pidfd says so next.
-            drop(frame::send(running.control.as_fd(), control, &[], fds));
+        let Some(running) = &self.running else { return };
+        // A role that does not listen holds up nobody: it is dying, or is made to. Its pidfd says
+        // so next.
+        if let Err(error) = frame::send_now(running.control.as_fd(), control, &[], fds) {
+            tracing::error!(%error, pid = running.pid, "a role does not listen");
+            running.kill();
         }
     }
 }
@@ -136,25 +150,38 @@ impl Plane {
             return;
         };
         let pidfd_done = spawn::try_wait(running.pidfd.as_fd());
-        while let Some(report) = self.report(role) {
-            match report {
-                Report::Ready => self.ready(role),
-                Report::Unfit { why } => {
-                    tracing::error!(
-                        plane = self.name,
-                        role = role.name(),
-                        why,
-                        "role refuses to serve"
-                    );
-                    self.note(role, why);
-                }
-                Report::Agents { agents } => self.enrol(&agents),
+        // One at a time, so that a role that talks without end takes no other role's turn; of one
+        // that has ended, its last words.
+        let turns = if matches!(pidfd_done, Ok(None)) {
+            1
+        } else {
+            LAST_WORDS
+        };
+        for _ in 0..turns {
+            match self.report(role) {
+                Some(report) => self.hear(role, report),
+                None => break,
             }
         }
         match pidfd_done {
             Ok(None) => {}
             Ok(Some(end)) => self.ended(role, end.to_string()),
             Err(error) => self.ended(role, error.to_string()),
+        }
+    }
+
+    fn hear(&mut self, role: Role, report: Report) {
+        match report {
+            Report::Ready => self.ready(role),
+            Report::Unfit { why } => {
+                let (plane, name) = (&self.name, role.name());
+                tracing::error!(plane, role = name, why, "role refuses to serve");
+                self.note(role, why);
+            }
+            Report::Agents { agents } if role == Role::Keeper && self.are_agents(&agents) => {
+                self.enrol(&agents);
+            }
+            Report::Agents { .. } => self.distrust(role),
         }
     }
 
@@ -169,7 +196,7 @@ impl Plane {
     /// Ends what is left.
     pub(super) fn kill(&mut self) {
         for running in self.roles.values().filter_map(|seat| seat.running.as_ref()) {
-            drop(spawn::signal(running.pidfd.as_fd(), Signal::SIGKILL));
+            running.kill();
         }
     }
 
@@ -195,7 +222,7 @@ impl Plane {
         }
         let (blob, fds) = self.setup.of(role, &self.listeners)?;
         if let Some(running) = self.roles.get(&role).and_then(|seat| seat.running.as_ref()) {
-            frame::send(running.control.as_fd(), &Control::Setup, &blob, &fds)?;
+            frame::send_now(running.control.as_fd(), &Control::Setup, &blob, &fds)?;
         }
         self.join(role)
     }
@@ -220,6 +247,26 @@ impl Plane {
         Ok(())
     }
 
+    /// What a keeper may enrol; it checks the same, but it may have been taken over.
+    fn are_agents(&self, agents: &[(String, u32)]) -> bool {
+        agents.len() <= AGENTS_MAX
+            && agents
+                .iter()
+                .all(|(name, uid)| is_name(name) && self.setup.may_be_agent(*uid))
+    }
+
+    /// Ends a role that said what no role of its kind says.
+    fn distrust(&self, role: Role) {
+        tracing::error!(
+            plane = self.name,
+            role = role.name(),
+            "role says what it may not"
+        );
+        if let Some(running) = self.roles.get(&role).and_then(|seat| seat.running.as_ref()) {
+            running.kill();
+        }
+    }
+
     fn report(&self, role: Role) -> Option<Report> {
         let running = self.roles.get(&role)?.running.as_ref()?;
         if !readable(running.control.as_fd()) {
@@ -230,7 +277,7 @@ impl Plane {
             Ok(frame) => frame.map(|frame| frame.say),
             Err(error) => {
                 tracing::error!(plane = self.name, role = role.name(), %error, "bad report");
-                drop(spawn::signal(running.pidfd.as_fd(), Signal::SIGKILL));
+                running.kill();
                 None
             }
         }

@@ -176,6 +176,15 @@ impl Setup {
         self.operator
     }
 
+    /// Whether a uid may have an agent's socket: not root's, the operator's or a role's; where all
+    /// roles share one uid, only that one.
+    pub(super) fn may_be_agent(&self, uid: u32) -> bool {
+        if !separate() {
+            return uid == geteuid().as_raw();
+        }
+        uid != 0 && uid != self.operator && !self.keeper.role_uids.contains(&uid)
+    }
+
     /// The set-up of a role as JSON, and the descriptors that go with it.
     pub(super) fn of<'a>(
         &self,
@@ -264,7 +273,11 @@ fn make_directories(paths: &Paths, plane: &str, keeper: u32) -> Result<()> {
 }
 
 fn token(path: &Path) -> Result<String> {
-    let text = fs::read_to_string(path).context(|| format!("read `{}`", path.display()))?;
+    let text = fs::read_to_string(path).map_err(|error| {
+        Error::new(format!("read the operator's token `{}`", path.display()))
+            .because(error)
+            .hint("`keepgate init` makes one; without root, commands that change something need it")
+    })?;
     let digest = ring::digest::digest(&ring::digest::SHA256, text.trim().as_bytes());
     Ok(crate::wire::text::hex(digest.as_ref()))
 }

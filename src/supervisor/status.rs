@@ -26,6 +26,12 @@ pub(super) fn write(paths: &Paths, planes: &[Plane]) {
     }
 }
 
+/// Nobody runs any more.
+pub(super) fn remove(paths: &Paths) {
+    // One that is not there needs no removing; one that stays is a courtesy that lies.
+    drop(std::fs::remove_file(paths.supervisor_status()));
+}
+
 fn of(plane: &Plane) -> Value {
     let roles: Map<String, Value> = Role::ALL
         .into_iter()

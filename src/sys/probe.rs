@@ -7,6 +7,9 @@ use nix::errno::Errno;
 
 use super::raw;
 
+/// Bytes of room for an answer: `uname(2)` writes most, 390.
+const ROOM: usize = 512;
+
 /// How an action that got through is told from one that did not.
 #[derive(Debug, Clone, Copy)]
 enum Through {
@@ -21,7 +24,7 @@ enum Through {
 enum Arg {
     Number(c_long),
     Text(&'static CStr),
-    /// 256 bytes the kernel may write to or read zeros from.
+    /// [`ROOM`] bytes the kernel may write to or read zeros from.
     Room,
     /// A socket address (`sockaddr_in` of 127.0.0.1:53).
     Loopback,
@@ -622,7 +625,7 @@ pub fn attempts() -> impl Iterator<Item = (&'static str, bool)> {
 impl Attempt {
     #[expect(unsafe_code, reason = "actions are system calls that no wrapper makes")]
     fn gets_through(&self) -> bool {
-        let mut room = [0_u8; 256];
+        let mut room = [0_u8; ROOM];
         let mut address = [0_u8; 110];
         let mut values = [0; 6];
         for (value, argument) in values.iter_mut().zip(self.arguments) {
@@ -641,7 +644,7 @@ impl Attempt {
 }
 
 impl Arg {
-    fn value(self, room: &mut [u8; 256], address: &mut [u8; 110]) -> c_long {
+    fn value(self, room: &mut [u8; ROOM], address: &mut [u8; 110]) -> c_long {
         let fill = |address: &mut [u8; 110], family: u8, rest: &[u8]| {
             let bytes = [family, 0].into_iter().chain(rest.iter().copied());
             for (place, byte) in address.iter_mut().zip(bytes) {

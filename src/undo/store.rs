@@ -44,7 +44,8 @@ impl Store {
                 return Err(Error::new("the old content is not what its digest says"));
             }
             let path = self.path(sha256)?;
-            if !path.exists() {
+            // One that is there may have been damaged since.
+            if std::fs::read(&path).map_or(true, |kept| digest(&kept) != *sha256) {
                 replace_durably(&path, content, 0o600)
                     .context(|| "keep the old content of a file".into())?;
             }

@@ -79,6 +79,22 @@ pub fn send<T: Serialize>(
         .context(|| "send to a peer role".into())
 }
 
+/// As [`send`], but fails where the peer's queue is full: for whoever must not wait for it.
+///
+/// # Errors
+/// As [`send`], and where it would have to wait.
+pub fn send_now<T: Serialize>(
+    socket: BorrowedFd<'_>,
+    say: &T,
+    blob: &[u8],
+    fds: &[BorrowedFd<'_>],
+) -> Result<()> {
+    let packet = Packet::new(say, blob, fds)?;
+    packet
+        .send(socket, MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT)
+        .context(|| "send to a peer role".into())
+}
+
 /// Receives one frame; `None` once the peer has closed. Blobs longer than `blob_max` are refused.
 ///
 /// # Errors

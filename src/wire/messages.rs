@@ -14,6 +14,9 @@ pub const RESULT_MAX: usize = 4 << 20;
 /// Permission bits of a file that a tool makes anew.
 pub const NEW_FILE_MODE: u32 = 0o640;
 
+/// Agents of one plane at most.
+pub const AGENTS_MAX: usize = 500;
+
 /// The names of roles a supervisor starts in each plane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

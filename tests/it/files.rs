@@ -146,6 +146,21 @@ fn a_write_never_follows_a_link_or_replaces_a_pipe() {
 }
 
 #[test]
+fn a_file_with_a_second_name_is_not_written() {
+    let appliance = Appliance::start("");
+    appliance.enrol("a");
+    appliance.must(&["mode", "live"]);
+    appliance.put("out/one", "old");
+    std::fs::hard_link(appliance.path("out/one"), appliance.path("out/two")).unwrap();
+    let mut session = appliance.session("a");
+    assert_eq!(
+        session.fails("file__write", json!({"path": "out/one", "content": "new"})),
+        "no_access"
+    );
+    assert_eq!(appliance.get("out/one"), "old");
+}
+
+#[test]
 fn content_of_any_bytes_survives() {
     let appliance = Appliance::start("");
     appliance.enrol("a");

@@ -192,6 +192,22 @@ fn payloads_are_shown_and_results_are_what_the_agent_got() {
 }
 
 #[test]
+fn what_results_take_in_the_log_counts() {
+    let appliance =
+        Appliance::start("[planes.production.quota]\nagent_log_bytes_per_day = 1000000\n");
+    appliance.enrol("a");
+    appliance.put("mail/big", &"x".repeat(300_000));
+    let mut session = appliance.session("a");
+    let mut read = 0;
+    while session.call("file__read", json!({"path": "mail/big", "limit": 300_000}))["isError"]
+        == false
+    {
+        read += 1;
+        assert!(read < 6, "results are free");
+    }
+}
+
+#[test]
 fn too_many_calls_are_refused_without_filling_the_log() {
     let appliance = Appliance::start("[planes.production.quota]\nagent_calls_per_minute = 5\n");
     appliance.enrol("a");

@@ -2,7 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::fd::{AsFd, FromRawFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 
+use keepgate::wire::frame;
+use keepgate::wire::messages::Report;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
@@ -173,6 +177,68 @@ fn a_stopped_keeper_stops_its_plane_and_no_other() {
     assert_eq!(other["agents"][0]["name"], "b");
     fs::write(&segment, &good).unwrap();
     eventually("the keeper serves again", || appliance.serving());
+}
+
+/// The control link of a role, as somebody has it who took the role over.
+#[expect(
+    unsafe_code,
+    reason = "no wrapper takes a descriptor out of another process"
+)]
+fn control_of(pid: i32) -> OwnedFd {
+    // SAFETY: all arguments are numbers.
+    let pidfd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+    assert!(pidfd >= 0);
+    // SAFETY: all arguments are numbers; roles have their control link at 3.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_getfd, pidfd, 3, 0) };
+    assert!(fd >= 0);
+    let [_pidfd, fd] = [pidfd, fd].map(|fd| {
+        // SAFETY: the two calls above made these descriptors for us.
+        unsafe { OwnedFd::from_raw_fd(i32::try_from(fd).unwrap()) }
+    });
+    fd
+}
+
+#[test]
+fn a_role_that_was_taken_over_gets_no_socket_made() {
+    let appliance = Appliance::start("");
+    let admin = fs::metadata(appliance.path("run/production/admin.sock")).unwrap();
+    for (role, name) in [
+        ("front", "reader"),
+        ("egress", "../../../pwned"),
+        ("jailer", "../admin"),
+        ("keeper", "../../../pwned"),
+        ("keeper", "../admin"),
+    ] {
+        appliance.ready();
+        let pid = appliance.role(role);
+        let agents = vec![(name.to_owned(), crate::harness::AGENT)];
+        let report = Report::Agents { agents };
+        frame::send(control_of(pid).as_fd(), &report, &[], &[]).unwrap();
+        eventually("the role that said so was ended", || {
+            let text = fs::read(appliance.path("run/status.json")).unwrap();
+            let status: serde_json::Value = serde_json::from_slice(&text).unwrap();
+            status["planes"]["production"][role]["pid"].as_i64() != Some(i64::from(pid))
+        });
+    }
+    appliance.ready();
+    assert!(!appliance.path("pwned.sock").exists());
+    assert_eq!(
+        fs::read_dir(appliance.path("run/production/agents"))
+            .unwrap()
+            .count(),
+        0
+    );
+    let now = fs::metadata(appliance.path("run/production/admin.sock")).unwrap();
+    assert_eq!((admin.ino(), admin.uid()), (now.ino(), now.uid()));
+}
+
+#[test]
+fn nobody_else_can_hold_the_lock() {
+    let appliance = Appliance::start("");
+    let mode = fs::metadata(appliance.path("run/serve.lock"))
+        .unwrap()
+        .mode();
+    assert_eq!(mode & 0o777, 0o600);
 }
 
 #[test]

@@ -43,7 +43,7 @@ pub(super) fn run(app: &App, dir: Option<PathBuf>, key: Option<String>) -> Resul
 /// The verdict in one line.
 pub(in crate::cli) fn sentence(report: &Report) -> String {
     format!(
-        "{} in {}, every byte as written",
+        "{} in {}, every byte of them as written",
         count(report.entries, "entry", "entries"),
         count(report.segments, "segment", "segments"),
     )
@@ -92,7 +92,10 @@ fn shown(screen: &Screen, report: &Report) -> String {
     if report.torn_bytes > 0 {
         row(
             "torn tail",
-            format!("{}, never acknowledged", bytes(report.torn_bytes)),
+            format!(
+                "{} no checkpoint covers: a write that a crash cut off, or a change",
+                bytes(report.torn_bytes)
+            ),
         );
     }
     if report.unanswered_count > 0 {
@@ -147,13 +150,13 @@ mod tests {
         };
         let shown = shown(&Screen::new(false, true), &report);
         assert!(
-            shown.starts_with("ok: 8,812 entries in 1 segment, every byte as written\n"),
+            shown.starts_with("ok: 8,812 entries in 1 segment, every byte of them as written\n"),
             "{shown}"
         );
         for line in [
             "signed      all but the newest 12, by key 01020304",
             "key changes entry 7",
-            "torn tail   9 B, never acknowledged",
+            "torn tail   9 B no checkpoint covers: a write that a crash cut off, or a change",
             "no outcome  1 call: entry 8811",
         ] {
             assert!(shown.contains(line), "{line}: {shown}");

@@ -9,11 +9,9 @@ use crate::audit::Draft;
 use crate::error::{Error, Kind, Result};
 use crate::keeper::Keeper;
 use crate::keeper::admit::fits;
-use crate::wire::messages::KeeperToFront;
+use crate::wire::messages::{AGENTS_MAX, KeeperToFront};
 use crate::wire::text::Escaped;
 
-/// Agents of one plane at most.
-const AGENTS_MAX: usize = 500;
 /// How long a new agent's socket may take.
 const SOCKET_WAIT: Duration = Duration::from_secs(5);
 
