@@ -18,6 +18,8 @@ use crate::wire::messages::{AGENTS_MAX, Control, Report, Role};
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 /// Longest pause between starts.
 const PAUSE_MAX: Duration = Duration::from_secs(10);
+/// How long a role may leave its control link unread when there is something to tell it.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// Reports read from a role that has ended.
 const LAST_WORDS: usize = 16;
 /// A role that lived this long starts from [`PAUSE_MIN`] again.
@@ -79,7 +81,8 @@ impl Seat {
         let Some(running) = &self.running else { return };
         // A role that does not listen holds up nobody: it is dying, or is made to. Its pidfd says
         // so next.
-        if let Err(error) = frame::send_now(running.control.as_fd(), control, &[], fds) {
+        if let Err(error) = frame::send_within(running.control.as_fd(), control, &[], fds, PATIENCE)
+        {
             tracing::error!(%error, pid = running.pid, "a role does not listen");
             running.kill();
         }
@@ -222,7 +225,13 @@ impl Plane {
         }
         let (blob, fds) = self.setup.of(role, &self.listeners)?;
         if let Some(running) = self.roles.get(&role).and_then(|seat| seat.running.as_ref()) {
-            frame::send_now(running.control.as_fd(), &Control::Setup, &blob, &fds)?;
+            frame::send_within(
+                running.control.as_fd(),
+                &Control::Setup,
+                &blob,
+                &fds,
+                PATIENCE,
+            )?;
         }
         self.join(role)
     }

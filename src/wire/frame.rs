@@ -14,9 +14,11 @@ use std::fs::File;
 use std::io::{IoSlice, Seek, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::fs::FileExt;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, SealFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::socket::{
     AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, UnixAddr, sendmsg, socketpair,
@@ -79,20 +81,29 @@ pub fn send<T: Serialize>(
         .context(|| "send to a peer role".into())
 }
 
-/// As [`send`], but fails where the peer's queue is full: for whoever must not wait for it.
+/// As [`send`], but waits for a full queue no longer than `patience`: for whoever must not depend
+/// on its peer.
 ///
 /// # Errors
-/// As [`send`], and where it would have to wait.
-pub fn send_now<T: Serialize>(
+/// As [`send`], and where the queue is still full then.
+pub fn send_within<T: Serialize>(
     socket: BorrowedFd<'_>,
     say: &T,
     blob: &[u8],
     fds: &[BorrowedFd<'_>],
+    patience: Duration,
 ) -> Result<()> {
     let packet = Packet::new(say, blob, fds)?;
-    packet
-        .send(socket, MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT)
-        .context(|| "send to a peer role".into())
+    let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
+    let mut answer = packet.send(socket, flags);
+    if answer == Err(Errno::EAGAIN) {
+        let mut full = [PollFd::new(socket, PollFlags::POLLOUT)];
+        let wait = PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX);
+        if poll(&mut full, wait).is_ok() {
+            answer = packet.send(socket, flags);
+        }
+    }
+    answer.context(|| "send to a peer role".into())
 }
 
 /// Receives one frame; `None` once the peer has closed. Blobs longer than `blob_max` are refused.
@@ -319,6 +330,13 @@ mod tests {
         }
         drop(a);
         assert!(recv::<String>(b.as_fd(), 0).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_peer_that_does_not_read_is_not_waited_for() {
+        let (a, _b) = pair().unwrap();
+        let say = || send_within(a.as_fd(), &"x", &[0; 4096], &[], Duration::from_millis(1));
+        assert!((0..10_000).any(|_| say().is_err()));
     }
 
     #[test]
