@@ -9,8 +9,9 @@ use crate::error::{Context, Result};
 
 /// Calls carried at once.
 const SEATS: usize = 256;
-/// Of these, one agent's at most.
-const SHARE: usize = 64;
+/// Of these, one agent's at most: more than one connection may have open, because a seat is left a
+/// moment after its call is answered.
+const SHARE: usize = 96;
 /// Stack of a thread that carries a call: policy evaluation recurses.
 const STACK: usize = 1 << 20;
 
