@@ -171,15 +171,17 @@ impl Refusal {
         let tool = keeper.catalog.tool(&asked.tool);
         let tool = tool.map_or(asked.tool.as_str(), |tool| tool.name());
         body.entry("tool").or_insert_with(|| cut(tool).into());
-        body.insert("client".into(), asked.client.as_str().into());
+        body.insert("client".into(), cut(&asked.client).into());
         if let Some(argument) = &self.argument {
             body.insert("argument".into(), argument.as_str().into());
         }
         if let Some(say) = &self.say {
             body.insert("say".into(), say.as_str().into());
         }
-        let arguments = keeper.masker.mask(&asked.arguments);
-        let draft = Draft::new("call.refused", body).payload("arguments", arguments);
+        let mut draft = Draft::new("call.refused", body);
+        if counted == asked.agent {
+            draft = draft.payload("arguments", keeper.masker.mask(&asked.arguments));
+        }
         if let Err(error) = keeper.log.append(draft) {
             tracing::error!(call = %asked.call, %error, "a refusal could not be recorded");
         }

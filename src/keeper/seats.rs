@@ -5,8 +5,6 @@ use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::error::{Context, Result};
-
 /// Calls carried at once.
 const SEATS: usize = 256;
 /// Of these, one agent's at most: more than one connection may have open, because a seat is left a
@@ -33,13 +31,9 @@ struct Taken {
 
 impl Seats {
     /// Runs `work` for `agent` on a thread of its own, if there is a seat.
-    pub(super) fn seat(
-        &self,
-        agent: &str,
-        work: impl FnOnce() + Send + 'static,
-    ) -> Result<Option<Full>> {
+    pub(super) fn seat(&self, agent: &str, work: impl FnOnce() + Send + 'static) -> Option<Full> {
         if !self.take(agent) {
-            return Ok(Some(Full));
+            return Some(Full);
         }
         let (seats, name) = (self.clone(), agent.to_owned());
         let thread = std::thread::Builder::new()
@@ -49,12 +43,13 @@ impl Seats {
             work();
             seats.leave(&name);
         });
-        if started.is_err() {
+        if let Err(error) = started {
+            // As good as full: the link this was read from has to go on.
+            tracing::error!(%error, "cannot start a thread for a call");
             self.leave(agent);
+            return Some(Full);
         }
-        started
-            .map(|_| None)
-            .context(|| "start a thread for a call".into())
+        None
     }
 
     /// Seats taken now.

@@ -171,7 +171,7 @@ fn front(keeper: &Arc<Keeper>, frame: Frame<FrontToKeeper>) -> Result<()> {
             let name = keeper.counted(&agent).to_owned();
             let full = keeper
                 .seats
-                .seat(&name, move || malformed(&worker, &agent, &why))?;
+                .seat(&name, move || malformed(&worker, &agent, &why));
             if full.is_some() {
                 tracing::warn!(agent = name, "malformed input came too fast to be recorded");
             }
@@ -194,10 +194,7 @@ fn front(keeper: &Arc<Keeper>, frame: Frame<FrontToKeeper>) -> Result<()> {
             };
             let name = keeper.counted(&asked.agent).to_owned();
             let request = asked.call;
-            if let Some(Full) = keeper
-                .seats
-                .seat(&name, move || call(&worker, id, &asked))?
-            {
+            if let Some(Full) = keeper.seats.seat(&name, move || call(&worker, id, &asked)) {
                 let busy = answer::refused(&Refusal::busy(), request);
                 keeper.tell_front(&KeeperToFront::Answer { id }, &busy);
             }

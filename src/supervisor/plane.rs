@@ -258,10 +258,7 @@ impl Plane {
 
     /// What a keeper may enrol; it checks the same, but it may have been taken over.
     fn are_agents(&self, agents: &[(String, u32)]) -> bool {
-        agents.len() <= AGENTS_MAX
-            && agents
-                .iter()
-                .all(|(name, uid)| is_name(name) && self.setup.may_be_agent(*uid))
+        agents.len() <= AGENTS_MAX && agents.iter().all(|(name, _)| is_name(name))
     }
 
     /// Ends a role that said what no role of its kind says.
@@ -283,7 +280,12 @@ impl Plane {
         }
         // A bad frame from a role is as good as its end: the role is killed and started again.
         match frame::recv::<Report>(running.control.as_fd(), 0) {
-            Ok(frame) => frame.map(|frame| frame.say),
+            Ok(Some(frame)) => Some(frame.say),
+            // It has let go of its control link: nothing can be told it any more.
+            Ok(None) => {
+                running.kill();
+                None
+            }
             Err(error) => {
                 tracing::error!(plane = self.name, role = role.name(), %error, "bad report");
                 running.kill();
@@ -326,6 +328,16 @@ impl Plane {
             front.say(&Control::Unlisten { agent: gone }, &[]);
         }
         for (agent, uid) in agents {
+            if !self.setup.may_be_agent(*uid) {
+                // Enrolled when the uid was still free: root's, the operator's or a role's by now.
+                tracing::error!(
+                    plane = self.name,
+                    agent,
+                    uid,
+                    "this uid gets no agent's socket"
+                );
+                continue;
+            }
             match self.listeners.add(agent, *uid) {
                 // A front that is not ready yet is told of all sockets when it is.
                 Ok(Some(socket)) if front.is_ready() => {
