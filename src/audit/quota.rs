@@ -66,6 +66,8 @@ struct Bucket {
     period: u64,
     /// Tokens times the period in microseconds.
     level: u128,
+    /// What was used before it was there, in the same unit: paid first. A whole bucket at most.
+    debt: u128,
     at: Timestamp,
 }
 
@@ -75,8 +77,18 @@ impl Bucket {
             size,
             period,
             level: u128::from(size) * u128::from(period),
+            debt: 0,
             at: now,
         }
+    }
+
+    /// Takes what is there, and owes the rest.
+    fn owe(&mut self, amount: u64) {
+        let want = u128::from(amount) * u128::from(self.period);
+        let short = want.saturating_sub(self.level);
+        let full = u128::from(self.size) * u128::from(self.period);
+        self.level = self.level.saturating_sub(want);
+        self.debt = full.min(self.debt.saturating_add(short));
     }
 
     fn refill(&mut self, now: Timestamp) {
@@ -84,7 +96,10 @@ impl Bucket {
         let passed = now.as_micros().saturating_sub(self.at.as_micros());
         let passed = u64::try_from(passed).unwrap_or(0);
         let full = u128::from(self.size) * u128::from(self.period);
-        self.level = full.min(self.level + u128::from(passed) * u128::from(self.size));
+        let gained = u128::from(passed) * u128::from(self.size);
+        let paid = gained.min(self.debt);
+        self.debt -= paid;
+        self.level = full.min(self.level + gained - paid);
         self.at = now;
     }
 
@@ -212,14 +227,14 @@ impl Quota {
         })
     }
 
-    /// Takes `bytes` more for what an entry let in caused: what the buckets do not hold is owed to
-    /// nobody, but nothing is let in before they hold something again.
+    /// Takes `bytes` more for what an entry let in caused. What the buckets do not hold is owed, at
+    /// most a whole bucket, and nothing is let in before it is paid.
     pub fn charge(&mut self, agent: &str, bytes: u64) {
         if let Some(plane) = &mut self.plane {
-            plane.bytes.take(bytes);
+            plane.bytes.owe(bytes);
         }
         if let Some(agent) = self.agents.get_mut(agent) {
-            agent.pair.bytes.take(bytes);
+            agent.pair.bytes.owe(bytes);
         }
     }
 
@@ -296,5 +311,22 @@ mod tests {
             bytes_per_day: 0,
         };
         assert!(Quota::new(none, none).take("a", 0, at(0)).is_err());
+    }
+
+    #[test]
+    fn what_was_used_before_it_was_there_is_paid_first() {
+        let limits = Limits {
+            entries_per_minute: 1000,
+            bytes_per_day: 1000,
+        };
+        let mut quota = Quota::new(limits, limits);
+        let at = |seconds: i64| Timestamp::from_micros(seconds * 1_000_000);
+        quota.take("a", 1, at(0)).unwrap();
+        quota.charge("a", 1500);
+        // 501 bytes are owed: half a day pays 500 of them.
+        assert!(quota.take("a", 1, at(12 * 3600)).is_err());
+        quota.take("a", 1, at(13 * 3600)).unwrap();
+        quota.charge("a", 1 << 40);
+        quota.take("a", 1, at(3 * 24 * 3600)).unwrap();
     }
 }
