@@ -162,6 +162,10 @@ impl Desk {
         let Frame { say, mut fds, .. } = frame;
         match say {
             KeeperToEgress::Revoke { ticket } => drop(self.open.remove(&ticket)),
+            KeeperToEgress::Proxy { ticket, .. } => {
+                let refused = hops::refused("", "there is no proxy yet");
+                self.close(ticket, vec![refused]).await;
+            }
             KeeperToEgress::Lease { ticket, .. } if self.open.contains_key(&ticket) => {
                 tracing::error!(%ticket, "a lease came twice");
             }

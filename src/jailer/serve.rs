@@ -176,6 +176,7 @@ impl Server {
         let Frame { say, blob, fds } = frame;
         let ticket = match &say {
             KeeperToJailer::Spawn { ticket, .. }
+            | KeeperToJailer::Run { ticket, .. }
             | KeeperToJailer::Inspect { ticket, .. }
             | KeeperToJailer::Publish { ticket, .. }
             | KeeperToJailer::Restore { ticket, .. }
@@ -224,6 +225,9 @@ impl Server {
                     return Err(Trouble::new(JailFault::Failed, what));
                 }
                 self.spawn(ticket, &tool, limits, &files, fds)
+            }
+            KeeperToJailer::Run { .. } => {
+                Err(Trouble::new(JailFault::NotFound, "no such manifest"))
             }
             KeeperToJailer::Inspect { ticket, file, max } => self.inspect(ticket, &file, max),
             KeeperToJailer::Publish {
@@ -401,6 +405,7 @@ impl Running {
             code,
             signal,
             limit: limit.map(str::to_owned),
+            denials: Vec::new(),
             wall_us: u64::try_from(wall.as_micros()).unwrap_or(u64::MAX),
             cpu_us: usage.cpu_us,
             rss_kib: usage.rss_kib,

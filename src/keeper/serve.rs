@@ -149,6 +149,7 @@ fn jailer(keeper: &Keeper, frame: Frame<JailerToKeeper>) {
             return;
         }
         JailerToKeeper::Exited { ticket, .. }
+        | JailerToKeeper::Listening { ticket }
         | JailerToKeeper::Inspected { ticket, .. }
         | JailerToKeeper::Published { ticket }
         | JailerToKeeper::Fault { ticket, .. } => ticket,

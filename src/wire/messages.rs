@@ -4,6 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::manifest::Destination;
 use crate::call::id::Id;
 
 /// Longest argument object of a call, in bytes.
@@ -255,6 +256,19 @@ pub enum KeeperToJailer {
         /// A stream to egress is among the descriptors.
         stream: bool,
     },
+    /// Run a program under a manifest of the set-up. Descriptors: standard input, output and error;
+    /// for the native classes then the program, a sealed memory file. A jail whose manifest has a
+    /// way out is answered with [`JailerToKeeper::Listening`] before its end.
+    Run {
+        /// The single-use permission this serves.
+        ticket: Id,
+        /// Name of the manifest.
+        manifest: String,
+        /// Absolute path of the program inside of a foreign jail; empty in the native classes.
+        program: String,
+        /// Arguments, `argv[0]` first.
+        argv: Vec<String>,
+    },
     /// Look at a file before deciding to change it; the content goes back as a descriptor.
     Inspect {
         /// Given back in the answer.
@@ -296,6 +310,34 @@ pub enum KeeperToJailer {
     },
 }
 
+/// The part of a jail that refused something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Layer {
+    /// The list of system calls.
+    Seccomp,
+    /// The way out: the proxy, or egress.
+    Egress,
+    /// A limit (memory, processes, time, output).
+    Limit,
+}
+
+/// Something a jail tried and was refused, in words for an operator.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Denial {
+    /// Who refused.
+    pub layer: Layer,
+    /// What was tried, arguments decoded, outside text escaped: at most 256 bytes.
+    pub attempt: String,
+    /// The line of a manifest that would allow it; nothing where none can.
+    pub allow: Option<String>,
+    /// How often.
+    pub count: u32,
+}
+
+/// Most different denials kept of one jail.
+pub const DENIALS_MAX: usize = 64;
+
 /// How a jail ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JailEnd {
@@ -303,8 +345,11 @@ pub struct JailEnd {
     pub code: Option<i32>,
     /// Signal, where one killed it.
     pub signal: Option<i32>,
-    /// The limit that ended it: `wall`, `cpu`, `killed`.
+    /// The limit that ended it: `wall`, `cpu`, `memory`, `processes`, `output`, `killed`.
     pub limit: Option<String>,
+    /// What it was refused, where that was observed; the first [`DENIALS_MAX`] kinds.
+    #[serde(default)]
+    pub denials: Vec<Denial>,
     /// Wall-clock microseconds from spawn to end.
     pub wall_us: u64,
     /// CPU microseconds, user and system.
@@ -330,6 +375,11 @@ pub enum JailerToKeeper {
         ticket: Id,
         /// How.
         end: JailEnd,
+    },
+    /// The jail's proxy socket, a listening one in the jail's own network, comes as a descriptor.
+    Listening {
+        /// Whose jail.
+        ticket: Id,
     },
     /// The file's state; with `Present` a read-only descriptor to a sealed copy comes with it.
     Inspected {
@@ -415,6 +465,17 @@ pub enum KeeperToEgress {
         bytes: u64,
         /// Redirects followed at most.
         redirects: u8,
+    },
+    /// One open ticket of a foreign jail; the listening socket of its proxy comes as a descriptor.
+    Proxy {
+        /// Dies with this ticket.
+        ticket: Id,
+        /// The only ways out. Empty means none.
+        allow: Vec<Destination>,
+        /// Wall-clock milliseconds for everything.
+        wall_ms: u64,
+        /// Bytes through the proxy, both ways together.
+        bytes: u64,
     },
     /// End the lease now.
     Revoke {

@@ -5,5 +5,6 @@
 pub mod admin;
 pub mod frame;
 pub mod json;
+pub mod manifest;
 pub mod messages;
 pub mod text;
