@@ -10,6 +10,7 @@
 
 pub mod confine;
 mod landlock;
+pub mod lists;
 pub mod probe;
 mod self_test;
 pub mod world;
