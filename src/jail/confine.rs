@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 use super::landlock;
 use crate::error::{Context, Error, Result};
 use crate::sys::filter::{Clone3, Filter};
+use crate::sys::jail::MAKES;
 use crate::sys::process::{self, capability};
+use crate::wire::manifest::{Class, Manifest};
 use crate::wire::messages::Role;
 
 const COMMON: &str = include_str!("seccomp/common.json");
@@ -18,6 +20,7 @@ const JAILER: &str = include_str!("seccomp/jailer.json");
 const FRONT: &str = include_str!("seccomp/front.json");
 const EGRESS: &str = include_str!("seccomp/egress.json");
 const HOSTILE: &str = include_str!("seccomp/hostile.json");
+const ANYTHING: &str = include_str!("seccomp/anything.json");
 
 /// What a role needs; everything else it loses.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +37,27 @@ pub struct Confine {
     pub accept: Vec<String>,
 }
 
+/// What a jailer starts decides how it can be confined: its jails inherit its rules, so that what a
+/// foreign program needs, or what is to be observed, cannot be on its own list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Starts {
+    /// Native tools only.
+    Tools,
+    /// Also jails that make mounts, or whose refused calls are told.
+    Anything,
+}
+
+impl Starts {
+    /// What `manifests` ask for.
+    pub fn of(manifests: &[Manifest]) -> Self {
+        let more = |manifest: &Manifest| manifest.class == Class::Foreign || manifest.observe;
+        match manifests.iter().any(more) {
+            true => Self::Anything,
+            false => Self::Tools,
+        }
+    }
+}
+
 /// Confines this process to `role`. System calls it has no use for fail with `EPERM`; those that
 /// only an intruder makes kill it.
 ///
@@ -42,17 +66,26 @@ pub struct Confine {
 /// accepted. The process must end then: it may be confined by half.
 pub fn role(role: Role, confine: &Confine) -> Result<()> {
     match process::threads().context(|| "count this role's threads".into())? {
-        1 => with_roots(role, confine, &[]),
+        1 => apply(role, confine, &[], Starts::Tools),
         _ => Err(Error::new("a role must be confined before it has threads")),
     }
 }
 
-/// As [`role`], for a jailer whose world is made already: it may open beneath `roots`, and has one
-/// thread.
+/// As [`role`], for a jailer whose world is made already: it may open beneath `roots`, has one
+/// thread, and starts jails as `starts` says.
 ///
 /// # Errors
 /// As [`role`].
-pub fn with_roots(role: Role, confine: &Confine, roots: &[BorrowedFd<'_>]) -> Result<()> {
+pub fn jailer(confine: &Confine, roots: &[BorrowedFd<'_>], starts: Starts) -> Result<()> {
+    apply(Role::Jailer, confine, roots, starts)
+}
+
+fn apply(
+    role: Role,
+    confine: &Confine,
+    roots: &[BorrowedFd<'_>],
+    starts: Starts,
+) -> Result<()> {
     let what = || format!("confine role `{}`", role.name());
     let abi = process::landlock_abi();
     for name in landlock::check(abi, &confine.accept)? {
@@ -62,8 +95,8 @@ pub fn with_roots(role: Role, confine: &Confine, roots: &[BorrowedFd<'_>]) -> Re
             "confined by less than asked for"
         );
     }
-    let filters = filters(role).context(what)?;
-    let keep = capabilities(role);
+    let filters = filters(role, starts).context(what)?;
+    let keep = capabilities(role, starts);
     process::umask(0o077);
     process::bound_capabilities(keep).context(what)?;
     if let Some(uid) = confine.uid.filter(|_| nix::unistd::geteuid().is_root()) {
@@ -78,7 +111,13 @@ pub fn with_roots(role: Role, confine: &Confine, roots: &[BorrowedFd<'_>]) -> Re
     // A jailer has no paths any more, only its roots.
     let none = role == Role::Jailer;
     let paths = |paths: &'_ [PathBuf]| if none { Vec::new() } else { paths.to_vec() };
-    landlock::restrict(role, &paths(&confine.read), &paths(&confine.write), roots)?;
+    match starts {
+        Starts::Tools => {
+            landlock::restrict(role, &paths(&confine.read), &paths(&confine.write), roots)?;
+        }
+        // Who is restricted in its files may mount nothing (landlock(7)); it sees its views only.
+        Starts::Anything => landlock::restrict_scope()?,
+    }
     for filter in &filters {
         filter.install().context(what)?;
     }
@@ -86,8 +125,9 @@ pub fn with_roots(role: Role, confine: &Confine, roots: &[BorrowedFd<'_>]) -> Re
     Ok(())
 }
 
-fn capabilities(role: Role) -> &'static [u8] {
+fn capabilities(role: Role, starts: Starts) -> &'static [u8] {
     match role {
+        Role::Jailer if starts == Starts::Anything => &MAKES,
         Role::Jailer => &[
             capability::KILL,
             capability::SETGID,
@@ -101,7 +141,10 @@ fn capabilities(role: Role) -> &'static [u8] {
 
 /// The filters of a role. Jails inherit the jailer's, and their self-test must live to tell that a
 /// call failed: so no killing list there.
-fn filters(role: Role) -> std::io::Result<Vec<Filter>> {
+fn filters(role: Role, starts: Starts) -> std::io::Result<Vec<Filter>> {
+    if starts == Starts::Anything {
+        return Ok(vec![Filter::compile(&[ANYTHING], Clone3::Ruled)?]);
+    }
     let (own, clone3) = match role {
         Role::Keeper => (KEEPER, Clone3::Missing),
         Role::Jailer => (JAILER, Clone3::Ruled),
@@ -127,7 +170,7 @@ mod tests {
     #[test]
     fn all_filters_compile() {
         for role in Role::ALL {
-            assert!(!filters(role).unwrap().is_empty());
+            assert!(!filters(role, Starts::Tools).unwrap().is_empty());
         }
     }
 

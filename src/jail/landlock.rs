@@ -7,7 +7,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, BitFlags, PathBeneath, PathFd, Ruleset, RulesetAttr,
+    ABI, Access, AccessFs, AccessNet, BitFlags, NetPort, PathBeneath, PathFd, Ruleset, RulesetAttr,
     RulesetCreated, RulesetCreatedAttr, RulesetStatus, Scope, make_bitflags,
 };
 
@@ -46,6 +46,52 @@ pub(super) fn nothing() -> Result<Option<OwnedFd>> {
     Ok(ruleset.into())
 }
 
+/// What a foreign jail's program may do with what it sees: read all of it, and this.
+#[derive(Debug)]
+pub(super) struct Allowed<'a> {
+    /// May be run.
+    pub(super) executable: Vec<&'a Path>,
+    /// May be changed, beside its private files; never run.
+    pub(super) writable: Vec<&'a Path>,
+    /// The port of its proxy, to connect to.
+    pub(super) port: Option<u16>,
+    /// All ports of its loopback are its own.
+    pub(super) loopback: bool,
+}
+
+/// The ruleset of a foreign jail, in the file system this process is in.
+pub(super) fn foreign(allowed: &Allowed<'_>) -> Result<Option<OwnedFd>> {
+    let what = || "make a jail's Landlock ruleset".into();
+    let read = make_bitflags!(AccessFs::{ReadFile | ReadDir});
+    let change = read
+        | make_bitflags!(AccessFs::{
+            WriteFile | Truncate | MakeReg | MakeDir | MakeSym | MakeSock | MakeFifo | RemoveFile
+                | RemoveDir | Refer
+        });
+    let mut ruleset = Ruleset::default()
+        .handle_access(AccessFs::from_all(NEWEST))
+        .context(what)?;
+    if !allowed.loopback {
+        ruleset = ruleset.handle_access(AccessNet::from_all(NEWEST)).context(what)?;
+    }
+    let ruleset = ruleset.scope(Scope::from_all(NEWEST)).context(what)?;
+    let mut ruleset = ruleset.create().context(what)?;
+    ruleset = allow(ruleset, Path::new("/"), read)?;
+    ruleset = allow(ruleset, Path::new("/dev"), read | AccessFs::WriteFile)?;
+    for path in &allowed.executable {
+        ruleset = allow(ruleset, path, read | AccessFs::Execute)?;
+    }
+    let private = [Path::new("/tmp"), Path::new("/dev/shm")];
+    for path in allowed.writable.iter().chain(&private) {
+        ruleset = allow(ruleset, path, change)?;
+    }
+    if let Some(port) = allowed.port.filter(|_| !allowed.loopback) {
+        let rule = NetPort::new(port, AccessNet::ConnectTcp);
+        ruleset = ruleset.add_rule(rule).context(what)?;
+    }
+    Ok(ruleset.into())
+}
+
 /// Restricts this thread, and those it will start, to what `role` needs.
 pub(super) fn restrict(
     role: Role,
@@ -81,6 +127,15 @@ pub(super) fn restrict(
     Ok(())
 }
 
+/// Restricts this thread, and those it will start, to signals and abstract sockets among
+/// themselves. Nothing else: what is handled here, their own rulesets could not allow any more.
+pub(super) fn restrict_scope() -> Result<()> {
+    let what = || "restrict this role with Landlock".into();
+    let ruleset = Ruleset::default().scope(Scope::from_all(NEWEST)).context(what)?;
+    ruleset.create().context(what)?.restrict_self().context(what)?;
+    Ok(())
+}
+
 fn handled(network: bool) -> std::result::Result<Ruleset, landlock::RulesetError> {
     let ports: BitFlags<AccessNet> = if network {
         AccessNet::from_all(NEWEST)
@@ -98,7 +153,7 @@ fn allow(
     path: &Path,
     rights: BitFlags<AccessFs>,
 ) -> Result<RulesetCreated> {
-    let what = || format!("allow this role `{}`", path.display());
+    let what = || format!("allow `{}`", path.display());
     let beneath = PathFd::new(path).context(what)?;
     let rights = if path.is_dir() {
         rights

@@ -2,15 +2,19 @@
 //!
 //! A native tool is this binary, executed from a sealed memory file, as the first process of its own
 //! pid, IPC and host name namespaces, in the jailer's empty network namespace and on its empty
-//! read-only root; as a uid without capabilities; with hard limits; under a Landlock ruleset without
-//! a single rule and a seccomp filter of the few calls it needs. It holds the descriptors it was
-//! given and an empty environment. Each of these layers would be enough against an ordinary
-//! mistake; the self-test tries them all at start.
+//! read-only root; as a uid of its own without capabilities; with hard limits; under a Landlock
+//! ruleset without a single rule and a seccomp filter of the few calls it needs. It holds the
+//! descriptors it was given and an empty environment. Each of these layers would be enough against
+//! an ordinary mistake; the self-test tries them all at start. What needs files, threads or children
+//! runs in a [`foreign`] jail.
 #![forbid(unsafe_code)]
 
 pub mod confine;
+pub mod denied;
+pub mod foreign;
 mod landlock;
-pub mod lists;
+pub mod limits;
+mod lists;
 pub mod probe;
 mod self_test;
 pub mod world;
@@ -18,60 +22,140 @@ pub mod world;
 pub use landlock::TOO_OLD;
 pub use self_test::{Verdict, self_test};
 
+use std::ffi::{CStr, CString};
 use std::os::fd::{BorrowedFd, OwnedFd};
 
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Result};
 use crate::sys::filter::{Clone3, Filter};
-use crate::sys::jail::{Jailed, Limits, Template, own_pidfd};
+use crate::sys::jail::{Jailed, Native, Template, own_pidfd};
 use crate::sys::process;
+use crate::wire::manifest::{Class, Manifest};
+use foreign::view::Users;
+use limits::ToolLimits;
 
 /// What a tool may ask of the kernel.
 const TOOL: &str = include_str!("seccomp/tool.json");
+/// What any static program may.
+const GENERIC: &str = include_str!("seccomp/native-generic.json");
+/// What an observed one may beside that, until it runs.
+const OBSERVED: &str = include_str!("seccomp/observed.json");
 
 /// Degradation: no cgroup with memory and process controllers is delegated to Keepgate, so that
 /// jails are limited by rlimits only (`setrlimit(2)`).
 pub const NO_CGROUPS: &str = "no-cgroup-controllers";
 
-/// A jail ready to be filled any number of times.
+/// A native jail ready to be filled any number of times.
 #[derive(Debug)]
 pub struct Jail {
+    program: OwnedFd,
     template: Template,
+    filter: Filter,
+    users: Option<Users>,
     landlock_abi: i32,
     degraded: Vec<String>,
 }
 
+/// A program to be run in a native jail by hand.
+#[derive(Debug)]
+pub struct Static<'a> {
+    /// What it may and how much.
+    pub manifest: &'a Manifest,
+    /// A sealed memory file.
+    pub program: BorrowedFd<'a>,
+    /// Its arguments, the name first.
+    pub argv: &'a [String],
+    /// Standard input, output and error.
+    pub stdio: [BorrowedFd<'a>; 3],
+    /// Where the listener of refused calls is sent, where the manifest wants them observed.
+    pub listener: Option<BorrowedFd<'a>>,
+}
+
 impl Jail {
     /// Prepares what all jails have in common. `program` is from
-    /// [`crate::sys::jail::sealed_program`]; tools run as `uid`, or as this user.
+    /// [`crate::sys::jail::sealed_program`]; tools run as `users`, or as this user.
     ///
     /// # Errors
     /// Fails where a layer is missing whose lack is not in `accept`.
-    pub fn new(program: OwnedFd, uid: Option<u32>, accept: &[String]) -> Result<Self> {
+    pub fn new(program: OwnedFd, users: Option<Users>, accept: &[String]) -> Result<Self> {
         let what = || "prepare the jail".into();
         let landlock_abi = process::landlock_abi();
         let mut degraded = landlock::check(landlock_abi, accept)?;
         degraded.push(NO_CGROUPS.into());
         let template = Template {
-            program,
             ruleset: landlock::nothing()?,
-            filter: Filter::compile(&[TOOL], Clone3::Missing).context(what)?,
-            uid,
             parent: own_pidfd().context(what)?,
         };
         Ok(Self {
+            program,
             template,
+            filter: Filter::compile(&[TOOL], Clone3::Missing).context(what)?,
+            users,
             landlock_abi,
             degraded,
         })
     }
 
-    /// Starts `tool` with `fds` as its descriptors 0, 1, …
+    /// Starts `tool` as user number `slot` with `fds` as its descriptors 0, 1, …
     ///
     /// # Errors
     /// Names the step that failed; nothing runs then.
-    pub fn spawn(&self, tool: &str, fds: &[BorrowedFd<'_>], limits: Limits) -> Result<Jailed> {
-        self.template
-            .spawn(tool, fds, limits)
-            .context(|| "start a jail".into())
+    pub fn spawn(
+        &self,
+        tool: &str,
+        fds: &[BorrowedFd<'_>],
+        limits: ToolLimits,
+        slot: u32,
+    ) -> Result<Jailed> {
+        let what = || "start a jail".into();
+        let tool = CString::new(tool).context(what)?;
+        let argv = [c"keepgate-tool", &tool];
+        let jail = Native {
+            program: std::os::fd::AsFd::as_fd(&self.program),
+            argv: &argv,
+            fds,
+            filter: &self.filter,
+            limits: &limits.all(),
+            uid: self.uid(slot),
+            listener: None,
+        };
+        self.template.spawn(&jail).context(what)
+    }
+
+    /// Starts a static program that is not ours, as user number `slot`.
+    ///
+    /// # Errors
+    /// As [`Jail::spawn`].
+    pub fn run(&self, what: &Static<'_>, slot: u32) -> Result<Jailed> {
+        let doing = || "start a jail".into();
+        let class = what.manifest.class;
+        let list = match class {
+            Class::Native => TOOL,
+            Class::NativeGeneric => GENERIC,
+            Class::Foreign => return Err(Error::new("a foreign program in a native jail")),
+        };
+        let filter = match what.listener {
+            Some(_) => Filter::observed(&[list, OBSERVED], Clone3::Missing),
+            None => Filter::compile(&[list], Clone3::Missing),
+        };
+        let texts = what.argv.iter().map(|text| CString::new(text.as_str()));
+        let texts: Vec<CString> = texts.collect::<Result<_, _>>().context(doing)?;
+        let argv: Vec<&CStr> = texts.iter().map(CString::as_c_str).collect();
+        let uid = self.uid(slot);
+        // Where all run as one user the jailer counts too.
+        let own = u64::from(uid.is_none());
+        let jail = Native {
+            program: what.program,
+            argv: &argv,
+            fds: &what.stdio,
+            filter: &filter.context(doing)?,
+            limits: &limits::of(class, &what.manifest.limits, own),
+            uid,
+            listener: what.listener,
+        };
+        self.template.spawn(&jail).context(doing)
+    }
+
+    fn uid(&self, slot: u32) -> Option<u32> {
+        self.users.map(|users| users.uid(slot))
     }
 }

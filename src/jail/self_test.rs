@@ -10,9 +10,10 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use super::Jail;
+use super::limits::ToolLimits;
 use super::probe::Findings;
 use crate::error::{Context, Error, Result};
-use crate::sys::jail::Limits;
+
 use crate::sys::spawn::End;
 use crate::wire::frame::sealed_memfd;
 use crate::wire::messages::SelfTest;
@@ -23,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Longest report of one.
 const REPORT_MAX: u64 = 64 << 10;
 /// What a jail of the self-test may use.
-const LIMITS: Limits = Limits {
+const LIMITS: ToolLimits = ToolLimits {
     cpu_s: 5,
     memory: 512 << 20,
     file: 1 << 20,
@@ -102,6 +103,7 @@ fn run(jail: &Jail, part: &str) -> Result<(End, Vec<u8>)> {
         "self-test",
         &[input.as_fd(), output.as_fd(), output.as_fd()],
         LIMITS,
+        0,
     )?;
     let mut polled = [PollFd::new(jailed.as_fd(), PollFlags::POLLIN)];
     let patience = PollTimeout::try_from(PATIENCE).unwrap_or(PollTimeout::MAX);

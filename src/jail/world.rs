@@ -7,23 +7,33 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 
+use super::foreign::view::{Sources, Users, Views};
 use crate::error::{Context, Error, Result};
+use crate::sys::mounts::Copy;
 use crate::sys::{mounts, process};
+use crate::wire::manifest::{Class, Manifest};
+
+/// Directories of the jailer's root where there are foreign jails: one for each view and for each
+/// directory they may change.
+const ROOT_INODES: u64 = 1024;
 
 /// What a process keeps of the host after [`World::enter`].
 #[derive(Debug)]
 pub struct World {
     roots: BTreeMap<PathBuf, OwnedFd>,
     descriptors: OwnedFd,
+    views: Option<Views>,
 }
 
 impl World {
     /// Leaves the host's namespaces, with private copies of `roots`. Without privileges it does so
     /// in a user namespace of its own. Roots that are not there are left out, and named in the log.
+    /// The foreign ones among `manifests` get their views; their programs run as one of `users`.
     ///
     /// # Errors
-    /// Fails where the system does not let this user make namespaces, or threads exist.
-    pub fn enter(roots: &[PathBuf]) -> Result<Self> {
+    /// Fails where the system does not let this user make namespaces, or threads exist, and on a
+    /// manifest's path that is not there.
+    pub fn enter(roots: &[PathBuf], manifests: &[Manifest], users: Users) -> Result<Self> {
         let what = || "make the jailer's namespaces".to_owned();
         if process::threads().context(what)? != 1 {
             return Err(Error::new(
@@ -41,7 +51,7 @@ impl World {
         mounts::leave_host().context(what)?;
         let mut copies = BTreeMap::new();
         for root in roots {
-            match mounts::clone_tree(root) {
+            match mounts::clone_tree(root, Copy::Data) {
                 Ok(copy) => drop(copies.insert(root.clone(), copy)),
                 Err(error) => {
                     tracing::error!(root = %root.display(), %error, "this root is not usable");
@@ -51,10 +61,22 @@ impl World {
         // Later the way to reopen a descriptor, and to name a file that has no name.
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let descriptors = open("/proc/self/fd", flags, Mode::empty()).context(what)?;
-        mounts::empty_root().context(what)?;
+        let foreign = manifests.iter().any(|manifest| manifest.class == Class::Foreign);
+        let mut views = None;
+        if foreign {
+            let sources = Sources::open(manifests, users)?;
+            mounts::new_root(ROOT_INODES, || {
+                views = Some(sources.attach()?);
+                Ok(())
+            })
+            .context(what)?;
+        } else {
+            mounts::new_root(1, || Ok(())).context(what)?;
+        }
         Ok(Self {
             roots: copies,
             descriptors,
+            views,
         })
     }
 
@@ -66,6 +88,11 @@ impl World {
     /// All copies.
     pub fn roots(&self) -> Vec<BorrowedFd<'_>> {
         self.roots.values().map(AsFd::as_fd).collect()
+    }
+
+    /// The views of foreign jails, once.
+    pub fn take_views(&mut self) -> Option<Views> {
+        self.views.take()
     }
 
     /// The directory of this process' descriptors by number.

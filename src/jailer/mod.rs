@@ -7,9 +7,12 @@
 #![forbid(unsafe_code)]
 
 mod files;
+mod jails;
 mod place;
+mod running;
 mod serve;
 mod trouble;
+mod watch;
 
 pub use files::NEW_FILE_MODE;
 pub use place::split;
@@ -20,13 +23,17 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Context, Error, Result};
-use crate::jail::confine::{self, Confine};
+use crate::jail::confine::{self, Confine, Starts};
+use crate::jail::foreign::Foreign;
+use crate::jail::foreign::view::Users;
 use crate::jail::world::World;
 use crate::jail::{Jail, self_test};
 use crate::sys::jail::sealed_program;
 use crate::wire::frame;
-use crate::wire::messages::{Report, Role};
+use crate::wire::manifest::Manifest;
+use crate::wire::messages::Report;
 use files::Files;
+use jails::Jails;
 
 /// What a jailer is told at its start.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,8 +42,10 @@ pub struct JailerSetup {
     pub confine: Confine,
     /// Whose jailer.
     pub plane: String,
-    /// Uid and gid of tools. Must be there where Keepgate runs as root, and only there.
-    pub jail_uid: Option<u32>,
+    /// Uids and gids of jails. Must be there where Keepgate runs as root, and only there.
+    pub jail_users: Option<Users>,
+    /// What programs that are not Keepgate's own may be run under.
+    pub manifests: Vec<Manifest>,
     /// `separate uids` or `one user`.
     pub separation: String,
     /// The operator's roots, absolute.
@@ -52,14 +61,23 @@ pub struct JailerSetup {
 /// Fails where the jail cannot be made at all, and on a broken control link.
 pub fn run(control: OwnedFd, setup: JailerSetup) -> Result<()> {
     let root = nix::unistd::geteuid().is_root();
-    if root != setup.jail_uid.is_some() {
-        let what = "tools need a uid of their own where Keepgate runs as root, and only there";
+    if root != setup.jail_users.is_some() {
+        let what = "jails need uids of their own where Keepgate runs as root, and only there";
         return Err(Error::new(what));
     }
     let program = sealed_program().context(|| "make the tools' program".into())?;
-    let world = World::enter(&setup.roots)?;
-    let jail = Jail::new(program, setup.jail_uid, &setup.accept)?;
-    confine::with_roots(Role::Jailer, &setup.confine, &world.roots())?;
+    let own = nix::unistd::geteuid().as_raw();
+    let users = setup.jail_users.unwrap_or(Users {
+        first: own,
+        count: 1,
+    });
+    let mut world = World::enter(&setup.roots, &setup.manifests, users)?;
+    let jail = Jail::new(program, setup.jail_users, &setup.accept)?;
+    let foreign = match world.take_views() {
+        Some(views) => Some(Foreign::new(views, setup.jail_users)?),
+        None => None,
+    };
+    confine::jailer(&setup.confine, &world.roots(), Starts::of(&setup.manifests))?;
     let verdict = self_test(&jail, &setup.separation)?;
     if verdict.fit {
         let took_us = verdict.report.took_us;
@@ -72,5 +90,6 @@ pub fn run(control: OwnedFd, setup: JailerSetup) -> Result<()> {
         };
         frame::send(control.as_fd(), &report, &[], &[])?;
     }
-    serve::Server::new(control, jail, Files::new(world, root), verdict).run()
+    let jails = Jails::new(jail, foreign, setup.manifests, setup.jail_users);
+    serve::Server::new(control, jails, Files::new(world, root), verdict).run()
 }

@@ -1,7 +1,7 @@
 //! The jailer's loop: orders from the keeper, links from the supervisor, ends and deadlines of
 //! jails. One thread, so that the jails' death signal has a thread that lasts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -9,15 +9,16 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::files::{Files, Unnamed};
+use super::jails::Jails;
+use super::running::{Running, Source};
 use super::trouble::Trouble;
 use crate::call::id::Id;
 use crate::error::{Error, Result};
-use crate::jail::{Jail, Verdict};
-use crate::sys::jail::{Jailed, Limits};
-use crate::sys::spawn::End;
+use crate::jail::Verdict;
+use crate::jail::limits::ToolLimits;
 use crate::wire::frame::{self, Frame, sealed_memfd};
 use crate::wire::messages::{
-    Control, FileOrder, FileState, JailEnd, JailFault, JailerToKeeper, KeeperToJailer,
+    Control, FileOrder, FileState, JailFault, JailerToKeeper, KeeperToJailer,
     Limits as Ordered, Role,
 };
 
@@ -28,23 +29,12 @@ const UNNAMED_MAX: usize = 256;
 /// Longest content of a file to put back.
 const CONTENT_MAX: usize = 16 << 20;
 
-/// A running jail.
-#[derive(Debug)]
-struct Running {
-    jailed: Jailed,
-    since: Instant,
-    deadline: Instant,
-    cpu_s: u64,
-    /// Why it was killed, where it was.
-    limit: Option<&'static str>,
-}
-
 /// The jailer at work.
 #[derive(Debug)]
 pub(super) struct Server {
     control: OwnedFd,
     keeper: Option<OwnedFd>,
-    jail: Jail,
+    jails: Jails,
     files: Files,
     verdict: Verdict,
     running: BTreeMap<Id, Running>,
@@ -56,17 +46,17 @@ pub(super) struct Server {
 struct Ready {
     control: bool,
     keeper: bool,
-    ended: Vec<Id>,
+    jails: Vec<(Id, Source)>,
 }
 
 impl Server {
     /// Serves what `verdict` allows.
-    pub(super) fn new(control: OwnedFd, jail: Jail, files: Files, verdict: Verdict) -> Self {
+    pub(super) fn new(control: OwnedFd, jails: Jails, files: Files, verdict: Verdict) -> Self {
         let (running, unnamed) = (BTreeMap::new(), BTreeMap::new());
         Self {
             control,
             keeper: None,
-            jail,
+            jails,
             files,
             verdict,
             running,
@@ -85,8 +75,8 @@ impl Server {
         loop {
             let ready = self.wait()?;
             self.kill_overdue();
-            for ticket in ready.ended {
-                self.ended(ticket);
+            for (ticket, source) in ready.jails {
+                self.attend(ticket, source);
             }
             if ready.keeper {
                 self.order();
@@ -102,9 +92,14 @@ impl Server {
         // A link that is gone leaves its place to the control link, whose answer is counted once.
         let keeper = self.keeper.as_ref().unwrap_or(&self.control);
         polled.push(PollFd::new(keeper.as_fd(), PollFlags::POLLIN));
-        let jails = self.running.values();
-        polled.extend(jails.map(|jail| PollFd::new(jail.jailed.as_fd(), PollFlags::POLLIN)));
-        let alive = self.running.values().filter(|jail| jail.limit.is_none());
+        let mut names = Vec::new();
+        for (ticket, jail) in &self.running {
+            for (source, fd) in jail.sources() {
+                names.push((*ticket, source));
+                polled.push(PollFd::new(fd, PollFlags::POLLIN));
+            }
+        }
+        let alive = self.running.values().filter(|jail| jail.lives());
         let timeout = match alive.map(|jail| jail.deadline).min() {
             None => PollTimeout::NONE,
             Some(deadline) => {
@@ -121,12 +116,12 @@ impl Server {
         let mut flags = polled.iter().map(|fd| fd.any().unwrap_or(false));
         let control = flags.next().unwrap_or(false);
         let keeper = flags.next().unwrap_or(false) && self.keeper.is_some();
-        let ended = self.running.keys().zip(flags).filter(|(_, ended)| *ended);
-        let ended = ended.map(|(ticket, _)| *ticket).collect();
+        let jails = names.into_iter().zip(flags).filter(|(_, ready)| *ready);
+        let jails = jails.map(|(name, _)| name).collect();
         Ok(Ready {
             control,
             keeper,
-            ended,
+            jails,
         })
     }
 
@@ -226,9 +221,12 @@ impl Server {
                 }
                 self.spawn(ticket, &tool, limits, &files, fds)
             }
-            KeeperToJailer::Run { .. } => {
-                Err(Trouble::new(JailFault::NotFound, "no such manifest"))
-            }
+            KeeperToJailer::Run {
+                ticket,
+                manifest,
+                program,
+                argv,
+            } => self.run(ticket, &manifest, &program, &argv, &fds),
             KeeperToJailer::Inspect { ticket, file, max } => self.inspect(ticket, &file, max),
             KeeperToJailer::Publish {
                 ticket,
@@ -267,12 +265,7 @@ impl Server {
         files: &[FileOrder],
         given: Vec<OwnedFd>,
     ) -> Result<(), Trouble> {
-        if self.running.contains_key(&ticket) || self.unnamed.contains_key(&ticket) {
-            return Err(Trouble::new(JailFault::Failed, "a ticket serves once"));
-        }
-        if self.running.len() >= JAILS_MAX || self.unnamed.len() >= UNNAMED_MAX {
-            return Err(Trouble::new(JailFault::Failed, "too many jails at a time"));
-        }
+        let slot = self.seat(ticket)?;
         let opened = self.files.open(files)?;
         let fds: Vec<BorrowedFd<'_>> = given.iter().chain(&opened.fds).map(AsFd::as_fd).collect();
         let Ordered {
@@ -281,34 +274,45 @@ impl Server {
             memory,
             file,
         } = ordered;
-        let since = Instant::now();
-        let jailed = self
-            .jail
-            .spawn(
-                tool,
-                &fds,
-                Limits {
-                    cpu_s,
-                    memory,
-                    file,
-                },
-            )
-            .map_err(|error| Trouble::new(JailFault::Failed, error.message()))?;
-        let deadline = since + Duration::from_millis(wall_ms);
-        self.running.insert(
-            ticket,
-            Running {
-                jailed,
-                since,
-                deadline,
-                cpu_s,
-                limit: None,
-            },
-        );
+        let limits = ToolLimits {
+            cpu_s,
+            memory,
+            file,
+        };
+        let jailed = self.jails.tool(tool, &fds, limits, slot)?;
+        let running = Running::new(jailed, slot, wall_ms, cpu_s, None);
+        self.running.insert(ticket, running);
         if let Some(unnamed) = opened.unnamed {
             self.unnamed.insert(ticket, unnamed);
         }
         Ok(())
+    }
+
+    fn run(
+        &mut self,
+        ticket: Id,
+        manifest: &str,
+        program: &str,
+        argv: &[String],
+        fds: &[OwnedFd],
+    ) -> Result<(), Trouble> {
+        let slot = self.seat(ticket)?;
+        let running = self.jails.run(manifest, program, argv, fds, slot)?;
+        self.running.insert(ticket, running);
+        Ok(())
+    }
+
+    /// A place for one more jail: the lowest user that no other jail runs as.
+    fn seat(&self, ticket: Id) -> Result<u32, Trouble> {
+        if self.running.contains_key(&ticket) || self.unnamed.contains_key(&ticket) {
+            return Err(Trouble::new(JailFault::Failed, "a ticket serves once"));
+        }
+        if self.running.len() >= JAILS_MAX || self.unnamed.len() >= UNNAMED_MAX {
+            return Err(Trouble::new(JailFault::Failed, "too many jails at a time"));
+        }
+        let taken: BTreeSet<u32> = self.running.values().map(|jail| jail.slot).collect();
+        let free = (0_u32..).find(|slot| !taken.contains(slot));
+        Ok(free.unwrap_or_default())
     }
 
     fn inspect(&mut self, ticket: Id, file: &FileOrder, max: u64) -> Result<(), Trouble> {
@@ -344,12 +348,38 @@ impl Server {
         }
     }
 
+    fn attend(&mut self, ticket: Id, source: Source) {
+        let Some(running) = self.running.get_mut(&ticket) else {
+            return;
+        };
+        match source {
+            Source::End => self.ended(ticket),
+            Source::Refused => running.refuse(self.jails.proc()),
+            Source::Link => {
+                let uid = self.jails.uid(running.slot);
+                if let Some(socket) = running.hear(uid) {
+                    self.tell(&JailerToKeeper::Listening { ticket }, &[socket.as_fd()]);
+                }
+            }
+        }
+    }
+
     fn ended(&mut self, ticket: Id) {
         let Some(running) = self.running.remove(&ticket) else {
             return;
         };
-        match running.end() {
-            Ok(end) => self.tell(&JailerToKeeper::Exited { ticket, end }, &[]),
+        let uid = self.jails.uid(running.slot);
+        match running.end(uid) {
+            Ok(Ok(end)) => self.tell(&JailerToKeeper::Exited { ticket, end }, &[]),
+            Ok(Err(never)) => {
+                let Trouble { fault, detail } = Trouble::never_ran(never.why, never.exec);
+                let fault = JailerToKeeper::Fault {
+                    ticket,
+                    fault,
+                    detail,
+                };
+                self.tell(&fault, &[]);
+            }
             Err(error) => tracing::error!(%ticket, %error, "lost the end of a jail"),
         }
     }
@@ -376,39 +406,10 @@ impl Server {
             running.kill("killed");
         }
         for (ticket, running) in std::mem::take(&mut self.running) {
-            if let Err(error) = running.end() {
+            let uid = self.jails.uid(running.slot);
+            if let Err(error) = running.end(uid) {
                 tracing::error!(%ticket, %error, "lost the end of a jail");
             }
         }
-    }
-}
-
-impl Running {
-    fn kill(&mut self, why: &'static str) {
-        if self.limit.is_none() {
-            self.limit = Some(why);
-            self.jailed.kill();
-        }
-    }
-
-    fn end(self) -> std::io::Result<JailEnd> {
-        let wall = self.since.elapsed();
-        let (end, usage) = self.jailed.wait()?;
-        let (code, signal) = match end {
-            End::Exited(code) => (Some(code), None),
-            End::Killed(signal) => (None, Some(signal)),
-        };
-        let spent = usage.cpu_us >= self.cpu_s.saturating_mul(1_000_000);
-        let cpu = signal == Some(libc::SIGXCPU) || (signal == Some(libc::SIGKILL) && spent);
-        let limit = self.limit.or(cpu.then_some("cpu"));
-        Ok(JailEnd {
-            code,
-            signal,
-            limit: limit.map(str::to_owned),
-            denials: Vec::new(),
-            wall_us: u64::try_from(wall.as_micros()).unwrap_or(u64::MAX),
-            cpu_us: usage.cpu_us,
-            rss_kib: usage.rss_kib,
-        })
     }
 }

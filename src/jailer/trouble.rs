@@ -50,6 +50,18 @@ impl Trouble {
         Self::new(JailFault::Failed, format!("{what}: {error}"))
     }
 
+    /// A program that never ran; `exec` is what `execve(2)` said, where it was that.
+    pub(super) fn never_ran(why: String, exec: Option<i32>) -> Self {
+        let errno = exec.map(Errno::from_raw);
+        let fault = match errno {
+            Some(Errno::ENOENT) => JailFault::NotFound,
+            Some(Errno::ENOEXEC) => JailFault::WrongKind,
+            Some(Errno::EACCES | Errno::EPERM) => JailFault::NotPermitted,
+            _ => JailFault::Failed,
+        };
+        Self::new(fault, why)
+    }
+
     /// The file is not what the keeper saw.
     pub(super) fn changed(what: &str) -> Self {
         Self::new(JailFault::Changed, what)

@@ -15,6 +15,10 @@ use super::raw;
 /// Number under which a child holds its program until it runs: the seccomp filters of tools allow
 /// `execveat` of this number only.
 pub(super) const PROGRAM: RawFd = 200;
+/// Number under which a child holds the socket that its observer listens at, until it runs.
+const LISTENER: RawFd = PROGRAM + 1;
+/// Lowest number that no child keeps.
+const ABOVE: RawFd = LISTENER + 1;
 /// Most descriptors a child can be given.
 pub(super) const FDS_MAX: usize = 32;
 /// Bytes of the child's stack.
@@ -22,23 +26,45 @@ const STACK: usize = 64 << 10;
 /// Exit status of a child that could not become its program; nobody outside sees it.
 const BROKEN: libc::c_int = 127;
 
+/// The last step of a start.
+const EXEC: &str = "execve";
+
 /// `CLONE_CLEAR_SIGHAND` (libc's constant is too narrow).
 const CLEAR_SIGHAND: u64 = 1 << 32;
 
 /// Resource, soft and hard limit.
-pub(super) type Limit = (u32, u64, u64);
+pub type Limit = (u32, u64, u64);
+
+/// What a child becomes.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Program<'a> {
+    /// An open executable; no script, whose interpreter could not open it.
+    Open(BorrowedFd<'a>),
+    /// An executable or a script by its path, and the directory it is run in.
+    Named {
+        /// Absolute path.
+        path: &'a CStr,
+        /// Working directory.
+        directory: &'a CStr,
+    },
+}
 
 /// What to start.
 #[derive(Debug)]
 pub(super) struct Start<'a> {
-    /// An executable.
-    pub(super) program: BorrowedFd<'a>,
-    /// Its arguments, the name first. The environment is empty.
+    /// What the child becomes.
+    pub(super) program: Program<'a>,
+    /// Its arguments, the name first.
     pub(super) argv: &'a [&'a CStr],
+    /// Its environment.
+    pub(super) env: &'a [&'a CStr],
     /// Its descriptors, numbered from 0.
     pub(super) fds: &'a [BorrowedFd<'a>],
     /// `CLONE_NEW*` flags.
     pub(super) namespaces: u64,
+    /// Capabilities it has as a program although its user is not root (`capabilities(7)`,
+    /// "Ambient").
+    pub(super) ambient: &'a [u8],
     /// What it may not do any more before it runs.
     pub(super) lockdown: Option<Lockdown<'a>>,
 }
@@ -58,6 +84,28 @@ pub(super) struct Lockdown<'a> {
     pub(super) filter: &'a [libc::sock_filter],
     /// The process whose end kills this one.
     pub(super) parent: BorrowedFd<'a>,
+    /// Where the descriptor goes at which calls that the filter refuses are told
+    /// (`seccomp_unotify(2)`), for filters that have such calls.
+    pub(super) listener: Option<BorrowedFd<'a>>,
+}
+
+impl<'a> Start<'a> {
+    /// An open program with an empty environment and nothing else.
+    pub(super) fn new(
+        program: BorrowedFd<'a>,
+        argv: &'a [&'a CStr],
+        fds: &'a [BorrowedFd<'a>],
+    ) -> Self {
+        Self {
+            program: Program::Open(program),
+            argv,
+            env: &[],
+            fds,
+            namespaces: 0,
+            ambient: &[],
+            lockdown: None,
+        }
+    }
 }
 
 /// A started process.
@@ -74,8 +122,29 @@ pub(super) struct Child {
 struct Shared<'a> {
     start: &'a Start<'a>,
     argv: *const *const c_char,
+    env: *const *const c_char,
     /// Step that failed and its errno.
     failed: Option<(&'static str, Errno)>,
+}
+
+/// The step of a start that failed, and why.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Failed {
+    step: &'static str,
+    errno: Errno,
+}
+
+impl Failed {
+    /// What `execve(2)` said, where it was that step.
+    pub(super) fn exec(self) -> Option<i32> {
+        (self.step == EXEC).then_some(self.errno as i32)
+    }
+}
+
+impl From<Failed> for io::Error {
+    fn from(failed: Failed) -> Self {
+        Self::other(format!("{}: {}", failed.step, failed.errno.desc()))
+    }
 }
 
 /// Starts a process and waits until it runs its program.
@@ -83,16 +152,16 @@ struct Shared<'a> {
 /// # Errors
 /// The step that failed and why.
 #[expect(unsafe_code, reason = "clone3 and the ownership of what it makes")]
-pub(super) fn start(start: &Start<'_>) -> io::Result<Child> {
+pub(super) fn start(start: &Start<'_>) -> Result<Child, Failed> {
     if start.fds.len() > FDS_MAX {
-        return Err(io::Error::other("too many descriptors for one process"));
+        return Err(broken("descriptors", Errno::EMFILE));
     }
-    let mut argv: Vec<*const c_char> = start.argv.iter().map(|text| text.as_ptr()).collect();
-    argv.push(std::ptr::null());
+    let (argv, env) = (pointers(start.argv), pointers(start.env));
     let mut stack: Vec<u128> = Vec::with_capacity(STACK / size_of::<u128>());
     let mut shared = Shared {
         start,
         argv: argv.as_ptr(),
+        env: env.as_ptr(),
         failed: None,
     };
     let mut pidfd: RawFd = -1;
@@ -119,7 +188,7 @@ pub(super) fn start(start: &Start<'_>) -> io::Result<Child> {
     let pid = Errno::result(answer).map_err(|errno| broken("clone3", errno))?;
     // SAFETY: CLONE_PIDFD made this descriptor for us just now.
     let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
-    let pid = libc::pid_t::try_from(pid).map_err(io::Error::other)?;
+    let pid = libc::pid_t::try_from(pid).unwrap_or(-1);
     match shared.failed {
         None => Ok(Child { pid, pidfd }),
         Some((step, errno)) => {
@@ -130,8 +199,14 @@ pub(super) fn start(start: &Start<'_>) -> io::Result<Child> {
     }
 }
 
-fn broken(step: &str, errno: Errno) -> io::Error {
-    io::Error::other(format!("{step}: {}", errno.desc()))
+/// What `execve(2)` wants: pointers to the texts, and a null pointer.
+fn pointers(texts: &[&CStr]) -> Vec<*const c_char> {
+    let null = std::iter::once(std::ptr::null());
+    texts.iter().map(|text| text.as_ptr()).chain(null).collect()
+}
+
+fn broken(step: &'static str, errno: Errno) -> Failed {
+    Failed { step, errno }
 }
 
 /// `clone3(2)`; the child calls [`child`] on its own stack.
@@ -181,13 +256,17 @@ unsafe fn clone3(arguments: &libc::clone_args, shared: *mut libc::c_void) -> c_l
 extern "C" fn child(shared: *mut Shared<'static>) -> ! {
     // SAFETY: the parent made it, and is stopped until we are gone from its memory.
     let shared = unsafe { &mut *shared };
-    let (start, argv) = (shared.start, shared.argv);
+    let (start, argv, env) = (shared.start, shared.argv, shared.env);
     if let Err(failed) = prepare(start) {
         shared.failed = Some(failed);
     } else {
-        // SAFETY: `start` built argv from C strings and ended it with a null pointer.
-        let answer = unsafe { raw::exec(PROGRAM, argv) };
-        shared.failed = answer.err().map(|errno| ("execveat", errno));
+        let answer = match start.program {
+            // SAFETY: `start` built both lists from C strings and ended them with a null pointer.
+            Program::Open(_) => unsafe { raw::exec(PROGRAM, argv, env) },
+            // SAFETY: as above.
+            Program::Named { path, .. } => unsafe { raw::exec_path(path, argv, env) },
+        };
+        shared.failed = answer.err().map(|errno| (EXEC, errno));
     }
     // SAFETY: ends this process only, without running what the parent registered for its exit.
     unsafe { libc::_exit(BROKEN) }
@@ -208,15 +287,33 @@ fn prepare(start: &Start<'_>) -> Step {
     if let Some(lockdown) = &start.lockdown {
         give_up(lockdown)?;
     }
+    if let Program::Named { directory, .. } = start.program {
+        // As the user the program will be: what that user cannot enter is no place for it.
+        step("chdir", raw::chdir(directory))?;
+    }
     descriptors(start)?;
     step("rt_sigprocmask", raw::unblock_signals())?;
+    if !start.ambient.is_empty() {
+        step("prctl(PR_CAP_AMBIENT)", raw::raise_ambient(start.ambient))?;
+    }
     if let Some(lockdown) = &start.lockdown {
         for (resource, soft, hard) in lockdown.limits {
             step("prlimit64", raw::limit(*resource, *soft, *hard))?;
         }
-        step("seccomp", raw::seccomp(lockdown.filter))?;
+        filter(lockdown)?;
     }
     Ok(())
+}
+
+/// From here on calls are refused, and told where there is a listener: what is left to do is
+/// allowed by every filter.
+fn filter(lockdown: &Lockdown<'_>) -> Step {
+    if lockdown.listener.is_none() {
+        return step("seccomp", raw::seccomp(lockdown.filter)).map(drop);
+    }
+    let told = step("seccomp", raw::seccomp_observed(lockdown.filter))?;
+    // Both are closed by exec: the program can neither hear nor answer for itself.
+    step("sendmsg", raw::send_descriptor(LISTENER, told)).map(drop)
 }
 
 fn give_up(lockdown: &Lockdown<'_>) -> Step {
@@ -250,7 +347,8 @@ fn give_up(lockdown: &Lockdown<'_>) -> Step {
     }
 }
 
-/// Puts the given descriptors at 0, 1, …, the program at [`PROGRAM`], and closes all others.
+/// Puts the given descriptors at 0, 1, …, the program at [`PROGRAM`], the observer's socket at
+/// [`LISTENER`], and closes all others.
 fn descriptors(start: &Start<'_>) -> Step {
     // First out of the way: a source may have the number of another's target.
     let mut moved = [-1; FDS_MAX];
@@ -258,20 +356,41 @@ fn descriptors(start: &Start<'_>) -> Step {
     for (fd, place) in sources {
         *place = step(
             "fcntl(F_DUPFD_CLOEXEC)",
-            raw::copy_above(fd.as_raw_fd(), PROGRAM + 1),
+            raw::copy_above(fd.as_raw_fd(), ABOVE),
         )?;
     }
-    let program = raw::copy_above(start.program.as_raw_fd(), PROGRAM + 1);
-    let program = step("fcntl(F_DUPFD_CLOEXEC)", program)?;
+    let program = match &start.program {
+        Program::Open(program) => Some(program),
+        Program::Named { .. } => None,
+    };
+    let listener = start.lockdown.as_ref();
+    let listener = listener.and_then(|lockdown| lockdown.listener.as_ref());
+    // These are out of the way of the others, and close when the program runs.
+    let kept = [(program, PROGRAM), (listener, LISTENER)];
+    let mut copies = [-1; 2];
+    for ((fd, _), copy) in kept.iter().zip(copies.iter_mut()) {
+        if let Some(fd) = fd {
+            *copy = step(
+                "fcntl(F_DUPFD_CLOEXEC)",
+                raw::copy_above(fd.as_raw_fd(), ABOVE),
+            )?;
+        }
+    }
     let mut next = 0;
     for place in moved.iter().take(start.fds.len()) {
         step("dup3", raw::copy_to(*place, next, 0))?;
         next += 1;
     }
-    step("dup3", raw::copy_to(program, PROGRAM, libc::O_CLOEXEC))?;
+    for ((fd, number), copy) in kept.iter().zip(copies) {
+        if fd.is_some() {
+            step("dup3", raw::copy_to(copy, *number, libc::O_CLOEXEC))?;
+        } else {
+            step("close_range", raw::close_range(*number, number.cast_unsigned()))?;
+        }
+    }
     step(
         "close_range",
         raw::close_range(next, PROGRAM.cast_unsigned() - 1),
     )?;
-    step("close_range", raw::close_range(PROGRAM + 1, u32::MAX)).map(drop)
+    step("close_range", raw::close_range(ABOVE, u32::MAX)).map(drop)
 }

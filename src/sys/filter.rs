@@ -67,6 +67,17 @@ impl Filter {
         ))
     }
 
+    /// Its instructions (`linux/filter.h`), to be handed to another process.
+    pub fn parts(&self) -> Vec<(u16, u8, u8, u32)> {
+        self.0.iter().map(|i| (i.code, i.jt, i.jf, i.k)).collect()
+    }
+
+    /// A filter from [`Filter::parts`] of another process; the kernel checks it once more.
+    pub fn from_parts(parts: &[(u16, u8, u8, u32)]) -> Self {
+        let line = |&(code, jt, jf, k): &(u16, u8, u8, u32)| libc::sock_filter { code, jt, jf, k };
+        Self(parts.iter().map(line).collect())
+    }
+
     /// What the supervisor, and so every role and jail, is denied.
     ///
     /// # Errors

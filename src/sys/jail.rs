@@ -1,6 +1,6 @@
 //! Starting a jailed tool: everything that does not change from one jail to the next is made once.
 
-use std::ffi::CString;
+use std::ffi::CStr;
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -13,50 +13,67 @@ use nix::sys::stat::{Mode, fchmod};
 
 use super::exec::{self, Limit, Lockdown, Start};
 use super::filter::Filter;
-use super::process::capability;
+use super::init::BOUNDING;
 use super::raw;
 use super::spawn::{self, End, Usage};
 
 /// Namespaces every jail gets new; mount, network and host name are the jailer's own empty ones.
 const NAMESPACES: i32 = libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
-/// What the jailer holds and no jail may ever have.
-const BOUNDING: [u8; 5] = [
-    capability::KILL,
-    capability::SETGID,
-    capability::SETUID,
-    capability::SYS_ADMIN,
-    // Last: it is what dropping the others needs.
-    capability::SETPCAP,
-];
-/// Descriptors of a tool at most (`RLIMIT_NOFILE`).
-const FDS: u64 = 32;
-/// Bytes of stack.
-const STACK: u64 = 8 << 20;
-
-/// What all jails of a jailer have in common.
+/// What all native jails of a jailer have in common.
 #[derive(Debug)]
 pub struct Template {
-    /// The tools' program; nobody can change it.
-    pub program: OwnedFd,
     /// A Landlock ruleset without a single rule; `None` where its lack was accepted.
     pub ruleset: Option<OwnedFd>,
-    /// What tools may ask of the kernel.
-    pub filter: Filter,
-    /// Uid and gid of tools; `None` where there is only one user.
-    pub uid: Option<u32>,
     /// This process; its end kills every jail.
     pub parent: OwnedFd,
 }
 
-/// Hard limits that differ between jails.
+/// One native jail.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// Seconds of CPU time.
-    pub cpu_s: u64,
-    /// Bytes of address space.
-    pub memory: u64,
-    /// Bytes of the largest file written.
-    pub file: u64,
+pub struct Native<'a> {
+    /// Its program; nobody can change it.
+    pub program: BorrowedFd<'a>,
+    /// Its arguments, the name first.
+    pub argv: &'a [&'a CStr],
+    /// Its descriptors 0, 1, …
+    pub fds: &'a [BorrowedFd<'a>],
+    /// What it may ask of the kernel.
+    pub filter: &'a Filter,
+    /// Hard limits: resource, soft, hard.
+    pub limits: &'a [Limit],
+    /// Uid and gid; `None` where there is only one user.
+    pub uid: Option<u32>,
+    /// Where the descriptor goes at which its refused calls are told, where `filter` observes.
+    pub listener: Option<BorrowedFd<'a>>,
+}
+
+/// Capabilities a jailer needs for foreign jails, and the first process of each keeps for a moment.
+pub const MAKES: [u8; 7] = BOUNDING;
+
+/// The first process of a foreign jail, to be started.
+#[derive(Debug)]
+pub struct FirstProcess<'a> {
+    /// The tools' program.
+    pub program: BorrowedFd<'a>,
+    /// Its descriptors, numbered from 0.
+    pub fds: &'a [BorrowedFd<'a>],
+}
+
+impl FirstProcess<'_> {
+    /// Starts it in new pid, mount, network, IPC and host name namespaces.
+    ///
+    /// # Errors
+    /// Names the step that failed; nothing runs then.
+    pub fn spawn(&self) -> io::Result<Jailed> {
+        let namespaces = NAMESPACES | libc::CLONE_NEWNS | libc::CLONE_NEWNET;
+        let argv = [c"keepgate-tool", c"init"];
+        let start = Start {
+            namespaces: u64::from(namespaces.cast_unsigned()),
+            ambient: &MAKES,
+            ..Start::new(self.program, &argv, self.fds)
+        };
+        Jailed::start(&start)
+    }
 }
 
 /// A running jail.
@@ -74,6 +91,14 @@ impl AsFd for Jailed {
 }
 
 impl Jailed {
+    fn start(start: &Start<'_>) -> io::Result<Self> {
+        let child = exec::start(start)?;
+        Ok(Self {
+            pid: child.pid,
+            pidfd: child.pidfd,
+        })
+    }
+
     /// Kills it. It is the first process of its pid namespace, so nothing in there outlives it.
     pub fn kill(&self) {
         if let Err(error) = spawn::signal(self.as_fd(), Signal::SIGKILL) {
@@ -91,54 +116,25 @@ impl Jailed {
 }
 
 impl Template {
-    /// Starts `tool` with `fds` as its descriptors 0, 1, …
+    /// Starts a jail.
     ///
     /// # Errors
     /// Names the step that failed; nothing runs then.
-    pub fn spawn(&self, tool: &str, fds: &[BorrowedFd<'_>], limits: Limits) -> io::Result<Jailed> {
-        let tool = CString::new(tool)?;
-        let limits = limits.all();
+    pub fn spawn(&self, jail: &Native<'_>) -> io::Result<Jailed> {
         let start = Start {
-            program: self.program.as_fd(),
-            argv: &[c"keepgate-tool", &tool],
-            fds,
             namespaces: u64::from(NAMESPACES.cast_unsigned()),
             lockdown: Some(Lockdown {
-                uid: self.uid,
+                uid: jail.uid,
                 bounding: &BOUNDING,
-                limits: &limits,
+                limits: jail.limits,
                 ruleset: self.ruleset.as_ref().map(AsFd::as_fd),
-                filter: &self.filter.0,
+                filter: &jail.filter.0,
                 parent: self.parent.as_fd(),
+                listener: jail.listener,
             }),
+            ..Start::new(jail.program, jail.argv, jail.fds)
         };
-        let child = exec::start(&start)?;
-        Ok(Jailed {
-            pid: child.pid,
-            pidfd: child.pidfd,
-        })
-    }
-}
-
-impl Limits {
-    fn all(self) -> [Limit; 13] {
-        let hard = |resource, value| (resource, value, value);
-        [
-            // SIGXCPU at the soft limit names the reason; SIGKILL a second later ends the rest.
-            (libc::RLIMIT_CPU, self.cpu_s, self.cpu_s.saturating_add(1)),
-            hard(libc::RLIMIT_AS, self.memory),
-            hard(libc::RLIMIT_FSIZE, self.file),
-            hard(libc::RLIMIT_STACK, STACK),
-            hard(libc::RLIMIT_NOFILE, FDS),
-            hard(libc::RLIMIT_NPROC, 0),
-            hard(libc::RLIMIT_CORE, 0),
-            hard(libc::RLIMIT_MEMLOCK, 0),
-            hard(libc::RLIMIT_MSGQUEUE, 0),
-            hard(libc::RLIMIT_SIGPENDING, 0),
-            hard(libc::RLIMIT_LOCKS, 0),
-            hard(libc::RLIMIT_NICE, 0),
-            hard(libc::RLIMIT_RTPRIO, 0),
-        ]
+        Jailed::start(&start)
     }
 }
 

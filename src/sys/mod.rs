@@ -1,14 +1,17 @@
 //! The only unsafe code: system calls behind functions that take and give owned types. Each block
 //! holds one unsafe operation and says why it is sound.
 
-mod exec;
+pub mod exec;
 pub mod file;
 pub mod filter;
 pub mod inherited;
+pub mod init;
 pub mod jail;
 pub mod mounts;
+pub mod network;
 pub mod packet;
 pub mod probe;
 pub mod process;
 mod raw;
 pub mod spawn;
+pub mod users;

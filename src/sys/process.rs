@@ -21,6 +21,10 @@ pub mod capability {
     pub const SETUID: u8 = 7;
     /// Change the bounding set.
     pub const SETPCAP: u8 = 8;
+    /// Bring a loopback up.
+    pub const NET_ADMIN: u8 = 12;
+    /// Change the root directory.
+    pub const SYS_CHROOT: u8 = 18;
     /// Make namespaces.
     pub const SYS_ADMIN: u8 = 21;
     /// Highest number tried when all are dropped; the kernel ignores numbers it does not know.

@@ -5,7 +5,6 @@
 
 use std::ffi::{CStr, c_char, c_int, c_long};
 use std::os::fd::RawFd;
-use std::ptr::null;
 
 use nix::errno::Errno;
 
@@ -97,21 +96,40 @@ pub(super) fn clear_ambient() -> Answer {
 
 /// Makes `keep` (a bit per capability) the effective and permitted set of this thread, nothing
 /// inheritable.
-#[expect(unsafe_code, reason = "wraps a system call")]
 pub(super) fn capset(keep: u64) -> Answer {
+    capabilities(keep, 0)
+}
+
+/// Makes the capabilities of `keep`, which this thread must have, those of the program it becomes:
+/// permitted, inheritable and ambient; all others are gone.
+pub(super) fn raise_ambient(keep: &[u8]) -> Answer {
+    let mut bits = 0_u64;
+    for number in keep {
+        bits |= 1_u64.checked_shl(u32::from(*number)).unwrap_or(0);
+    }
+    capabilities(bits, bits)?;
+    for number in keep {
+        let raise = c_long::from(libc::PR_CAP_AMBIENT_RAISE);
+        let option = c_long::from(libc::PR_CAP_AMBIENT);
+        let arguments = [option, raise, c_long::from(*number), 0, 0, 0];
+        plain(libc::SYS_prctl, arguments)?;
+    }
+    Ok(0)
+}
+
+#[expect(unsafe_code, reason = "wraps a system call")]
+fn capabilities(keep: u64, inheritable: u64) -> Answer {
     let header = CapabilityHeader {
         version: CAPABILITY_VERSION_3,
         pid: 0,
     };
-    let half = |bits: u64| {
-        let bits = u32::try_from(bits & u64::from(u32::MAX)).unwrap_or(0);
-        CapabilityHalf {
-            effective: bits,
-            permitted: bits,
-            inheritable: 0,
-        }
+    let low = |bits: u64| u32::try_from(bits & u64::from(u32::MAX)).unwrap_or(0);
+    let half = |shift: u32| CapabilityHalf {
+        effective: low(keep >> shift),
+        permitted: low(keep >> shift),
+        inheritable: low(inheritable >> shift),
     };
-    let halves = [half(keep), half(keep >> 32)];
+    let halves = [half(0), half(32)];
     // SAFETY: header and both halves live until the call returns and have the kernel's layout.
     unsafe {
         call(
@@ -173,8 +191,25 @@ pub(super) fn landlock_abi() -> Answer {
 }
 
 /// Adds a seccomp filter to this thread; `no_new_privs` must be set.
-#[expect(unsafe_code, reason = "wraps a system call")]
 pub(super) fn seccomp(program: &[libc::sock_filter]) -> Answer {
+    filter(program, 0)
+}
+
+/// As [`seccomp`], for a filter that observes: gives the number of the descriptor on which its
+/// refusals are told (close-on-exec). Only one filter of a thread can have one (`EBUSY`).
+///
+/// Once a call was received, only a signal that kills ends its wait for an answer
+/// (`SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV`, Linux 5.19): the timer signals of a runtime would
+/// otherwise make it ask the same again and again.
+pub(super) fn seccomp_observed(program: &[libc::sock_filter]) -> Result<RawFd, Errno> {
+    let flags =
+        libc::SECCOMP_FILTER_FLAG_NEW_LISTENER | libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV;
+    let number = filter(program, flags.cast_signed())?;
+    RawFd::try_from(number).map_err(|_| Errno::EBADF)
+}
+
+#[expect(unsafe_code, reason = "wraps a system call")]
+fn filter(program: &[libc::sock_filter], flags: c_long) -> Answer {
     let len = u16::try_from(program.len()).map_err(|_| Errno::EINVAL)?;
     let program = libc::sock_fprog {
         len,
@@ -182,7 +217,45 @@ pub(super) fn seccomp(program: &[libc::sock_filter]) -> Answer {
     };
     let mode = c_long::from(libc::SECCOMP_SET_MODE_FILTER);
     // SAFETY: the kernel only reads the instructions, which live until the call returns.
-    unsafe { call(libc::SYS_seccomp, [mode, 0, address(&program), 0, 0, 0]) }
+    unsafe { call(libc::SYS_seccomp, [mode, flags, address(&program), 0, 0, 0]) }
+}
+
+/// Room of one control message that holds one descriptor (`CMSG_SPACE(sizeof(int))`), with the
+/// alignment of its header.
+#[repr(C)]
+struct OneDescriptor {
+    header: libc::cmsghdr,
+    fd: c_int,
+    padding: c_int,
+}
+
+/// Sends `fd` through the socket `socket`, with one byte.
+#[expect(unsafe_code, reason = "wraps a system call")]
+pub(super) fn send_descriptor(socket: RawFd, fd: RawFd) -> Answer {
+    let byte = [0_u8; 1];
+    let control = OneDescriptor {
+        header: libc::cmsghdr {
+            cmsg_len: size_of::<libc::cmsghdr>() + size_of::<c_int>(),
+            cmsg_level: libc::SOL_SOCKET,
+            cmsg_type: libc::SCM_RIGHTS,
+        },
+        fd,
+        padding: 0,
+    };
+    let part = libc::iovec {
+        iov_base: std::ptr::from_ref(&byte).cast_mut().cast(),
+        iov_len: byte.len(),
+    };
+    // SAFETY: a message header is numbers and pointers; zero is valid for all of them.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_iov = std::ptr::from_ref(&part).cast_mut();
+    message.msg_iovlen = 1;
+    message.msg_control = std::ptr::from_ref(&control).cast_mut().cast();
+    message.msg_controllen = size_of::<OneDescriptor>();
+    let arguments = [c_long::from(socket), address(&message), 0, 0, 0, 0];
+    // SAFETY: the kernel only reads the message and what it points to, all of which lives until
+    // the call returns.
+    unsafe { call(libc::SYS_sendmsg, arguments) }
 }
 
 /// A copy of `fd` numbered `least` or higher, close-on-exec.
@@ -221,21 +294,51 @@ pub(super) fn close_range(from: RawFd, to: u32) -> Answer {
 /// Becomes the program `fd`.
 ///
 /// # Safety
-/// `argv` must end with a null pointer, and what it points to must be C strings.
+/// `argv` and `env` must end with a null pointer, and what they point to must be C strings.
 #[expect(unsafe_code, reason = "wraps a system call")]
-pub(super) unsafe fn exec(fd: RawFd, argv: *const *const c_char) -> Answer {
-    let path: &CStr = c"";
-    let environment: [*const c_char; 1] = [null()];
+pub(super) unsafe fn exec(
+    fd: RawFd,
+    argv: *const *const c_char,
+    env: *const *const c_char,
+) -> Answer {
     let arguments = [
         c_long::from(fd),
-        path.as_ptr().expose_provenance().cast_signed() as c_long,
+        text(c""),
         argv.expose_provenance().cast_signed() as c_long,
-        address(&environment),
+        env.expose_provenance().cast_signed() as c_long,
         c_long::from(libc::AT_EMPTY_PATH),
         0,
     ];
     // SAFETY: all three live until the call either replaces this program or returns.
     unsafe { call(libc::SYS_execveat, arguments) }
+}
+
+/// Becomes the program at `path`.
+///
+/// # Safety
+/// As [`exec`].
+#[expect(unsafe_code, reason = "wraps a system call")]
+pub(super) unsafe fn exec_path(
+    path: &CStr,
+    argv: *const *const c_char,
+    env: *const *const c_char,
+) -> Answer {
+    let argv = argv.expose_provenance().cast_signed() as c_long;
+    let env = env.expose_provenance().cast_signed() as c_long;
+    // SAFETY: all three live until the call either replaces this program or returns.
+    unsafe { call(libc::SYS_execve, [text(path), argv, env, 0, 0, 0]) }
+}
+
+/// Changes the working directory of this process.
+#[expect(unsafe_code, reason = "wraps a system call")]
+pub(super) fn chdir(path: &CStr) -> Answer {
+    // SAFETY: the path is a C string that lives until the call returns.
+    unsafe { call(libc::SYS_chdir, [text(path), 0, 0, 0, 0, 0]) }
+}
+
+/// The address of a C string as an argument.
+pub(super) fn text(text: &CStr) -> c_long {
+    text.as_ptr().expose_provenance().cast_signed() as c_long
 }
 
 /// Sends a signal to the process behind `pidfd`.

@@ -84,14 +84,10 @@ pub fn role(
         .open("/dev/null")
         .context(what)?;
     let error = io::stderr();
-    let start = exec::Start {
-        program: program.as_fd(),
-        argv: &[&name, &plane],
-        fds: &[null.as_fd(), null.as_fd(), error.as_fd(), control],
-        namespaces: 0,
-        lockdown: None,
-    };
-    let child = exec::start(&start).context(what)?;
+    let argv = [name.as_c_str(), &plane];
+    let fds = [null.as_fd(), null.as_fd(), error.as_fd(), control];
+    let start = exec::Start::new(program.as_fd(), &argv, &fds);
+    let child = exec::start(&start).map_err(io::Error::from).context(what)?;
     Ok(RoleChild {
         pid: child.pid.cast_unsigned(),
         pidfd: child.pidfd,
@@ -135,22 +131,34 @@ pub fn signal(pidfd: BorrowedFd<'_>, signal: Signal) -> io::Result<()> {
 ///
 /// # Errors
 /// Fails where it is not our child.
+pub(super) fn wait_pid(pid: libc::pid_t) -> io::Result<(End, Usage)> {
+    wait4(pid).map(|(_, end, usage)| (end, usage))
+}
+
+/// Waits until any child has ended.
+///
+/// # Errors
+/// Fails where there is none.
+pub(super) fn wait_any() -> io::Result<(libc::pid_t, End, Usage)> {
+    wait4(-1)
+}
+
 #[expect(
     unsafe_code,
     reason = "wait4 tells what the child took, which nix does not wrap"
 )]
-pub(super) fn wait_pid(pid: libc::pid_t) -> io::Result<(End, Usage)> {
+fn wait4(pid: libc::pid_t) -> io::Result<(libc::pid_t, End, Usage)> {
     let mut status = 0;
     let mut usage = std::mem::MaybeUninit::<libc::rusage>::zeroed();
-    loop {
+    let ended = loop {
         // SAFETY: both places live until the call returns.
         let answer = unsafe { libc::wait4(pid, &raw mut status, 0, usage.as_mut_ptr()) };
         match Errno::result(answer) {
-            Ok(_) => break,
+            Ok(pid) => break pid,
             Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno.into()),
         }
-    }
+    };
     // SAFETY: all fields are numbers, zeroed above and filled by the kernel.
     let usage = unsafe { usage.assume_init() };
     let micros = |time: libc::timeval| {
@@ -168,6 +176,7 @@ pub(super) fn wait_pid(pid: libc::pid_t) -> io::Result<(End, Usage)> {
     };
     let cpu_us = micros(usage.ru_utime).saturating_add(micros(usage.ru_stime));
     Ok((
+        ended,
         end,
         Usage {
             cpu_us,
@@ -186,13 +195,9 @@ mod tests {
         let (read, write) = nix::unistd::pipe().unwrap();
         let null = File::open("/dev/null").unwrap();
         let script = c"ls /proc/self/fd | tr '\n' ' '; env | grep -v -e ^PWD= -e ^_= -e ^SHLVL= -e ^OLDPWD=; exit 3";
-        let start = exec::Start {
-            program: shell.as_fd(),
-            argv: &[c"sh", c"-c", script],
-            fds: &[null.as_fd(), write.as_fd(), write.as_fd()],
-            namespaces: 0,
-            lockdown: None,
-        };
+        let argv = [c"sh", c"-c", script];
+        let fds = [null.as_fd(), write.as_fd(), write.as_fd()];
+        let start = exec::Start::new(shell.as_fd(), &argv, &fds);
         let child = exec::start(&start).unwrap();
         drop(write);
         let text = io::read_to_string(File::from(read)).unwrap();
@@ -212,20 +217,16 @@ mod tests {
     fn a_program_that_is_none_names_the_step() {
         let null = File::open("/dev/null").unwrap();
         let error = role(&null, "keeper", "p", null.as_fd()).unwrap_err();
-        assert!(error.message().contains("execveat"), "{error}");
+        assert!(error.message().contains("execve"), "{error}");
     }
 
     #[test]
     fn a_signal_reaches_the_process_behind_a_pidfd() {
         let shell = File::open("/bin/sh").unwrap();
         let (read, _write) = nix::unistd::pipe().unwrap();
-        let start = exec::Start {
-            program: shell.as_fd(),
-            argv: &[c"sh", c"-c", c"read x"],
-            fds: &[read.as_fd()],
-            namespaces: 0,
-            lockdown: None,
-        };
+        let argv = [c"sh", c"-c", c"read x"];
+        let fds = [read.as_fd()];
+        let start = exec::Start::new(shell.as_fd(), &argv, &fds);
         let child = exec::start(&start).unwrap();
         assert_eq!(try_wait(child.pidfd.as_fd()).unwrap(), None);
         signal(child.pidfd.as_fd(), Signal::SIGKILL).unwrap();

@@ -13,6 +13,7 @@ pub mod order;
 use std::io::{Read, Write};
 use std::process::ExitCode;
 
+use crate::jail::foreign::init;
 use crate::jail::probe;
 use order::{Fault, Reply};
 
@@ -27,6 +28,12 @@ pub fn run(name: &str) -> ExitCode {
     match name {
         "noop" => return ExitCode::SUCCESS,
         "self-test" => return probe::run(),
+        "init" => return init::run(),
+        "wait" => {
+            // Holds a user namespace open until its standard input ends.
+            drop(std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink()));
+            return ExitCode::SUCCESS;
+        }
         _ => {}
     }
     let mut input = Vec::new();

@@ -278,7 +278,11 @@ impl<'a> Packet<'a> {
     }
 }
 
-fn parse<T: DeserializeOwned>(raw: Received, blob_max: usize) -> Result<Frame<T>> {
+/// The frame in a packet that was received otherwise than by [`recv`].
+///
+/// # Errors
+/// As [`recv`].
+pub fn parse<T: DeserializeOwned>(raw: Received, blob_max: usize) -> Result<Frame<T>> {
     let bad = |why: &str| Error::new(format!("a peer role sent a bad frame: {why}"));
     let Received {
         bytes,

@@ -1,0 +1,405 @@
+//! What foreign jails see: one read-only tree for each manifest, made once, before the jailer loses
+//! sight of the host. Nothing of a host path is looked at after that.
+//!
+//! A tree is a small file system in memory that holds mount points, and on them private copies of
+//! the manifest's paths. No mount point is ever looked for through a symbolic link: a link in what a
+//! jail may write must not lead the next set-up elsewhere.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs;
+use std::io::Write;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Component, Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat, openat2};
+use nix::sys::stat::{Mode, mkdirat};
+use nix::unistd::symlinkat;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Context, Error, Kind, Result};
+use crate::sys::mounts::{self, Copy};
+use crate::sys::process;
+use crate::wire::manifest::{Class, Manifest};
+use crate::wire::text::escaped;
+
+/// Bytes of one tree's own files and directories.
+const TREE_BYTES: u64 = 1 << 20;
+/// Files and directories of one tree's own, about 16 for each path of a manifest.
+const TREE_INODES: u64 = 4096;
+/// Device nodes a jail has.
+const DEVICES: [&str; 5] = ["null", "zero", "full", "random", "urandom"];
+/// Links every program expects in `/dev`.
+const LINKS: [(&str, &str); 4] = [
+    ("fd", "/proc/self/fd"),
+    ("stdin", "/proc/self/fd/0"),
+    ("stdout", "/proc/self/fd/1"),
+    ("stderr", "/proc/self/fd/2"),
+];
+
+/// A path of a manifest, opened on the host.
+#[derive(Debug)]
+enum Source {
+    Tree { tree: OwnedFd, directory: bool },
+    Link { target: PathBuf },
+}
+
+/// Everything of the host that views will show, opened while it can still be.
+#[derive(Debug)]
+pub struct Sources {
+    all: Vec<Wanted>,
+    proc: OwnedFd,
+    users: Users,
+}
+
+/// What one view will show.
+#[derive(Debug)]
+struct Wanted {
+    manifest: Manifest,
+    shown: Vec<(PathBuf, Source)>,
+    writable: Vec<(PathBuf, OwnedFd, Owner)>,
+    devices: Vec<(&'static str, OwnedFd)>,
+}
+
+/// Uid and gid of the users that jails run as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Users {
+    /// The first.
+    pub first: u32,
+    /// How many there are.
+    pub count: u32,
+}
+
+impl Users {
+    /// Uid and gid of user number `slot`.
+    pub fn uid(self, slot: u32) -> u32 {
+        self.first.saturating_add(slot.min(self.count.saturating_sub(1)))
+    }
+}
+
+/// Who owns a directory that jails may change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Owner {
+    /// Uid on the host.
+    pub uid: u32,
+    /// Gid on the host.
+    pub gid: u32,
+}
+
+/// The views, made.
+#[derive(Debug)]
+pub struct Views {
+    by_name: BTreeMap<String, View>,
+    /// `/proc` of the jailer's own pid namespace.
+    proc: OwnedFd,
+}
+
+/// One manifest's view.
+#[derive(Debug)]
+pub struct View {
+    /// What it was made from.
+    pub manifest: Manifest,
+    /// Directory of the jailer's root that it is mounted on.
+    pub place: String,
+    /// Files and directories of it that may be run.
+    pub executable: Vec<PathBuf>,
+    /// Directories that are copied into each jail, writable.
+    pub writable: Vec<Writable>,
+}
+
+/// A directory that jails may change.
+#[derive(Debug)]
+pub struct Writable {
+    /// Where jails see it.
+    pub path: PathBuf,
+    /// The directory.
+    pub tree: OwnedFd,
+    /// Who owns it.
+    pub owner: Owner,
+}
+
+impl Sources {
+    /// Opens what the foreign ones among `manifests` show.
+    ///
+    /// # Errors
+    /// Fails on a path that is not there, or is a file where a directory must be, by its name.
+    pub fn open(manifests: &[Manifest], users: Users) -> Result<Self> {
+        let foreign = manifests.iter().filter(|manifest| manifest.class == Class::Foreign);
+        let all = foreign.map(Wanted::open).collect::<Result<_>>()?;
+        let proc = mounts::clone_tree(Path::new("/proc"), Copy::Proc)
+            .context(|| "copy `/proc`".into())?;
+        Ok(Self { all, proc, users })
+    }
+
+    /// Makes the views in the working directory, the jailer's new root.
+    ///
+    /// # Errors
+    /// Fails where a mount point cannot be made, by its name.
+    pub fn attach(self) -> Result<Views> {
+        let what = || "make the views of jails".to_owned();
+        // Every jail's user reads them.
+        process::umask(0o022);
+        let here = open(".", OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
+            .context(what)?;
+        mkdirat(&here, "proc", Mode::from_bits_truncate(0o755)).context(what)?;
+        let proc = beneath(here.as_fd(), Path::new("proc"), OFlag::O_DIRECTORY).context(what)?;
+        mounts::attach(self.proc.as_fd(), proc.as_fd()).context(what)?;
+        let mut by_name = BTreeMap::new();
+        for (number, wanted) in self.all.into_iter().enumerate() {
+            let view = wanted.attach(here.as_fd(), number, self.users)?;
+            by_name.insert(view.manifest.name.clone(), view);
+        }
+        let proc = beneath(here.as_fd(), Path::new("proc"), OFlag::O_DIRECTORY).context(what)?;
+        Ok(Views { by_name, proc })
+    }
+}
+
+impl Wanted {
+    fn open(manifest: &Manifest) -> Result<Self> {
+        let mut shown = Vec::new();
+        for path in &manifest.ro {
+            let source = source(path).map_err(|error| wrong(manifest, path, error))?;
+            shown.push((path.clone(), source));
+        }
+        // What holds another comes first.
+        shown.sort_by_key(|(path, _)| path.components().count());
+        let mut writable = Vec::new();
+        for path in &manifest.rw {
+            let (tree, owner) = directory(path).map_err(|error| wrong(manifest, path, error))?;
+            writable.push((path.clone(), tree, owner));
+        }
+        let mut devices = Vec::new();
+        for name in DEVICES {
+            let path = Path::new("/dev").join(name);
+            let device = mounts::clone_tree(&path, Copy::Device)
+                .context(|| format!("copy `{}`", path.display()))?;
+            devices.push((name, device));
+        }
+        Ok(Self { manifest: manifest.clone(), shown, writable, devices })
+    }
+
+    fn attach(self, here: BorrowedFd<'_>, number: usize, users: Users) -> Result<View> {
+        let Self { manifest, shown, writable, devices } = self;
+        let what = || format!("make the view of `{}`", manifest.name);
+        let place = format!("v{number}");
+        mkdirat(here, place.as_str(), Mode::from_bits_truncate(0o755)).context(what)?;
+        mounts::memory(&place, TREE_BYTES, TREE_INODES, 0o755).context(what)?;
+        let tree = Tree::open(here, &place).context(what)?;
+        tree.base(&devices).context(what)?;
+        for (path, source) in &shown {
+            tree.show(path, source).map_err(|error| wrong(&manifest, path, error))?;
+        }
+        for (path, ..) in &writable {
+            tree.directory(path).map_err(|error| wrong(&manifest, path, error))?;
+        }
+        tree.names(users).context(what)?;
+        drop(tree);
+        mounts::seal(&place).context(what)?;
+        let trees = shown.into_iter().filter(|(_, source)| matches!(source, Source::Tree { .. }));
+        let executable = trees.map(|(path, _)| path).collect();
+        let mut kept = Vec::new();
+        for (index, (path, copy, owner)) in writable.into_iter().enumerate() {
+            // Later copies are made of it, and those can only be made of what is mounted.
+            let name = format!("w{number}.{index}");
+            mkdirat(here, name.as_str(), Mode::from_bits_truncate(0o755)).context(what)?;
+            let point = beneath(here, Path::new(&name), OFlag::O_DIRECTORY).context(what)?;
+            mounts::attach(copy.as_fd(), point.as_fd()).context(what)?;
+            let tree = beneath(here, Path::new(&name), OFlag::O_DIRECTORY).context(what)?;
+            kept.push(Writable { path, tree, owner });
+        }
+        Ok(View { manifest, place, executable, writable: kept })
+    }
+}
+
+impl Views {
+    /// The view of the manifest called `name`.
+    pub fn get(&self, name: &str) -> Option<&View> {
+        self.by_name.get(name)
+    }
+
+    /// All of them.
+    pub fn all(&self) -> impl Iterator<Item = &View> {
+        self.by_name.values()
+    }
+
+    /// `/proc` of the jailer's own pid namespace.
+    pub fn proc(&self) -> BorrowedFd<'_> {
+        self.proc.as_fd()
+    }
+}
+
+fn wrong(manifest: &Manifest, path: &Path, error: std::io::Error) -> Error {
+    let shown = escaped(&path.to_string_lossy()).to_string();
+    let what = format!("manifest `{}`: `{shown}` cannot be shown in a jail", manifest.name);
+    let hint = match error.raw_os_error().map(Errno::from_raw) {
+        Some(Errno::ENOENT) => format!("`{shown}` is not there; take it out, or make it"),
+        Some(Errno::ENOTDIR) => "what is writable must be a directory".into(),
+        Some(Errno::ELOOP) => format!(
+            "name the real path: `readlink -f {shown}` tells it; a link is not gone through"
+        ),
+        _ => "see whether this user may read it, and what is mounted there".into(),
+    };
+    Error::of(Kind::Usage, what).because(error).hint(hint)
+}
+
+fn source(path: &Path) -> std::io::Result<Source> {
+    let found = fs::symlink_metadata(path)?;
+    if found.is_symlink() {
+        let target = fs::read_link(path)?;
+        return Ok(Source::Link { target });
+    }
+    if !found.is_dir() && !found.is_file() {
+        return Err(std::io::Error::other("neither a file, a directory nor a link"));
+    }
+    let tree = mounts::clone_tree(path, Copy::Shown)?;
+    Ok(Source::Tree { tree, directory: found.is_dir() })
+}
+
+fn directory(path: &Path) -> std::io::Result<(OwnedFd, Owner)> {
+    let tree = mounts::clone_tree(path, Copy::Writable)?;
+    let found = fs::symlink_metadata(path)?;
+    if found.is_symlink() {
+        return Err(Errno::ELOOP.into());
+    }
+    if !found.is_dir() {
+        return Err(Errno::ENOTDIR.into());
+    }
+    Ok((tree, Owner { uid: found.uid(), gid: found.gid() }))
+}
+
+/// Opens `path` beneath `directory` (a leading `/` is `directory`), through no symbolic link.
+pub(super) fn beneath(
+    directory: BorrowedFd<'_>,
+    path: &Path,
+    flags: OFlag,
+) -> std::io::Result<OwnedFd> {
+    let path = path.strip_prefix("/").unwrap_or(path);
+    let how = OpenHow::new()
+        .flags(OFlag::O_PATH | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW | flags)
+        .resolve(
+            ResolveFlag::RESOLVE_BENEATH
+                | ResolveFlag::RESOLVE_NO_SYMLINKS
+                | ResolveFlag::RESOLVE_NO_MAGICLINKS,
+        );
+    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+    Ok(openat2(directory, path, how)?)
+}
+
+/// A tree in the making.
+struct Tree {
+    root: OwnedFd,
+}
+
+impl Tree {
+    fn open(here: BorrowedFd<'_>, place: &str) -> std::io::Result<Self> {
+        let root = beneath(here, Path::new(place), OFlag::O_DIRECTORY)?;
+        Ok(Self { root })
+    }
+
+    /// What every jail has: places for its own mounts, and a small `/dev`.
+    fn base(&self, devices: &[(&'static str, OwnedFd)]) -> std::io::Result<()> {
+        for path in ["/proc", "/tmp", "/dev/shm"] {
+            self.directory(Path::new(path))?;
+        }
+        for (name, device) in devices {
+            let place = self.file(&Path::new("/dev").join(name))?;
+            mounts::attach(device.as_fd(), place.as_fd())?;
+        }
+        for (name, target) in LINKS {
+            let dev = beneath(self.root.as_fd(), Path::new("/dev"), OFlag::O_DIRECTORY)?;
+            symlinkat(target, &dev, name)?;
+        }
+        Ok(())
+    }
+
+    fn show(&self, path: &Path, source: &Source) -> std::io::Result<()> {
+        match source {
+            Source::Tree { tree, directory: true } => {
+                mounts::attach(tree.as_fd(), self.directory(path)?.as_fd())
+            }
+            Source::Tree { tree, directory: false } => {
+                mounts::attach(tree.as_fd(), self.file(path)?.as_fd())
+            }
+            Source::Link { target } => {
+                let (parent, name) = self.parent(path)?;
+                match symlinkat(target, &parent, name) {
+                    // Shown already, by a directory that holds it.
+                    Ok(()) | Err(Errno::EEXIST) => Ok(()),
+                    Err(errno) => Err(errno.into()),
+                }
+            }
+        }
+    }
+
+    /// Names for the users jails run as, where the manifest does not show the host's.
+    fn names(&self, users: Users) -> std::io::Result<()> {
+        let each = (0..users.count).map(|number| users.first.saturating_add(number));
+        let line = |uid: u32| format!("jail:x:{uid}:{uid}::/tmp:/bin/sh\n");
+        let passwd: String = each.clone().map(line).collect();
+        let group: String = each.map(|gid| format!("jail:x:{gid}:\n")).collect();
+        for (path, text) in [
+            ("/etc/passwd", passwd.as_str()),
+            ("/etc/group", &group),
+            ("/etc/hosts", "127.0.0.1 localhost\n"),
+        ] {
+            let (parent, name) = match self.parent(Path::new(path)) {
+                Ok(found) => found,
+                // The manifest shows another `/etc`.
+                Err(error) if is_shown(&error) => continue,
+                Err(error) => return Err(error),
+            };
+            let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
+            match openat(&parent, name, flags, Mode::from_bits_truncate(0o644)) {
+                Ok(file) => fs::File::from(file).write_all(text.as_bytes())?,
+                Err(errno) if is_shown(&errno.into()) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// The directory `path`, made where it is not there.
+    fn directory(&self, path: &Path) -> std::io::Result<OwnedFd> {
+        let mut at = beneath(self.root.as_fd(), Path::new("/"), OFlag::O_DIRECTORY)?;
+        for part in path.components() {
+            let name = match part {
+                Component::Normal(name) => name,
+                Component::RootDir => continue,
+                _ => return Err(std::io::Error::other("not a plain absolute path")),
+            };
+            at = match beneath(at.as_fd(), Path::new(name), OFlag::O_DIRECTORY) {
+                Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {
+                    mkdirat(&at, name, Mode::from_bits_truncate(0o755))?;
+                    beneath(at.as_fd(), Path::new(name), OFlag::O_DIRECTORY)?
+                }
+                found => found?,
+            };
+        }
+        Ok(at)
+    }
+
+    /// The file `path`, made where it is not there.
+    fn file(&self, path: &Path) -> std::io::Result<OwnedFd> {
+        let (parent, name) = self.parent(path)?;
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
+        match openat(&parent, name, flags, Mode::from_bits_truncate(0o444)) {
+            Ok(_) | Err(Errno::EEXIST) => beneath(parent.as_fd(), Path::new(name), OFlag::empty()),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    fn parent<'a>(&self, path: &'a Path) -> std::io::Result<(OwnedFd, &'a OsStr)> {
+        let missing = || std::io::Error::other("a path without a name");
+        let name = path.file_name().ok_or_else(missing)?;
+        let parent = path.parent().ok_or_else(missing)?;
+        Ok((self.directory(parent)?, name))
+    }
+}
+
+fn is_shown(error: &std::io::Error) -> bool {
+    let errno = error.raw_os_error().map(Errno::from_raw);
+    matches!(errno, Some(Errno::EEXIST | Errno::EROFS | Errno::ELOOP | Errno::ENOTDIR))
+}

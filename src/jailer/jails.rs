@@ -1,0 +1,114 @@
+//! Both classes of jails under one roof, with the manifests that programs run under.
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use super::running::Running;
+use super::trouble::Trouble;
+use crate::jail::foreign::view::Users;
+use crate::jail::foreign::{self, Foreign, Job};
+use crate::jail::limits::ToolLimits;
+use crate::jail::{Jail, Static};
+use crate::sys::jail::Jailed;
+use crate::wire::frame;
+use crate::wire::manifest::{Class, Manifest};
+use crate::wire::messages::JailFault;
+
+/// What a jailer can start.
+#[derive(Debug)]
+pub(super) struct Jails {
+    native: Jail,
+    foreign: Option<Foreign>,
+    manifests: BTreeMap<String, Manifest>,
+    users: Option<Users>,
+}
+
+impl Jails {
+    /// Of these; `foreign` where a manifest is.
+    pub(super) fn new(
+        native: Jail,
+        foreign: Option<Foreign>,
+        manifests: Vec<Manifest>,
+        users: Option<Users>,
+    ) -> Self {
+        let manifests = manifests.into_iter().map(|manifest| (manifest.name.clone(), manifest));
+        Self {
+            native,
+            foreign,
+            manifests: manifests.collect(),
+            users,
+        }
+    }
+
+    /// Starts one of Keepgate's own tools.
+    pub(super) fn tool(
+        &self,
+        tool: &str,
+        fds: &[BorrowedFd<'_>],
+        limits: ToolLimits,
+        slot: u32,
+    ) -> Result<Jailed, Trouble> {
+        let started = self.native.spawn(tool, fds, limits, slot);
+        started.map_err(|error| Trouble::new(JailFault::Failed, error.message()))
+    }
+
+    /// Starts a program under the manifest `name`. `fds` are its standard input, output and error,
+    /// and in the native classes its program.
+    pub(super) fn run(
+        &mut self,
+        name: &str,
+        program: &str,
+        argv: &[String],
+        fds: &[OwnedFd],
+        slot: u32,
+    ) -> Result<Running, Trouble> {
+        let failed = |error: crate::error::Error| Trouble::new(JailFault::Failed, error.message());
+        let missing = || Trouble::new(JailFault::NotFound, "no such manifest");
+        let manifest = self.manifests.get(name).ok_or_else(missing)?;
+        let (stdio, rest) = fds.split_at_checked(3).unwrap_or((&[], fds));
+        let [input, output, error] = stdio else {
+            return Err(Trouble::new(JailFault::Failed, "an order without its descriptors"));
+        };
+        let stdio = [input.as_fd(), output.as_fd(), error.as_fd()];
+        let (jailed, link) = match (manifest.class, rest) {
+            (Class::Foreign, []) => {
+                let job = Job::Run { program, argv };
+                let foreign = self.foreign.as_mut().ok_or_else(missing)?;
+                let foreign::Running { jailed, link } =
+                    foreign.spawn(name, &job, stdio, slot).map_err(failed)?;
+                (jailed, Some(link))
+            }
+            (Class::Native | Class::NativeGeneric, [program]) => {
+                let link = match manifest.observe {
+                    true => Some(frame::pair().map_err(failed)?),
+                    false => None,
+                };
+                let what = Static {
+                    manifest,
+                    program: program.as_fd(),
+                    argv,
+                    stdio,
+                    listener: link.as_ref().map(|(_, theirs)| theirs.as_fd()),
+                };
+                let jailed = self.native.run(&what, slot).map_err(failed)?;
+                (jailed, link.map(|(ours, _)| ours))
+            }
+            _ => {
+                let what = format!("{} descriptors are not what this class gets", fds.len());
+                return Err(Trouble::new(JailFault::Failed, what));
+            }
+        };
+        let limits = &manifest.limits;
+        Ok(Running::new(jailed, slot, limits.wall_ms, limits.cpu_s, link))
+    }
+
+    /// Uid of the user `slot`, where there is more than one.
+    pub(super) fn uid(&self, slot: u32) -> Option<u32> {
+        self.users.map(|users| users.uid(slot))
+    }
+
+    /// This process' `/proc`, where it has one.
+    pub(super) fn proc(&self) -> Option<BorrowedFd<'_>> {
+        self.foreign.as_ref().map(|foreign| foreign.views().proc())
+    }
+}

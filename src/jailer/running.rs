@@ -1,0 +1,194 @@
+//! One jail in flight: what there is to watch of it, why it was killed, and how it ended.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use super::watch::Watch;
+use crate::jail::foreign::{self, Heard};
+use crate::sys::jail::Jailed;
+use crate::sys::spawn::{End, Usage};
+use crate::wire::messages::JailEnd;
+
+/// A running jail.
+#[derive(Debug)]
+pub(super) struct Running {
+    jailed: Jailed,
+    /// The user it runs as.
+    pub(super) slot: u32,
+    since: Instant,
+    /// When it is killed.
+    pub(super) deadline: Instant,
+    cpu_s: u64,
+    /// Why it was killed, where it was.
+    limit: Option<&'static str>,
+    inside: Option<Inside>,
+}
+
+/// What comes out of a jail beside its output.
+#[derive(Debug)]
+struct Inside {
+    /// Where its first process speaks; gone once that has ended.
+    link: Option<OwnedFd>,
+    watch: Option<Watch>,
+    said: Said,
+}
+
+/// What a foreign jail's first process said of its program.
+#[derive(Debug, Default)]
+struct Said {
+    failed: Option<(String, Option<i32>)>,
+    ended: Option<(Option<i32>, Option<i32>, Usage)>,
+}
+
+/// A descriptor of a jail that became readable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Source {
+    /// It has ended.
+    End,
+    /// It speaks.
+    Link,
+    /// It was refused a call and waits for the answer.
+    Refused,
+}
+
+/// Why there is no end: the program never ran.
+#[derive(Debug)]
+pub(super) struct NeverRan {
+    /// The step and why.
+    pub(super) why: String,
+    /// What `execve(2)` said, where it was that.
+    pub(super) exec: Option<i32>,
+}
+
+impl Running {
+    /// A jail that was just started; `link` is where it speaks, where it does.
+    pub(super) fn new(
+        jailed: Jailed,
+        slot: u32,
+        wall_ms: u64,
+        cpu_s: u64,
+        link: Option<OwnedFd>,
+    ) -> Self {
+        let since = Instant::now();
+        let inside = link.map(|link| Inside {
+            link: Some(link),
+            watch: None,
+            said: Said::default(),
+        });
+        Self {
+            jailed,
+            slot,
+            since,
+            deadline: since + Duration::from_millis(wall_ms),
+            cpu_s,
+            limit: None,
+            inside,
+        }
+    }
+
+    /// It was not killed yet.
+    pub(super) fn lives(&self) -> bool {
+        self.limit.is_none()
+    }
+
+    /// What to watch.
+    pub(super) fn sources(&self) -> impl Iterator<Item = (Source, BorrowedFd<'_>)> {
+        let link = self.inside.as_ref().and_then(|inside| inside.link.as_ref());
+        let watch = self.inside.as_ref().and_then(|inside| inside.watch.as_ref());
+        std::iter::once((Source::End, self.jailed.as_fd()))
+            .chain(link.map(|link| (Source::Link, link.as_fd())))
+            .chain(watch.map(|watch| (Source::Refused, watch.as_fd())))
+    }
+
+    /// Hears one thing it says; gives the socket of its proxy, if it was that. `uid` is its user's.
+    pub(super) fn hear(&mut self, uid: Option<u32>) -> Option<OwnedFd> {
+        let inside = self.inside.as_mut()?;
+        let heard = match foreign::hear(inside.link.as_ref()?.as_fd()) {
+            Ok(heard) => heard,
+            Err(error) => {
+                tracing::error!(%error, "a jail is not what was started");
+                inside.link = None;
+                self.kill("killed");
+                return None;
+            }
+        };
+        match heard {
+            None => inside.link = None,
+            Some(Heard::Running) => {}
+            Some(Heard::Proxy(socket)) => return Some(socket),
+            Some(Heard::Failed(why, exec)) => inside.said.failed = Some((why, exec)),
+            Some(Heard::Ended { code, signal, cpu_us, rss_kib }) => {
+                inside.said.ended = Some((code, signal, Usage { cpu_us, rss_kib }));
+            }
+            Some(Heard::Listener(listener)) => match Watch::new(listener, uid) {
+                Ok(watch) => inside.watch = Some(watch),
+                Err(error) => {
+                    // Its refused calls would wait for ever.
+                    tracing::error!(%error, "cannot observe a jail");
+                    self.kill("killed");
+                }
+            },
+        }
+        None
+    }
+
+    /// Answers a refused call; `proc` is this process' `/proc`, where there is one.
+    pub(super) fn refuse(&mut self, proc: Option<BorrowedFd<'_>>) {
+        if let Some(inside) = &mut self.inside
+            && let Some(watch) = &mut inside.watch
+            && let Err(error) = watch.answer(proc)
+        {
+            tracing::warn!(%error, "no longer observing a jail");
+            inside.watch = None;
+        }
+    }
+
+    /// Ends it, for the reason `why`.
+    pub(super) fn kill(&mut self, why: &'static str) {
+        if self.limit.is_none() {
+            self.limit = Some(why);
+            self.jailed.kill();
+        }
+    }
+
+    /// Waits for its end.
+    pub(super) fn end(mut self, uid: Option<u32>) -> std::io::Result<Result<JailEnd, NeverRan>> {
+        let wall = self.since.elapsed();
+        // What it said before it ended.
+        while self.speaks() {
+            drop(self.hear(uid));
+        }
+        let (end, usage) = self.jailed.wait()?;
+        let (said, denials) = match self.inside {
+            Some(Inside { said, watch, .. }) => (said, watch.map(Watch::finish)),
+            None => (Said::default(), None),
+        };
+        if let Some((why, exec)) = said.failed {
+            return Ok(Err(NeverRan { why, exec }));
+        }
+        let (code, signal, usage) = said.ended.unwrap_or(match end {
+            End::Exited(code) => (Some(code), None, usage),
+            End::Killed(signal) => (None, Some(signal), usage),
+        });
+        let spent = usage.cpu_us >= self.cpu_s.saturating_mul(1_000_000);
+        let cpu = signal == Some(libc::SIGXCPU) || (signal == Some(libc::SIGKILL) && spent);
+        let limit = self.limit.or(cpu.then_some("cpu"));
+        Ok(Ok(JailEnd {
+            code,
+            signal,
+            limit: limit.map(str::to_owned),
+            denials: denials.unwrap_or_default(),
+            wall_us: u64::try_from(wall.as_micros()).unwrap_or(u64::MAX),
+            cpu_us: usage.cpu_us,
+            rss_kib: usage.rss_kib,
+        }))
+    }
+
+    fn speaks(&self) -> bool {
+        use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+        let link = self.inside.as_ref().and_then(|inside| inside.link.as_ref());
+        let Some(link) = link else { return false };
+        let mut polled = [PollFd::new(link.as_fd(), PollFlags::POLLIN)];
+        poll(&mut polled, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
+    }
+}
