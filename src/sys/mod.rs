@@ -1,12 +1,15 @@
 //! The only unsafe code: system calls behind functions that take and give owned types. Each block
 //! holds one unsafe operation and says why it is sound.
 
+mod bpf;
+pub mod calls;
 mod exec;
 pub mod file;
 pub mod filter;
 pub mod inherited;
 pub mod jail;
 pub mod mounts;
+pub mod notify;
 pub mod packet;
 pub mod probe;
 pub mod process;

@@ -173,8 +173,25 @@ pub(super) fn landlock_abi() -> Answer {
 }
 
 /// Adds a seccomp filter to this thread; `no_new_privs` must be set.
-#[expect(unsafe_code, reason = "wraps a system call")]
 pub(super) fn seccomp(program: &[libc::sock_filter]) -> Answer {
+    filter(program, 0)
+}
+
+/// As [`seccomp`], for a filter that observes: gives the number of the descriptor on which its
+/// refusals are told (close-on-exec). Only one filter of a thread can have one (`EBUSY`).
+///
+/// Once a call was received, only a signal that kills ends its wait for an answer
+/// (`SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV`, Linux 5.19): the timer signals of a runtime would
+/// otherwise make it ask the same again and again.
+pub(super) fn seccomp_observed(program: &[libc::sock_filter]) -> Result<RawFd, Errno> {
+    let flags =
+        libc::SECCOMP_FILTER_FLAG_NEW_LISTENER | libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV;
+    let number = filter(program, flags.cast_signed())?;
+    RawFd::try_from(number).map_err(|_| Errno::EBADF)
+}
+
+#[expect(unsafe_code, reason = "wraps a system call")]
+fn filter(program: &[libc::sock_filter], flags: c_long) -> Answer {
     let len = u16::try_from(program.len()).map_err(|_| Errno::EINVAL)?;
     let program = libc::sock_fprog {
         len,
@@ -182,7 +199,7 @@ pub(super) fn seccomp(program: &[libc::sock_filter]) -> Answer {
     };
     let mode = c_long::from(libc::SECCOMP_SET_MODE_FILTER);
     // SAFETY: the kernel only reads the instructions, which live until the call returns.
-    unsafe { call(libc::SYS_seccomp, [mode, 0, address(&program), 0, 0, 0]) }
+    unsafe { call(libc::SYS_seccomp, [mode, flags, address(&program), 0, 0, 0]) }
 }
 
 /// A copy of `fd` numbered `least` or higher, close-on-exec.
