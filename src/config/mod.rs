@@ -35,6 +35,9 @@ pub const CONFIG_MAX: u64 = 1 << 20;
 pub const PLANES_MAX: usize = 32;
 /// uids set aside for each plane, from [`Appliance::uid_base`] on.
 pub const UIDS_PER_PLANE: u32 = 8;
+/// uids set aside for the jails of each plane, from [`Appliance::jail_uid_base`] on: one for each
+/// that can run at a time.
+pub const JAIL_UIDS_PER_PLANE: u32 = 128;
 /// The plane that is meant where none is named.
 pub const DEFAULT_PLANE: &str = "production";
 
@@ -56,6 +59,8 @@ pub struct Appliance {
     pub operator_uid: u32,
     /// First of the uids that roles run as; [`UIDS_PER_PLANE`] for each plane.
     pub uid_base: u32,
+    /// First of the uids that jails run as; [`JAIL_UIDS_PER_PLANE`] for each plane.
+    pub jail_uid_base: u32,
     /// Degradations the operator accepts, by name.
     pub accept: Vec<String>,
     /// DNS servers as `IP:port`; nothing means those of the host. See [`Config::resolvers`].
@@ -111,6 +116,8 @@ impl Default for Appliance {
             name: "keepgate".into(),
             operator_uid: 0,
             uid_base: 64_100,
+            // A range that systemd's documentation of uids says nobody uses.
+            jail_uid_base: 1_879_048_192,
             accept: Vec::new(),
             resolvers: None,
             ca: Vec::new(),
@@ -261,6 +268,13 @@ impl Config {
             true => DEFAULT_PLANE,
             false => first.map_or(DEFAULT_PLANE, String::as_str),
         }
+    }
+
+    /// The uids that jails run as, which nobody else may have. Only where the supervisor is root.
+    pub fn jail_uids(&self) -> std::ops::Range<u32> {
+        let planes = u32::try_from(self.planes.len()).unwrap_or(u32::MAX);
+        let first = self.appliance.jail_uid_base;
+        first..first.saturating_add(planes.saturating_mul(JAIL_UIDS_PER_PLANE))
     }
 
     /// The uids that Keepgate's own roles run as, which nobody else may have. Only where the

@@ -9,7 +9,10 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::name::{bad, is_appliance};
-use super::{Appliance, Config, PLANES_MAX, Plane, Quota, Root, UIDS_PER_PLANE, is_name, resolv};
+use super::{
+    Appliance, Config, JAIL_UIDS_PER_PLANE, PLANES_MAX, Plane, Quota, Root, UIDS_PER_PLANE,
+    is_name, resolv,
+};
 use crate::call::http;
 use crate::error::{Error, Kind, Result};
 use crate::wire::messages::HttpRule;
@@ -37,6 +40,7 @@ struct RawAppliance {
     name: Option<Spanned<String>>,
     operator_uid: Option<u32>,
     uid_base: Option<Spanned<u32>>,
+    jail_uid_base: Option<Spanned<u32>>,
     accept: Vec<Spanned<String>>,
     resolvers: Option<Vec<Spanned<String>>>,
     ca: Vec<Spanned<PathBuf>>,
@@ -87,6 +91,16 @@ pub(super) fn parse(text: &str, file: &str) -> Result<Config> {
         let what = format!("`{file}`: `operator_uid` is one of the roles' own uids ({roles:?})");
         return Err(Error::of(Kind::Usage, what).hint("change `uid_base` or `operator_uid`"));
     }
+    let jails = config.jail_uids();
+    if jails.contains(&config.appliance.operator_uid) {
+        let what = format!("`{file}`: `operator_uid` is one of the jails' own uids ({jails:?})");
+        return Err(Error::of(Kind::Usage, what).hint("change `jail_uid_base` or `operator_uid`"));
+    }
+    if jails.start < roles.end && roles.start < jails.end {
+        let what =
+            format!("`{file}`: the roles' uids ({roles:?}) are among the jails' ({jails:?})");
+        return Err(Error::of(Kind::Usage, what).hint("change `uid_base` or `jail_uid_base`"));
+    }
     Ok(config)
 }
 
@@ -105,6 +119,17 @@ impl Source<'_> {
     fn wrong<T>(&self, at: &Spanned<T>, what: impl std::fmt::Display) -> Error {
         let line = self.line(at.span().start);
         Error::of(Kind::Usage, format!("`{}` line {line}: {what}", self.file))
+    }
+
+    /// The first of `each` uids for every plane there can be.
+    fn uid_base(&self, word: &str, base: &Spanned<u32>, each: u32) -> Result<u32> {
+        let most = u32::try_from(PLANES_MAX).unwrap_or(u32::MAX) * each;
+        if (UID_LOWEST..=UID_HIGHEST - most).contains(base.get_ref()) {
+            return Ok(*base.get_ref());
+        }
+        let what = format!("`{word}` {} is out of range", base.get_ref());
+        let hint = format!("at least {UID_LOWEST}, and where no user has its uid");
+        Err(self.wrong(base, what).hint(hint))
     }
 
     /// What the TOML reader says, on one line.
@@ -141,18 +166,10 @@ impl Source<'_> {
             appliance.operator_uid = uid;
         }
         if let Some(base) = raw.uid_base {
-            let most = u32::try_from(PLANES_MAX).unwrap_or(u32::MAX) * UIDS_PER_PLANE;
-            if !(UID_LOWEST..=UID_HIGHEST - most).contains(base.get_ref()) {
-                return Err(self
-                    .wrong(
-                        &base,
-                        format!("`uid_base` {} is out of range", base.get_ref()),
-                    )
-                    .hint(format!(
-                        "at least {UID_LOWEST}, and where no user has its uid"
-                    )));
-            }
-            appliance.uid_base = base.into_inner();
+            appliance.uid_base = self.uid_base("uid_base", &base, UIDS_PER_PLANE)?;
+        }
+        if let Some(base) = raw.jail_uid_base {
+            appliance.jail_uid_base = self.uid_base("jail_uid_base", &base, JAIL_UIDS_PER_PLANE)?;
         }
         for name in raw.accept {
             if !is_name(name.get_ref()) {

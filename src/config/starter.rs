@@ -62,6 +62,8 @@ name = "{name}"
 # operator_uid = 0
 # Roles run as uids from here on, 8 for each plane. Nobody else may have them.
 # uid_base = 64100
+# Jails run as uids from here on, 128 for each plane. Nobody else may have them.
+# jail_uid_base = 1879048192
 # Protection this host lacks and you do without, by the names that `keepgate status` shows.
 # accept = ["no-cgroup-controllers"]
 # DNS servers; without this, those in /etc/resolv.conf.

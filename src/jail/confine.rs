@@ -71,6 +71,14 @@ pub fn role(role: Role, confine: &Confine) -> Result<()> {
     }
 }
 
+/// As [`role`], of the calling thread only, whatever other threads do: what tests can use.
+///
+/// # Errors
+/// As [`role`], but for threads.
+pub fn role_of_this_thread(role: Role, confine: &Confine) -> Result<()> {
+    apply(role, confine, &[], Starts::Tools)
+}
+
 /// As [`role`], for a jailer whose world is made already: it may open beneath `roots`, has one
 /// thread, and starts jails as `starts` says.
 ///
@@ -80,12 +88,7 @@ pub fn jailer(confine: &Confine, roots: &[BorrowedFd<'_>], starts: Starts) -> Re
     apply(Role::Jailer, confine, roots, starts)
 }
 
-fn apply(
-    role: Role,
-    confine: &Confine,
-    roots: &[BorrowedFd<'_>],
-    starts: Starts,
-) -> Result<()> {
+fn apply(role: Role, confine: &Confine, roots: &[BorrowedFd<'_>], starts: Starts) -> Result<()> {
     let what = || format!("confine role `{}`", role.name());
     let abi = process::landlock_abi();
     for name in landlock::check(abi, &confine.accept)? {

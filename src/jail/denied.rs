@@ -22,5 +22,13 @@ impl Denials {
 }
 /// Says.
 pub fn describe(asked: &Notification, _: &impl Memory) -> (Denial, Errno) {
-    (Denial { layer: Layer::Seccomp, attempt: format!("call {} {:?}", asked.number, asked.arguments), allow: None, count: 1 }, Errno::EPERM)
+    (
+        Denial {
+            layer: Layer::Seccomp,
+            attempt: format!("call {} {:?}", asked.number, asked.arguments),
+            allow: None,
+            count: 1,
+        },
+        Errno::EPERM,
+    )
 }

@@ -72,7 +72,9 @@ pub(super) fn foreign(allowed: &Allowed<'_>) -> Result<Option<OwnedFd>> {
         .handle_access(AccessFs::from_all(NEWEST))
         .context(what)?;
     if !allowed.loopback {
-        ruleset = ruleset.handle_access(AccessNet::from_all(NEWEST)).context(what)?;
+        ruleset = ruleset
+            .handle_access(AccessNet::from_all(NEWEST))
+            .context(what)?;
     }
     let ruleset = ruleset.scope(Scope::from_all(NEWEST)).context(what)?;
     let mut ruleset = ruleset.create().context(what)?;
@@ -131,8 +133,14 @@ pub(super) fn restrict(
 /// themselves. Nothing else: what is handled here, their own rulesets could not allow any more.
 pub(super) fn restrict_scope() -> Result<()> {
     let what = || "restrict this role with Landlock".into();
-    let ruleset = Ruleset::default().scope(Scope::from_all(NEWEST)).context(what)?;
-    ruleset.create().context(what)?.restrict_self().context(what)?;
+    let ruleset = Ruleset::default()
+        .scope(Scope::from_all(NEWEST))
+        .context(what)?;
+    ruleset
+        .create()
+        .context(what)?
+        .restrict_self()
+        .context(what)?;
     Ok(())
 }
 

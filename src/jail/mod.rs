@@ -35,8 +35,6 @@ use limits::ToolLimits;
 
 /// What a tool may ask of the kernel.
 const TOOL: &str = include_str!("seccomp/tool.json");
-/// What any static program may.
-const GENERIC: &str = include_str!("seccomp/native-generic.json");
 /// What an observed one may beside that, until it runs.
 const OBSERVED: &str = include_str!("seccomp/observed.json");
 
@@ -130,7 +128,7 @@ impl Jail {
         let class = what.manifest.class;
         let list = match class {
             Class::Native => TOOL,
-            Class::NativeGeneric => GENERIC,
+            Class::NativeGeneric => lists::NATIVE_GENERIC,
             Class::Foreign => return Err(Error::new("a foreign program in a native jail")),
         };
         let filter = match what.listener {

@@ -61,7 +61,9 @@ impl World {
         // Later the way to reopen a descriptor, and to name a file that has no name.
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let descriptors = open("/proc/self/fd", flags, Mode::empty()).context(what)?;
-        let foreign = manifests.iter().any(|manifest| manifest.class == Class::Foreign);
+        let foreign = manifests
+            .iter()
+            .any(|manifest| manifest.class == Class::Foreign);
         let mut views = None;
         if foreign {
             let sources = Sources::open(manifests, users)?;

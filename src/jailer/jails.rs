@@ -31,7 +31,9 @@ impl Jails {
         manifests: Vec<Manifest>,
         users: Option<Users>,
     ) -> Self {
-        let manifests = manifests.into_iter().map(|manifest| (manifest.name.clone(), manifest));
+        let manifests = manifests
+            .into_iter()
+            .map(|manifest| (manifest.name.clone(), manifest));
         Self {
             native,
             foreign,
@@ -67,7 +69,10 @@ impl Jails {
         let manifest = self.manifests.get(name).ok_or_else(missing)?;
         let (stdio, rest) = fds.split_at_checked(3).unwrap_or((&[], fds));
         let [input, output, error] = stdio else {
-            return Err(Trouble::new(JailFault::Failed, "an order without its descriptors"));
+            return Err(Trouble::new(
+                JailFault::Failed,
+                "an order without its descriptors",
+            ));
         };
         let stdio = [input.as_fd(), output.as_fd(), error.as_fd()];
         let (jailed, link) = match (manifest.class, rest) {
@@ -99,7 +104,13 @@ impl Jails {
             }
         };
         let limits = &manifest.limits;
-        Ok(Running::new(jailed, slot, limits.wall_ms, limits.cpu_s, link))
+        Ok(Running::new(
+            jailed,
+            slot,
+            limits.wall_ms,
+            limits.cpu_s,
+            link,
+        ))
     }
 
     /// Uid of the user `slot`, where there is more than one.

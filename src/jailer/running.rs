@@ -94,7 +94,10 @@ impl Running {
     /// What to watch.
     pub(super) fn sources(&self) -> impl Iterator<Item = (Source, BorrowedFd<'_>)> {
         let link = self.inside.as_ref().and_then(|inside| inside.link.as_ref());
-        let watch = self.inside.as_ref().and_then(|inside| inside.watch.as_ref());
+        let watch = self
+            .inside
+            .as_ref()
+            .and_then(|inside| inside.watch.as_ref());
         std::iter::once((Source::End, self.jailed.as_fd()))
             .chain(link.map(|link| (Source::Link, link.as_fd())))
             .chain(watch.map(|watch| (Source::Refused, watch.as_fd())))
@@ -117,7 +120,12 @@ impl Running {
             Some(Heard::Running) => {}
             Some(Heard::Proxy(socket)) => return Some(socket),
             Some(Heard::Failed(why, exec)) => inside.said.failed = Some((why, exec)),
-            Some(Heard::Ended { code, signal, cpu_us, rss_kib }) => {
+            Some(Heard::Ended {
+                code,
+                signal,
+                cpu_us,
+                rss_kib,
+            }) => {
                 inside.said.ended = Some((code, signal, Usage { cpu_us, rss_kib }));
             }
             Some(Heard::Listener(listener)) => match Watch::new(listener, uid) {

@@ -18,8 +18,8 @@ use crate::jail::Verdict;
 use crate::jail::limits::ToolLimits;
 use crate::wire::frame::{self, Frame, sealed_memfd};
 use crate::wire::messages::{
-    Control, FileOrder, FileState, JailFault, JailerToKeeper, KeeperToJailer,
-    Limits as Ordered, Role,
+    Control, FileOrder, FileState, JailFault, JailerToKeeper, KeeperToJailer, Limits as Ordered,
+    Role,
 };
 
 /// Most jails at a time.
@@ -226,7 +226,7 @@ impl Server {
                 manifest,
                 program,
                 argv,
-            } => self.run(ticket, &manifest, &program, &argv, &fds),
+            } => self.start(ticket, &manifest, &program, &argv, &fds),
             KeeperToJailer::Inspect { ticket, file, max } => self.inspect(ticket, &file, max),
             KeeperToJailer::Publish {
                 ticket,
@@ -288,7 +288,7 @@ impl Server {
         Ok(())
     }
 
-    fn run(
+    fn start(
         &mut self,
         ticket: Id,
         manifest: &str,

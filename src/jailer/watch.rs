@@ -70,7 +70,9 @@ impl Watch {
         let _user = self.uid.map(|uid| FileUser::become_for_now(uid, uid));
         let path = format!("{thread}/mem");
         let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
-        openat(proc, path.as_str(), flags, Mode::empty()).ok().map(File::from)
+        openat(proc, path.as_str(), flags, Mode::empty())
+            .ok()
+            .map(File::from)
     }
 }
 

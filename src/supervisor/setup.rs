@@ -10,11 +10,12 @@ use nix::unistd::geteuid;
 use serde::Serialize;
 
 use super::listeners::{Listeners, make_directory};
-use crate::config::{Config, Paths, Plane, UIDS_PER_PLANE};
+use crate::config::{Config, JAIL_UIDS_PER_PLANE, Paths, Plane, UIDS_PER_PLANE};
 use crate::egress::EgressSetup;
 use crate::error::{Context, Error, Result};
 use crate::front::FrontSetup;
 use crate::jail::confine::Confine;
+use crate::jail::foreign::view::Users;
 use crate::jailer::JailerSetup;
 use crate::keeper;
 use crate::policy::RootGround;
@@ -126,7 +127,7 @@ impl Setup {
             separation: separation.clone(),
             operator_uid: operator,
             role_uids: if separate() {
-                config.role_uids().collect()
+                config.role_uids().chain(config.jail_uids()).collect()
             } else {
                 Vec::new()
             },
@@ -142,7 +143,8 @@ impl Setup {
         let jailer = JailerSetup {
             confine: confine(Role::Jailer, roots.clone()),
             plane: name.into(),
-            jail_uid: uids.as_ref().map(Uids::jail),
+            jail_users: uids.as_ref().map(|_| jail_users(config, index)),
+            manifests: Vec::new(),
             separation,
             roots,
             accept: appliance.accept.clone(),
@@ -223,9 +225,15 @@ impl Uids {
         };
         self.first.saturating_add(place)
     }
+}
 
-    fn jail(&self) -> u32 {
-        self.first.saturating_add(4)
+fn jail_users(config: &Config, index: usize) -> Users {
+    let count = JAIL_UIDS_PER_PLANE;
+    let index = u32::try_from(index).unwrap_or(u32::MAX);
+    let first = config.appliance.jail_uid_base;
+    Users {
+        first: first.saturating_add(index.saturating_mul(count)),
+        count,
     }
 }
 

@@ -385,7 +385,10 @@ fn descriptors(start: &Start<'_>) -> Step {
         if fd.is_some() {
             step("dup3", raw::copy_to(copy, *number, libc::O_CLOEXEC))?;
         } else {
-            step("close_range", raw::close_range(*number, number.cast_unsigned()))?;
+            step(
+                "close_range",
+                raw::close_range(*number, number.cast_unsigned()),
+            )?;
         }
     }
     step(

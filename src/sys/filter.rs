@@ -78,6 +78,36 @@ impl Filter {
         Self(parts.iter().map(line).collect())
     }
 
+    /// As [`Filter::compile`], but a call that no rule allows waits until [`super::notify`] answers
+    /// it. Other ABIs' calls are killed and `clone3` is answered as before, without a question.
+    ///
+    /// What another filter of the same process refuses is refused there: an errno outranks a
+    /// question (`seccomp(2)`), and nobody is told.
+    ///
+    /// # Errors
+    /// As [`Filter::compile`], and where a text answers something else than an errno: what it lets
+    /// pass must not depend on who listens.
+    pub fn observed(texts: &[&str], clone3: Clone3) -> io::Result<Self> {
+        let Self(mut lines) = Self::compile(texts, clone3)?;
+        let first = texts.first().copied().unwrap_or_default();
+        let mut value: Value = serde_json::from_str(first)?;
+        let filter = value
+            .as_object_mut()
+            .and_then(|map| map.values_mut().next());
+        let answer =
+            filter.and_then(|filter| filter.get("mismatch_action")?.get("errno")?.as_u64());
+        let errno = answer
+            .and_then(|errno| u32::try_from(errno).ok())
+            .ok_or_else(|| io::Error::other("only a list that answers an errno can be observed"))?;
+        let refusal = libc::SECCOMP_RET_ERRNO | (errno & libc::SECCOMP_RET_DATA);
+        for line in lines.iter_mut().skip(head(clone3).len()) {
+            if line.code == RETURN && line.k == refusal {
+                line.k = libc::SECCOMP_RET_USER_NOTIF;
+            }
+        }
+        Ok(Self(lines))
+    }
+
     /// What the supervisor, and so every role and jail, is denied.
     ///
     /// # Errors
@@ -93,6 +123,39 @@ impl Filter {
     pub fn install(&self) -> io::Result<()> {
         super::raw::seccomp(&self.0)?;
         Ok(())
+    }
+
+    /// What this filter answers to a call of this ABI, without making it.
+    pub fn answer(&self, number: u32, arguments: [u64; 6]) -> Verdict {
+        super::bpf::run(&self.0, ARCH, number, arguments).map_or(Verdict::Kill, Verdict::of)
+    }
+}
+
+/// What a filter answers to a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is made.
+    Allow,
+    /// It fails with this errno.
+    Errno(u16),
+    /// It waits for an answer ([`Filter::observed`]).
+    Ask,
+    /// It ends the process.
+    Kill,
+}
+
+impl Verdict {
+    /// Reads `SECCOMP_RET_*`. Actions that no list of ours has count as a kill, as the kernel does
+    /// with those it does not know.
+    fn of(value: u32) -> Self {
+        match value & libc::SECCOMP_RET_ACTION_FULL {
+            libc::SECCOMP_RET_ALLOW => Self::Allow,
+            libc::SECCOMP_RET_ERRNO => {
+                Self::Errno(u16::try_from(value & libc::SECCOMP_RET_DATA).unwrap_or(u16::MAX))
+            }
+            libc::SECCOMP_RET_USER_NOTIF => Self::Ask,
+            _ => Self::Kill,
+        }
     }
 }
 
@@ -152,5 +215,41 @@ mod tests {
         assert!(!one.0.is_empty() && !two.0.is_empty());
         assert!(Filter::compile(&["{}"], Clone3::Ruled).is_err());
         assert!(Filter::compile(&["no"], Clone3::Ruled).is_err());
+    }
+
+    #[test]
+    fn an_observed_list_asks_where_it_refused_and_changes_nothing_else() {
+        const LIST: &str = r#"{"x": {"mismatch_action": {"errno": 1}, "match_action": "allow", "filter": [
+            {"syscall": "read"},
+            {"syscall": "socket", "args": [{"index": 0, "type": "dword", "op": "eq", "val": 1}]}]}}"#;
+        let plain = Filter::compile(&[LIST], Clone3::Missing).unwrap();
+        let observed = Filter::observed(&[LIST], Clone3::Missing).unwrap();
+        let number = |number: libc::c_long| u32::try_from(number).unwrap();
+        for (call, first, before, after) in [
+            (libc::SYS_read, 0, Verdict::Allow, Verdict::Allow),
+            (libc::SYS_socket, 1, Verdict::Allow, Verdict::Allow),
+            (libc::SYS_socket, 2, Verdict::Errno(1), Verdict::Ask),
+            (libc::SYS_ptrace, 0, Verdict::Errno(1), Verdict::Ask),
+            (libc::SYS_clone3, 0, Verdict::Errno(38), Verdict::Errno(38)),
+            (9_999, 0, Verdict::Errno(1), Verdict::Ask),
+            (
+                libc::SYS_read | 0x4000_0000,
+                0,
+                Verdict::Kill,
+                Verdict::Kill,
+            ),
+            (-1_i64 & 0xffff_ffff, 0, Verdict::Kill, Verdict::Kill),
+        ] {
+            let arguments = [first, 0, 0, 0, 0, 0];
+            assert_eq!(plain.answer(number(call), arguments), before, "{call}");
+            assert_eq!(observed.answer(number(call), arguments), after, "{call}");
+        }
+        for open in [
+            LIST.replace(r#"{"errno": 1}"#, r#""log""#),
+            LIST.replace(r#"{"errno": 1}"#, r#""trap""#),
+        ] {
+            assert!(Filter::compile(&[&open], Clone3::Ruled).is_ok());
+            assert!(Filter::observed(&[&open], Clone3::Ruled).is_err());
+        }
     }
 }

@@ -131,7 +131,12 @@ impl Started {
                 super::spawn::End::Exited(code) => (Some(code), None),
                 super::spawn::End::Killed(signal) => (None, Some(signal)),
             };
-            return Ok(Waited { code, signal, cpu_us, rss_kib });
+            return Ok(Waited {
+                code,
+                signal,
+                cpu_us,
+                rss_kib,
+            });
         }
     }
 }

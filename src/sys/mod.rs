@@ -1,6 +1,8 @@
 //! The only unsafe code: system calls behind functions that take and give owned types. Each block
 //! holds one unsafe operation and says why it is sound.
 
+mod bpf;
+pub mod calls;
 pub mod exec;
 pub mod file;
 pub mod filter;
@@ -9,6 +11,7 @@ pub mod init;
 pub mod jail;
 pub mod mounts;
 pub mod network;
+pub mod notify;
 pub mod packet;
 pub mod probe;
 pub mod process;

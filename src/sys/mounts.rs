@@ -224,7 +224,10 @@ pub fn programs(place: &str, bytes: u64) -> io::Result<()> {
 /// # Errors
 /// As [`seal`].
 pub fn seal_programs(place: &str) -> io::Result<()> {
-    remount(place, MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV)
+    remount(
+        place,
+        MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV,
+    )
 }
 
 /// Nothing can be changed at `place`, a mount of this namespace, any more; what is mounted below
@@ -248,7 +251,13 @@ fn remount(place: &str, flags: MsFlags) -> io::Result<()> {
 /// # Errors
 /// Fails without `CAP_SYS_ADMIN`, and where one of them is not there.
 pub fn show_also(from: &str, place: &str) -> io::Result<()> {
-    mount(Some(from), place, None::<&str>, MsFlags::MS_BIND, None::<&str>)?;
+    mount(
+        Some(from),
+        place,
+        None::<&str>,
+        MsFlags::MS_BIND,
+        None::<&str>,
+    )?;
     Ok(())
 }
 

@@ -49,7 +49,8 @@ impl Mapper {
             if self.kept.len() >= KEPT_MAX {
                 self.kept.clear();
             }
-            self.kept.insert(mapping, namespace(program, proc, mapping)?);
+            self.kept
+                .insert(mapping, namespace(program, proc, mapping)?);
         }
         if let Some(users) = self.kept.get(&mapping) {
             mounts::map_users(&copy, users.as_fd())?;

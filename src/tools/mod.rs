@@ -31,7 +31,10 @@ pub fn run(name: &str) -> ExitCode {
         "init" => return init::run(),
         "wait" => {
             // Holds a user namespace open until its standard input ends.
-            drop(std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink()));
+            drop(std::io::copy(
+                &mut std::io::stdin().lock(),
+                &mut std::io::sink(),
+            ));
             return ExitCode::SUCCESS;
         }
         _ => {}

@@ -5,6 +5,7 @@
 mod confined;
 mod driver;
 mod files;
+mod foreign;
 mod layers;
 mod life;
 mod orders;
@@ -26,6 +27,6 @@ fn the_self_test_passes_and_is_told_first() {
 
 #[test]
 fn root_without_a_uid_for_tools_is_refused() {
-    let why = start(|setup| setup.jail_uid = None).err().unwrap();
+    let why = start(|setup| setup.jail_users = None).err().unwrap();
     assert!(why.contains("uid of their own"), "{why}");
 }

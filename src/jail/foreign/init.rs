@@ -79,9 +79,20 @@ fn live(link: &OwnedFd) -> std::result::Result<Says, Broken> {
     let started = start(link, &spec, port)?;
     confine(&spec)?;
     tell(link, &Says::Running, &[])?;
-    let Waited { code, signal, cpu_us, rss_kib } =
-        started.wait().context(|| "wait for the jail's program".into())?;
-    Ok(Says::Ended { code, signal, cpu_us, rss_kib })
+    let Waited {
+        code,
+        signal,
+        cpu_us,
+        rss_kib,
+    } = started
+        .wait()
+        .context(|| "wait for the jail's program".into())?;
+    Ok(Says::Ended {
+        code,
+        signal,
+        cpu_us,
+        rss_kib,
+    })
 }
 
 fn spec() -> Result<Spec> {
@@ -96,8 +107,12 @@ fn build(spec: &Spec) -> Result<()> {
     let what = |step: &'static str| move || format!("make a jail's file system: {step}");
     nix::unistd::chdir(&*format!("/{}", spec.place)).context(what("enter the view"))?;
     process::umask(0);
-    let here = open(".", OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
-        .context(what("open the view"))?;
+    let here = open(
+        ".",
+        OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC,
+        Mode::empty(),
+    )
+    .context(what("open the view"))?;
     // One memory for both, so that one limit holds for both; `proc` is only where it is made.
     mounts::memory("proc", spec.tmp, INODES, 0o755).context(what("private files"))?;
     for (from, place) in [("proc/tmp", "tmp"), ("proc/shm", "dev/shm")] {
@@ -128,7 +143,10 @@ fn build(spec: &Spec) -> Result<()> {
 fn place_probe(program: OwnedFd) -> std::io::Result<()> {
     let mut program = fs::File::from(program);
     let to = PROBE.trim_start_matches('/');
-    let directory = Path::new(to).parent().unwrap_or(Path::new(to)).to_string_lossy();
+    let directory = Path::new(to)
+        .parent()
+        .unwrap_or(Path::new(to))
+        .to_string_lossy();
     fs::create_dir(&*directory)?;
     mounts::programs(&directory, PROBE_MAX)?;
     let mut copy = fs::File::create(to)?;
@@ -166,10 +184,21 @@ fn start(
         loopback: spec.loopback,
     })?;
     let text = |text: &str| CString::new(text).context(what);
-    let texts = |texts: &[String]| texts.iter().map(|one| text(one)).collect::<Result<Vec<_>>>();
+    let texts = |texts: &[String]| {
+        texts
+            .iter()
+            .map(|one| text(one))
+            .collect::<Result<Vec<_>>>()
+    };
     let mut env = texts(&spec.env)?;
     if let Some(port) = port {
-        for name in ["http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"] {
+        for name in [
+            "http_proxy",
+            "https_proxy",
+            "HTTP_PROXY",
+            "HTTPS_PROXY",
+            "ALL_PROXY",
+        ] {
             env.push(text(&format!("{name}=http://127.0.0.1:{port}"))?);
         }
         env.push(text("NODE_USE_ENV_PROXY=1")?);

@@ -11,7 +11,7 @@ pub mod view;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use super::limits;
+use super::{limits, lists};
 use crate::error::{Context, Error, Result};
 use crate::sys::filter::{Clone3, Filter};
 use crate::sys::jail::{FirstProcess, Jailed, sealed_program};
@@ -22,8 +22,6 @@ use crate::wire::manifest::{Class, Manifest};
 use spec::{Runs, Says, Spec};
 use view::{Users, View, Views};
 
-/// What programs may ask of the kernel.
-const FOREIGN: &str = include_str!("../seccomp/foreign.json");
 /// Where programs are looked for.
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin";
 /// Working directory and home where nothing else is said.
@@ -103,7 +101,7 @@ impl Foreign {
             views,
             users,
             mapper: Mapper::default(),
-            filter: Filter::observed(&[FOREIGN], Clone3::Missing).context(what)?,
+            filter: Filter::observed(&[lists::FOREIGN], Clone3::Missing).context(what)?,
         })
     }
 
@@ -124,9 +122,10 @@ impl Foreign {
         slot: u32,
     ) -> Result<Running> {
         let what = || "start a foreign jail".to_owned();
-        let view = self.views.get(name).ok_or_else(|| {
-            Error::new(format!("no foreign manifest is called `{name}`"))
-        })?;
+        let view = self
+            .views
+            .get(name)
+            .ok_or_else(|| Error::new(format!("no foreign manifest is called `{name}`")))?;
         let uid = self.users.map(|users| users.uid(slot));
         let spec = self.spec(view, job, uid);
         let spec = serde_json::to_vec(&spec).context(what)?;
@@ -154,7 +153,10 @@ impl Foreign {
         if matches!(job, Job::Probe) {
             fds.push(self.program.as_fd());
         }
-        let first = FirstProcess { program: self.program.as_fd(), fds: &fds };
+        let first = FirstProcess {
+            program: self.program.as_fd(),
+            fds: &fds,
+        };
         let jailed = first.spawn().context(what)?;
         Ok(Running { jailed, link })
     }
@@ -163,7 +165,10 @@ impl Foreign {
         let manifest = &view.manifest;
         let (program, argv) = match job {
             Job::Run { program, argv } => (Runs::Path((*program).into()), argv.to_vec()),
-            Job::Probe => (Runs::Probe, vec!["keepgate-tool".into(), "self-test".into()]),
+            Job::Probe => (
+                Runs::Probe,
+                vec!["keepgate-tool".into(), "self-test".into()],
+            ),
         };
         let shown = |path: &std::path::Path| path.to_string_lossy().into_owned();
         let own = match uid {
@@ -172,7 +177,11 @@ impl Foreign {
         };
         Spec {
             place: view.place.clone(),
-            writable: view.writable.iter().map(|writable| shown(&writable.path)).collect(),
+            writable: view
+                .writable
+                .iter()
+                .map(|writable| shown(&writable.path))
+                .collect(),
             executable: view.executable.iter().map(|path| shown(path)).collect(),
             tmp: manifest.limits.tmp,
             whole_proc: manifest.whole_proc,
@@ -182,7 +191,10 @@ impl Foreign {
             program,
             argv,
             env: environment(manifest),
-            directory: manifest.dir.as_deref().map_or_else(|| HOME.to_owned(), shown),
+            directory: manifest
+                .dir
+                .as_deref()
+                .map_or_else(|| HOME.to_owned(), shown),
             limits: limits::of(Class::Foreign, &manifest.limits, own).to_vec(),
             filter: self.filter.parts(),
         }
@@ -199,8 +211,15 @@ fn environment(manifest: &Manifest) -> Vec<String> {
         ("LOGNAME", "jail"),
     ]
     .into();
-    all.extend(manifest.env.iter().map(|(name, value)| (name.as_str(), value.as_str())));
-    all.into_iter().map(|(name, value)| format!("{name}={value}")).collect()
+    all.extend(
+        manifest
+            .env
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str())),
+    );
+    all.into_iter()
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect()
 }
 
 /// The next thing a jail's first process said; `None` once it has ended.
@@ -214,15 +233,27 @@ pub fn hear(link: BorrowedFd<'_>) -> Result<Option<Heard>> {
     };
     let strange = || Error::new("a jail's first process said what it cannot say");
     if packet.bytes == [0] {
-        return packet.fds.pop().map(|fd| Some(Heard::Listener(fd))).ok_or_else(strange);
+        return packet
+            .fds
+            .pop()
+            .map(|fd| Some(Heard::Listener(fd)))
+            .ok_or_else(strange);
     }
     let mut frame = frame::parse::<Says>(packet, 0)?;
     Ok(Some(match frame.say {
         Says::Listening => Heard::Proxy(frame.fds.pop().ok_or_else(strange)?),
         Says::Running => Heard::Running,
         Says::Failed { why, exec } => Heard::Failed(why, exec),
-        Says::Ended { code, signal, cpu_us, rss_kib } => {
-            Heard::Ended { code, signal, cpu_us, rss_kib }
-        }
+        Says::Ended {
+            code,
+            signal,
+            cpu_us,
+            rss_kib,
+        } => Heard::Ended {
+            code,
+            signal,
+            cpu_us,
+            rss_kib,
+        },
     }))
 }

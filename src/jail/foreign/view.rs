@@ -76,7 +76,8 @@ pub struct Users {
 impl Users {
     /// Uid and gid of user number `slot`.
     pub fn uid(self, slot: u32) -> u32 {
-        self.first.saturating_add(slot.min(self.count.saturating_sub(1)))
+        self.first
+            .saturating_add(slot.min(self.count.saturating_sub(1)))
     }
 }
 
@@ -127,10 +128,12 @@ impl Sources {
     /// # Errors
     /// Fails on a path that is not there, or is a file where a directory must be, by its name.
     pub fn open(manifests: &[Manifest], users: Users) -> Result<Self> {
-        let foreign = manifests.iter().filter(|manifest| manifest.class == Class::Foreign);
+        let foreign = manifests
+            .iter()
+            .filter(|manifest| manifest.class == Class::Foreign);
         let all = foreign.map(Wanted::open).collect::<Result<_>>()?;
-        let proc = mounts::clone_tree(Path::new("/proc"), Copy::Proc)
-            .context(|| "copy `/proc`".into())?;
+        let proc =
+            mounts::clone_tree(Path::new("/proc"), Copy::Proc).context(|| "copy `/proc`".into())?;
         Ok(Self { all, proc, users })
     }
 
@@ -142,8 +145,12 @@ impl Sources {
         let what = || "make the views of jails".to_owned();
         // Every jail's user reads them.
         process::umask(0o022);
-        let here = open(".", OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
-            .context(what)?;
+        let here = open(
+            ".",
+            OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC,
+            Mode::empty(),
+        )
+        .context(what)?;
         mkdirat(&here, "proc", Mode::from_bits_truncate(0o755)).context(what)?;
         let proc = beneath(here.as_fd(), Path::new("proc"), OFlag::O_DIRECTORY).context(what)?;
         mounts::attach(self.proc.as_fd(), proc.as_fd()).context(what)?;
@@ -178,11 +185,21 @@ impl Wanted {
                 .context(|| format!("copy `{}`", path.display()))?;
             devices.push((name, device));
         }
-        Ok(Self { manifest: manifest.clone(), shown, writable, devices })
+        Ok(Self {
+            manifest: manifest.clone(),
+            shown,
+            writable,
+            devices,
+        })
     }
 
     fn attach(self, here: BorrowedFd<'_>, number: usize, users: Users) -> Result<View> {
-        let Self { manifest, shown, writable, devices } = self;
+        let Self {
+            manifest,
+            shown,
+            writable,
+            devices,
+        } = self;
         let what = || format!("make the view of `{}`", manifest.name);
         let place = format!("v{number}");
         mkdirat(here, place.as_str(), Mode::from_bits_truncate(0o755)).context(what)?;
@@ -190,15 +207,19 @@ impl Wanted {
         let tree = Tree::open(here, &place).context(what)?;
         tree.base(&devices).context(what)?;
         for (path, source) in &shown {
-            tree.show(path, source).map_err(|error| wrong(&manifest, path, error))?;
+            tree.show(path, source)
+                .map_err(|error| wrong(&manifest, path, error))?;
         }
         for (path, ..) in &writable {
-            tree.directory(path).map_err(|error| wrong(&manifest, path, error))?;
+            tree.directory(path)
+                .map_err(|error| wrong(&manifest, path, error))?;
         }
         tree.names(users).context(what)?;
         drop(tree);
         mounts::seal(&place).context(what)?;
-        let trees = shown.into_iter().filter(|(_, source)| matches!(source, Source::Tree { .. }));
+        let trees = shown
+            .into_iter()
+            .filter(|(_, source)| matches!(source, Source::Tree { .. }));
         let executable = trees.map(|(path, _)| path).collect();
         let mut kept = Vec::new();
         for (index, (path, copy, owner)) in writable.into_iter().enumerate() {
@@ -210,7 +231,12 @@ impl Wanted {
             let tree = beneath(here, Path::new(&name), OFlag::O_DIRECTORY).context(what)?;
             kept.push(Writable { path, tree, owner });
         }
-        Ok(View { manifest, place, executable, writable: kept })
+        Ok(View {
+            manifest,
+            place,
+            executable,
+            writable: kept,
+        })
     }
 }
 
@@ -233,7 +259,10 @@ impl Views {
 
 fn wrong(manifest: &Manifest, path: &Path, error: std::io::Error) -> Error {
     let shown = escaped(&path.to_string_lossy()).to_string();
-    let what = format!("manifest `{}`: `{shown}` cannot be shown in a jail", manifest.name);
+    let what = format!(
+        "manifest `{}`: `{shown}` cannot be shown in a jail",
+        manifest.name
+    );
     let hint = match error.raw_os_error().map(Errno::from_raw) {
         Some(Errno::ENOENT) => format!("`{shown}` is not there; take it out, or make it"),
         Some(Errno::ENOTDIR) => "what is writable must be a directory".into(),
@@ -252,10 +281,15 @@ fn source(path: &Path) -> std::io::Result<Source> {
         return Ok(Source::Link { target });
     }
     if !found.is_dir() && !found.is_file() {
-        return Err(std::io::Error::other("neither a file, a directory nor a link"));
+        return Err(std::io::Error::other(
+            "neither a file, a directory nor a link",
+        ));
     }
     let tree = mounts::clone_tree(path, Copy::Shown)?;
-    Ok(Source::Tree { tree, directory: found.is_dir() })
+    Ok(Source::Tree {
+        tree,
+        directory: found.is_dir(),
+    })
 }
 
 fn directory(path: &Path) -> std::io::Result<(OwnedFd, Owner)> {
@@ -267,7 +301,13 @@ fn directory(path: &Path) -> std::io::Result<(OwnedFd, Owner)> {
     if !found.is_dir() {
         return Err(Errno::ENOTDIR.into());
     }
-    Ok((tree, Owner { uid: found.uid(), gid: found.gid() }))
+    Ok((
+        tree,
+        Owner {
+            uid: found.uid(),
+            gid: found.gid(),
+        },
+    ))
 }
 
 /// Opens `path` beneath `directory` (a leading `/` is `directory`), through no symbolic link.
@@ -284,7 +324,11 @@ pub(super) fn beneath(
                 | ResolveFlag::RESOLVE_NO_SYMLINKS
                 | ResolveFlag::RESOLVE_NO_MAGICLINKS,
         );
-    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+    let path = if path.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        path
+    };
     Ok(openat2(directory, path, how)?)
 }
 
@@ -317,12 +361,14 @@ impl Tree {
 
     fn show(&self, path: &Path, source: &Source) -> std::io::Result<()> {
         match source {
-            Source::Tree { tree, directory: true } => {
-                mounts::attach(tree.as_fd(), self.directory(path)?.as_fd())
-            }
-            Source::Tree { tree, directory: false } => {
-                mounts::attach(tree.as_fd(), self.file(path)?.as_fd())
-            }
+            Source::Tree {
+                tree,
+                directory: true,
+            } => mounts::attach(tree.as_fd(), self.directory(path)?.as_fd()),
+            Source::Tree {
+                tree,
+                directory: false,
+            } => mounts::attach(tree.as_fd(), self.file(path)?.as_fd()),
             Source::Link { target } => {
                 let (parent, name) = self.parent(path)?;
                 match symlinkat(target, &parent, name) {
@@ -401,5 +447,8 @@ impl Tree {
 
 fn is_shown(error: &std::io::Error) -> bool {
     let errno = error.raw_os_error().map(Errno::from_raw);
-    matches!(errno, Some(Errno::EEXIST | Errno::EROFS | Errno::ELOOP | Errno::ENOTDIR))
+    matches!(
+        errno,
+        Some(Errno::EEXIST | Errno::EROFS | Errno::ELOOP | Errno::ENOTDIR)
+    )
 }

@@ -209,7 +209,7 @@ fn confined_child() {
         ..Confine::default()
     };
     // Not `confine::role`: the test harness has a thread beside this one, which is not confined.
-    confine::with_roots(role, &confine, &[]).unwrap();
+    confine::role_of_this_thread(role, &confine).unwrap();
     works_everywhere();
     match role {
         Role::Keeper => works_in_keeper(&place.state(), listener),

@@ -9,6 +9,7 @@ use std::process::Child;
 use std::sync::mpsc::{Sender, channel};
 
 use keepgate::jail::confine::Confine;
+use keepgate::jail::foreign::view::Users;
 use keepgate::jailer::JailerSetup;
 use keepgate::sys::filter::Filter;
 use keepgate::sys::process;
@@ -23,8 +24,10 @@ pub(super) use crate::harness::OWNER;
 
 /// The uid of the jailer.
 pub(super) const JAILER_UID: u32 = 64_901;
-/// The uid of its tools.
-pub(super) const JAIL_UID: u32 = 64_902;
+/// The first uid of its jails.
+pub(super) const JAIL_UID: u32 = 64_910;
+/// How many there are.
+pub(super) const JAIL_UIDS: u32 = 64;
 
 /// How a jailer was started.
 pub(super) enum Process {
@@ -81,7 +84,11 @@ pub(super) fn setup(root: &Path) -> JailerSetup {
             ..Confine::default()
         },
         plane: "test".into(),
-        jail_uid: Some(JAIL_UID),
+        jail_users: Some(Users {
+            first: JAIL_UID,
+            count: JAIL_UIDS,
+        }),
+        manifests: vec![],
         separation: "separate uids".into(),
         roots: vec![root.into()],
         accept: vec![],

@@ -8,9 +8,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
+use keepgate::jail::limits::ToolLimits;
 use keepgate::jail::probe::Findings;
 use keepgate::sys::filter::{Clone3, Filter};
-use keepgate::sys::jail::{Limits, Template, own_pidfd};
+use keepgate::sys::jail::{Native, Template, own_pidfd};
 use landlock::{ABI, Access, AccessFs, Ruleset, RulesetAttr};
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -79,20 +80,27 @@ fn program() -> OwnedFd {
 fn through(layers: Layers) -> Vec<String> {
     let rules = if layers.filter { TOOL } else { ANYTHING };
     let template = Template {
-        program: program(),
         ruleset: layers.ruleset.then(nothing).flatten(),
-        filter: Filter::compile(&[rules], Clone3::Missing).unwrap(),
-        uid: layers.uid.then_some(JAIL_UID),
         parent: own_pidfd().unwrap(),
     };
-    let limits = Limits {
+    let limits = ToolLimits {
         cpu_s: 5,
         memory: 512 << 20,
         file: 1 << 20,
     };
     let (input, output) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
     let fds = [input.as_fd(), output.as_fd(), output.as_fd()];
-    let jailed = template.spawn("self-test", &fds, limits).unwrap();
+    let program = program();
+    let jail = Native {
+        program: program.as_fd(),
+        argv: &[c"keepgate-tool", c"self-test"],
+        fds: &fds,
+        filter: &Filter::compile(&[rules], Clone3::Missing).unwrap(),
+        limits: &limits.all(),
+        uid: layers.uid.then_some(JAIL_UID),
+        listener: None,
+    };
+    let jailed = template.spawn(&jail).unwrap();
     jailed.wait().unwrap();
     let found = findings(output);
     assert_eq!(found.broken, [""; 0], "{layers:?}");

@@ -77,7 +77,8 @@ impl Jailer {
             } => (ticket, Err((fault, detail))),
             JailerToKeeper::SelfTest { .. }
             | JailerToKeeper::Inspected { .. }
-            | JailerToKeeper::Published { .. } => panic!("{said:?}"),
+            | JailerToKeeper::Published { .. }
+            | JailerToKeeper::Listening { .. } => panic!("{said:?}"),
         };
         assert_eq!(of, ticket);
         end

@@ -42,7 +42,7 @@ fn an_ordinary_user_has_the_same_jail() {
     chown(root.path(), Some(NOBODY), Some(NOBODY)).unwrap();
     let mut setup = setup(root.path());
     setup.confine.uid = None;
-    setup.jail_uid = None;
+    setup.jail_users = None;
     setup.separation = keepgate::keeper::ONE_USER.into();
     let (control, theirs) = frame::pair().unwrap();
     let process = Process::Other(start_as_nobody(&program, theirs));
