@@ -750,6 +750,16 @@ pub const ATTACKS: &[Attack] = &[
         stage: Stage::Log,
         tests: &["it::log::what_results_take_in_the_log_counts"],
     },
+    Attack {
+        name: "free refusals",
+        what: "floods a plane that can carry out nothing (its log or its jail is unfit), so that \
+               refusals fill the log or keep the keeper busy and cost no quota",
+        stage: Stage::Log,
+        tests: &[
+            "keeper::admit::tests::calls_that_cannot_be_carried_out_are_counted_all_the_same",
+            "it::log::an_unwritable_log_refuses_calls_and_says_why",
+        ],
+    },
     // --- screens --------------------------------------------------------------------------------
     Attack {
         name: "terminal escape",
