@@ -8,6 +8,7 @@
 
 mod files;
 mod place;
+mod scratch;
 mod serve;
 mod trouble;
 

@@ -789,6 +789,18 @@ pub const ATTACKS: &[Attack] = &[
         tests: &["keeper::seats::tests::one_agent_cannot_take_all_seats"],
     },
     Attack {
+        name: "a change swept away",
+        what: "changes a file at the moment it is replaced, so that the only copy of what was written \
+               ends under a scratch name and is tidied away",
+        stage: Stage::Jailer,
+        tests: &[
+            "jailer::files::tests::what_cannot_be_put_back_is_named_and_stays",
+            "jailer::scratch::tests::what_may_be_the_only_copy_is_never_swept",
+            "keeper::act::tests::what_is_stuck_is_unknown_and_the_entry_says_where_it_is",
+            "it::jailer::publish::nobodys_change_is_lost_in_a_race",
+        ],
+    },
+    Attack {
         name: "a file with two names",
         what: "has one name of a file written so that the other silently keeps the old content",
         stage: Stage::Jailer,
