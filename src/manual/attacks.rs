@@ -651,9 +651,14 @@ pub const ATTACKS: &[Attack] = &[
     },
     Attack {
         name: "missing checkpoint",
-        what: "removes the checkpoint, so that nothing says how long the log was",
+        what: "removes the checkpoint, so that nothing says how long the log was, or all but the first \
+               entry with it, so that the log looks new",
         stage: Stage::Log,
-        tests: &["audit::tests::tamper::without_a_checkpoint_only_the_last_frames_may_look_torn"],
+        tests: &[
+            "audit::tests::tamper::without_a_checkpoint_only_the_last_frames_may_look_torn",
+            "audit::tests::vectors::both_verifiers_judge_every_vector_as_expected",
+            "cli::log::verify::tests::the_verdict_comes_first",
+        ],
     },
     Attack {
         name: "second spelling of an entry",
