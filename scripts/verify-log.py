@@ -3,8 +3,9 @@
 
 Usage: verify-log.py DIRECTORY [VKEY]
 
-Prints `ok N entries root HEX` and exits 0, or `tampered: WHAT` and exits 20. Exits 1 where the
-directory cannot be read and 2 on wrong usage. Python 3.9 or newer, standard library only.
+Prints `ok N entries root HEX` and exits 0, or `tampered: WHAT` and exits 20. A log that was begun
+and never signed, or of which all but that was taken away, is `unsigned N entries root HEX`: exit 3.
+Exits 1 where the directory cannot be read and 2 on wrong usage. Python 3.9 or newer, standard library only.
 """
 
 import base64
@@ -282,7 +283,7 @@ class Log:
             self.change_key(entry)
         self.tree.push(leaf)
         self.prev = leaf
-        if self.checkpoint.size == self.tree.size:
+        if self.checkpoint and self.checkpoint.size == self.tree.size:
             self.checkpoint.compare(self)
 
 
@@ -369,13 +370,19 @@ def verify_segment(log, data, last):
     return end
 
 
-def verify(directory, wanted):
+def read_checkpoint(directory):
     try:
         with open(os.path.join(directory, "checkpoint"), "rb") as file:
-            checkpoint = Checkpoint(file.read())
-    except FileNotFoundError as error:
-        raise Tampered("the checkpoint is missing") from error
+            return Checkpoint(file.read())
+    except FileNotFoundError:
+        return None
+
+
+def verify(directory, wanted):
+    checkpoint = read_checkpoint(directory)
     names = sorted(name for name in os.listdir(directory) if name.endswith(".seg"))
+    if not names and checkpoint is None:
+        raise OSError(f"{directory} holds no log")
     log = Log(checkpoint)
     for index, name in enumerate(names):
         expect(name == f"{log.tree.size:020}.seg", f"segment `{name}`: entries are missing before it")
@@ -387,8 +394,13 @@ def verify(directory, wanted):
             raise Tampered(f"segment `{name}`, {error}") from error
         log.previous = {"bytes": end, "name": name}
     size = log.tree.size
-    expect(checkpoint.size <= size, f"{size} entries, but the checkpoint covers {checkpoint.size}")
-    expect(wanted is None or wanted in log.keys, "the log's key is another")
+    if checkpoint is None:
+        # A log is signed before its second entry.
+        expect(size <= 1 and len(names) == 1, "the checkpoint is missing")
+    else:
+        covered = checkpoint.size
+        expect(covered <= size, f"{size} entries, but the checkpoint covers {covered}")
+    expect(wanted is None or not size or wanted in log.keys, "the log's key is another")
     return log
 
 
@@ -404,8 +416,9 @@ def main(arguments):
     except OSError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    print(f"ok {log.tree.size} entries root {log.tree.root().hex()}")
-    return 0
+    verdict, code = ("ok", 0) if log.checkpoint else ("unsigned", 3)
+    print(f"{verdict} {log.tree.size} entries root {log.tree.root().hex()}")
+    return code
 
 
 if __name__ == "__main__":

@@ -73,7 +73,8 @@
 //! root, an empty line, then `— ORIGIN BASE64(key id(4) ‖ signature)` with an ECDSA P-256 SHA-256
 //! signature in ASN.1 DER by the key in force at that size. A key is written
 //! `ORIGIN+KEYID+BASE64(0x02 ‖ SPKI)`; its id is the first 4 bytes of SHA-256(SPKI) (C2SP
-//! signed-note, type 0x02). A log without a checkpoint does not verify.
+//! signed-note, type 0x02). The first one is stored before the second entry is written: a log of one
+//! entry or less may lack it and is then unsigned, a longer one without it does not verify.
 //!
 //! ## Torn tail
 //!

@@ -4,6 +4,10 @@
 //! beginning, a tail cut below the checkpoint, another key. What it cannot find: a tail cut above
 //! the checkpoint (at most the last seconds), and a log replaced by an older copy together with
 //! its checkpoint; compare the checkpoint with one that was kept elsewhere.
+//!
+//! A log is signed before its second entry. One that holds its first entry and no checkpoint was
+//! just begun when the machine stopped, or everything else was taken away: it is reported as
+//! unsigned, never as good. With more entries and no checkpoint it was tampered with.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -49,6 +53,10 @@ pub struct Mark {
     pub time: String,
 }
 
+/// What is said where nothing was ever signed.
+const UNBORN: &str = "it holds no whole entry and nothing is signed: it was just begun when the \
+                      machine stopped, or all of it was taken away";
+
 /// The checkpoint that was compared.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct CheckpointReport {
@@ -88,9 +96,9 @@ pub struct Report {
     pub vkey: String,
     /// Whether the key that was asked for has been in force; false when none was asked for.
     pub key_expected: bool,
-    /// The checkpoint.
-    pub checkpoint: CheckpointReport,
-    /// Entries after the checkpoint.
+    /// The checkpoint; none where nothing was signed yet.
+    pub checkpoint: Option<CheckpointReport>,
+    /// Entries after the checkpoint, which nothing vouches for.
     pub unsigned: u64,
     /// How many intents have no outcome.
     pub unanswered_count: u64,
@@ -159,7 +167,8 @@ impl Tally {
 ///
 /// # Errors
 /// Kind tampered, with segment, offset, number and what was expected, where anything does not fit
-/// and where there is no checkpoint; other kinds where files cannot be read.
+/// and where more than the first entry has no checkpoint; kind degraded where there is neither a
+/// whole entry nor a checkpoint; other kinds where files cannot be read.
 pub fn verify(dir: &Path, options: Options<'_>) -> Result<Report> {
     let expected = options.vkey.as_deref().map(Vkey::parse).transpose()?;
     // Read before the segments: a live log only grows.
@@ -169,21 +178,32 @@ pub fn verify(dir: &Path, options: Options<'_>) -> Result<Report> {
         return Err(Error::new(format!("`{}` holds no log", dir.display()))
             .hint("a log's directory holds files like `00000000000000000000.seg`"));
     }
-    let Some(note) = note else {
-        return Err(tampered(dir, "its checkpoint is missing"));
-    };
     let mut tally = Tally::default();
-    let (chain, torn_bytes) = walk(&segments, &note, &mut tally, options.progress)?;
+    let (chain, torn_bytes) = walk(&segments, note.as_ref(), &mut tally, options.progress)?;
+    let size = chain.as_ref().map_or(0, |chain| chain.tree.size());
+    match &note {
+        None if segment::read_checkpoint(dir)?.is_some() => {
+            // A live log was signed for the first time meanwhile.
+            return verify(dir, options);
+        }
+        None if size > 1 || segments.len() > 1 => {
+            return Err(tampered(dir, "its checkpoint is missing"));
+        }
+        Some(note) if note.checkpoint.size == 0 => {
+            return Err(tampered(dir, "its checkpoint covers nothing"));
+        }
+        Some(note) if chain.is_some() && note.checkpoint.size > size => {
+            return Err(short(segments.last(), note.checkpoint.size, size));
+        }
+        None | Some(_) => {}
+    }
     let Some(chain) = chain else {
-        return Err(tampered(dir, ends_early(note.checkpoint.size, 0)));
+        return Err(match note {
+            Some(note) => tampered(dir, ends_early(note.checkpoint.size, 0)),
+            None => the_log(Kind::Degraded, dir, UNBORN)
+                .hint("if there was more, look for a copy of it, or of its checkpoint"),
+        });
     };
-    let size = chain.tree.size();
-    if note.checkpoint.size > size {
-        return Err(short(segments.last(), note.checkpoint.size, size));
-    }
-    if note.checkpoint.size == 0 {
-        return Err(tampered(dir, "its checkpoint covers nothing"));
-    }
     if let Some(expected) = &expected
         && !tally.keys.contains(&expected.to_string())
     {
@@ -193,7 +213,15 @@ pub fn verify(dir: &Path, options: Options<'_>) -> Result<Report> {
         );
         return Err(tampered(dir, what));
     }
-    let key = key_at(note.checkpoint.size, &tally)?;
+    let covered = note.map_or(0, |note| note.checkpoint.size);
+    let checkpoint = match covered {
+        0 => None,
+        size => Some(CheckpointReport {
+            size,
+            key: key_at(size, &tally)?,
+            good: true,
+        }),
+    };
     let unanswered_count = offset(tally.open_calls.len());
     let mut unanswered: Vec<_> = tally
         .open_calls
@@ -211,12 +239,8 @@ pub fn verify(dir: &Path, options: Options<'_>) -> Result<Report> {
         root: hex(&chain.tree.root()),
         vkey: chain.vkey.to_string(),
         key_expected: expected.is_some(),
-        checkpoint: CheckpointReport {
-            size: note.checkpoint.size,
-            key,
-            good: true,
-        },
-        unsigned: size - note.checkpoint.size,
+        checkpoint,
+        unsigned: size - covered,
         unanswered_count,
         unanswered,
         pruned: tally.pruned,
@@ -226,8 +250,12 @@ pub fn verify(dir: &Path, options: Options<'_>) -> Result<Report> {
 }
 
 fn tampered(dir: &Path, what: impl std::fmt::Display) -> Error {
+    the_log(Kind::Tampered, dir, what)
+}
+
+fn the_log(kind: Kind, dir: &Path, what: impl std::fmt::Display) -> Error {
     Error::of(
-        Kind::Tampered,
+        kind,
         format!("the log `{}`: {what}", escaped(&dir.to_string_lossy())),
     )
 }
@@ -247,7 +275,7 @@ fn short(last: Option<&Segment>, covered: u64, size: u64) -> Error {
 /// Checks segment after segment; gives the chain at the end and the length of a torn tail.
 fn walk(
     segments: &[Segment],
-    note: &Note,
+    note: Option<&Note>,
     tally: &mut Tally,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<(Option<Chain>, u64)> {
@@ -266,7 +294,7 @@ fn walk(
         let task = Task {
             segment,
             before: before.take(),
-            checkpoint: Some(note),
+            checkpoint: note,
             last,
         };
         let checked = check::check(task, &mut |seen| {

@@ -5,9 +5,9 @@
 //! whether what came out is what the keeper saw, and exchanges back if it is not. So a change made
 //! by somebody else in the meantime is never lost, and a reader sees the old content or the new.
 //!
-//! A crash between link and unlink leaves a `.keepgate-TICKET` file, which `file.list` hides. The
-//! next write to that directory removes those older than [`STALE`]; what they hold is the new
-//! content nobody confirmed, or the old one, which the keeper has.
+//! A crash between link and unlink, and a change that cannot be put back, leave a `.keepgate-…`
+//! file. The next write to that directory removes those older than [`STALE`] whose content the
+//! keeper has; see [`scratch`].
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -16,13 +16,13 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
-use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, RenameFlags};
 use nix::sys::stat::{Mode, fchmod, fstat};
 use nix::unistd::{Gid, fchown, fsync};
 
-use super::place::{Found, Place, SCRATCH, digest, open_beneath, read, regular, reopen, split};
+use super::place::{Found, Place, digest, open_beneath, read, regular, reopen, split};
+use super::scratch;
 use super::trouble::{OrTrouble, Trouble};
 use crate::call::id::Id;
 use crate::jail::world::World;
@@ -38,8 +38,6 @@ pub const NEW_FILE_MODE: u32 = 0o640;
 const EXCHANGES_MAX: usize = 100;
 /// Age at which a scratch name belongs to nobody any more.
 const STALE: Duration = Duration::from_secs(60);
-/// Entries looked at when a directory is cleaned.
-const CLEAN_MAX: usize = 10_000;
 /// Directories remembered as clean.
 const CLEANED_MAX: usize = 1024;
 /// Largest new content the jailer reads to check it, in bytes.
@@ -60,6 +58,16 @@ pub(super) struct Unnamed {
     order: FileOrder,
     place: Place,
     file: OwnedFd,
+}
+
+/// Content that is to have a name.
+#[derive(Debug, Clone, Copy)]
+struct New<'a> {
+    file: BorrowedFd<'a>,
+    /// Permission bits.
+    mode: u32,
+    /// Digest of the content, lower-case hex.
+    sha256: &'a str,
 }
 
 /// The operator's roots.
@@ -144,7 +152,11 @@ impl Files {
             ticket,
             &unnamed.place,
             expected,
-            Some((unnamed.file.as_fd(), mode)),
+            Some(New {
+                file: unnamed.file.as_fd(),
+                mode,
+                sha256,
+            }),
         )
     }
 
@@ -170,7 +182,8 @@ impl Files {
         let file = unnamed_in(place.directory())?;
         let mut writer = File::from(file.try_clone().or_trouble("fcntl")?);
         writer.write_all(content).or_trouble("write")?;
-        self.put(ticket, &place, expected, Some((file.as_fd(), *mode)))
+        let (file, mode) = (file.as_fd(), *mode);
+        self.put(ticket, &place, expected, Some(New { file, mode, sha256 }))
     }
 
     fn open_file(&self, order: &FileOrder) -> Result<OwnedFd, Trouble> {
@@ -230,17 +243,18 @@ impl Files {
         }
     }
 
-    /// Makes `place` hold `new` (a file and its permission bits), or nothing, where it is `expected`.
+    /// Makes `place` hold `new`, or nothing, where it is `expected`.
     fn put(
         &self,
         ticket: Id,
         place: &Place,
         expected: &FileState,
-        new: Option<(BorrowedFd<'_>, u32)>,
+        new: Option<New<'_>>,
     ) -> Result<(), Trouble> {
-        let scratch = place.beside(&format!("{SCRATCH}{ticket}"))?;
+        let scratch = scratch::name(ticket, expected, new.map(|new| new.sha256));
+        let scratch = place.beside(&scratch)?;
         let found = self.expect(place, expected)?;
-        if let Some((file, mode)) = new {
+        if let Some(New { file, mode, .. }) = new {
             if let Some(found) = &found {
                 replaceable(found, file)?;
                 let group = Gid::from_raw(found.stat.st_gid);
@@ -251,8 +265,8 @@ impl Files {
         }
         match (found.is_some(), new) {
             (false, None) => Ok(()),
-            (false, Some((file, _))) => self.add(place, file),
-            (true, Some((file, _))) => self.exchange(place, &scratch, file, expected),
+            (false, Some(new)) => self.add(place, new.file),
+            (true, Some(new)) => self.exchange(place, &scratch, new.file, expected),
             (true, None) => self.remove(place, &scratch, expected),
         }
     }
@@ -283,9 +297,13 @@ impl Files {
             Err(Errno::EEXIST) => return Err(Trouble::changed("somebody made the target")),
             answer => answer.or_trouble("linkat")?,
         }
-        place
-            .sync()
-            .inspect_err(|_| undo("unlinkat", place.unlink()))
+        place.sync().map_err(|trouble| match place.unlink() {
+            Ok(()) => trouble,
+            Err(errno) => {
+                let why = format!("{}; unlinkat: {}", trouble.detail, errno.desc());
+                stuck(format_args!("the new file has its name: {why}"))
+            }
+        })
     }
 
     fn exchange(
@@ -308,7 +326,7 @@ impl Files {
         }
         // What came out must be what the keeper saw, or somebody's change would be lost.
         if let Err(trouble) = self.expect(scratch, expected).and_then(|_| place.sync()) {
-            put_back(place, scratch, file)?;
+            put_back(place, scratch, file).map_err(|why| left(scratch, &why.detail))?;
             undo("unlinkat", scratch.unlink());
             return Err(trouble);
         }
@@ -323,9 +341,7 @@ impl Files {
             answer => answer.or_trouble("renameat2(RENAME_NOREPLACE)")?,
         }
         if let Err(trouble) = self.expect(scratch, expected).and_then(|_| place.sync()) {
-            scratch
-                .rename(place, keep)
-                .map_err(|errno| stuck(errno, "the file"))?;
+            take_back(place, scratch)?;
             return Err(trouble);
         }
         undo("unlinkat", scratch.unlink());
@@ -340,34 +356,9 @@ impl Files {
         if self.cleaned.len() >= CLEANED_MAX || !self.cleaned.insert((stat.st_dev, stat.st_ino)) {
             return;
         }
-        let copy = open_beneath(place.directory(), ".", OFlag::O_RDONLY | OFlag::O_DIRECTORY);
-        let Some(mut directory) = copy.ok().and_then(|fd| Dir::from_fd(fd).ok()) else {
-            return;
-        };
-        let old =
-            SystemClock.now().as_micros() / 1_000_000 - i64::try_from(STALE.as_secs()).unwrap_or(0);
-        for entry in directory.iter().flatten().take(CLEAN_MAX) {
-            let Ok(name) = entry.file_name().to_str() else {
-                continue;
-            };
-            let ticket = name
-                .strip_prefix(SCRATCH)
-                .is_some_and(|rest| rest.parse::<Id>().is_ok());
-            if !ticket {
-                continue;
-            }
-            let Ok(left) = place.beside(name) else {
-                continue;
-            };
-            let handle = open_beneath(place.directory(), name, OFlag::O_PATH);
-            if handle
-                .and_then(|handle| regular(&handle))
-                .is_ok_and(|stat| stat.st_ctime < old)
-            {
-                tracing::warn!(name, "removing what an earlier jailer left");
-                undo("unlinkat", left.unlink());
-            }
-        }
+        let stale = i64::try_from(STALE.as_secs()).unwrap_or(0);
+        let before = SystemClock.now().as_micros() / 1_000_000 - stale;
+        scratch::sweep(place, self.world.descriptors(), CONTENT_MAX, before);
     }
 }
 
@@ -438,13 +429,21 @@ fn put_back(place: &Place, scratch: &Place, ours: BorrowedFd<'_>) -> Result<(), 
         let back = scratch.handle()?;
         scratch
             .rename(place, RenameFlags::RENAME_EXCHANGE)
-            .map_err(|errno| stuck(errno, "the old file"))?;
+            .or_trouble("renameat2(RENAME_EXCHANGE)")?;
         if same_file(&scratch.handle()?, &last)? {
             return Ok(());
         }
         last = back;
     }
-    Err(stuck(Errno::EBUSY, "a file"))
+    let what = format!("somebody changed it {EXCHANGES_MAX} times meanwhile");
+    Err(Trouble::new(JailFault::Failed, what))
+}
+
+/// Gives a file that was to be removed its name back; it must be free.
+fn take_back(place: &Place, scratch: &Place) -> Result<(), Trouble> {
+    scratch
+        .rename(place, RenameFlags::RENAME_NOREPLACE)
+        .map_err(|errno| left(scratch, errno.desc()))
 }
 
 fn same_file(one: &OwnedFd, other: &OwnedFd) -> Result<bool, Trouble> {
@@ -455,11 +454,45 @@ fn same_file(one: &OwnedFd, other: &OwnedFd) -> Result<bool, Trouble> {
     Ok((one.st_dev, one.st_ino) == (other.st_dev, other.st_ino))
 }
 
-fn stuck(errno: Errno, what: &str) -> Trouble {
-    tracing::error!(%errno, what, "cannot put back what was found changed");
-    let text = format!(
-        "{what} changed meanwhile and stays beside its name: {}",
-        errno.desc()
-    );
-    Trouble::new(JailFault::Failed, text)
+/// What was found changed could not be put back: it is where `scratch` says.
+fn left(scratch: &Place, why: &str) -> Trouble {
+    let name = scratch.name();
+    stuck(format_args!(
+        "content stays beside the file as `{name}`: {why}"
+    ))
+}
+
+fn stuck(what: std::fmt::Arguments<'_>) -> Trouble {
+    tracing::error!(%what, "a change was neither made nor taken back");
+    Trouble::new(JailFault::Stuck, what.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn what_cannot_be_put_back_is_named_and_stays() {
+        let temp = tempfile::tempdir().unwrap();
+        let root = File::open(temp.path()).unwrap();
+        let place = Place::new(root.as_fd(), "a").unwrap();
+        let ours = File::create(temp.path().join("a")).unwrap();
+        let name = ".keepgate-scratch";
+        let scratch = place.beside(name).unwrap();
+        // Nothing is there to be exchanged with: as bad as a disk that fails.
+        let trouble = put_back(&place, &scratch, ours.as_fd()).unwrap_err();
+        let trouble = left(&scratch, &trouble.detail);
+        assert_eq!(trouble.fault, JailFault::Stuck);
+        assert!(trouble.detail.contains(name), "{}", trouble.detail);
+        // Somebody made the file anew while it was away.
+        fs::write(temp.path().join(name), b"theirs").unwrap();
+        let trouble = take_back(&place, &scratch).unwrap_err();
+        assert_eq!(trouble.fault, JailFault::Stuck);
+        assert!(trouble.detail.contains(name), "{}", trouble.detail);
+        assert_eq!(fs::read(temp.path().join(name)).unwrap(), b"theirs");
+        fs::remove_file(temp.path().join("a")).unwrap();
+        take_back(&place, &scratch).unwrap();
+        assert_eq!(fs::read(temp.path().join("a")).unwrap(), b"theirs");
+    }
 }

@@ -10,6 +10,7 @@ mod files;
 mod jails;
 mod place;
 mod running;
+mod scratch;
 mod serve;
 mod trouble;
 mod watch;

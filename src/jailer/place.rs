@@ -100,6 +100,11 @@ impl Place {
         })
     }
 
+    /// Its name in its directory.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Its directory.
     pub(super) fn directory(&self) -> BorrowedFd<'_> {
         self.directory.as_fd()

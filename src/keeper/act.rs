@@ -14,6 +14,9 @@ use crate::mode::{Dry, Live};
 use crate::tools::order::{Mode, Order, Reply};
 use crate::wire::messages::{FileState, JailFault};
 
+/// What an agent is told where nobody knows.
+const UNKNOWN: &str = "nobody can say whether this happened; an operator has to look";
+
 /// Runs reads for real and shows effects without making them.
 pub(super) fn rehearse(
     keeper: &Keeper,
@@ -185,7 +188,7 @@ fn refused(fault: JailFault, detail: String, mut facts: Map<String, Value>) -> O
     facts.insert("class".into(), class.into());
     facts.insert("detail".into(), detail.into());
     Outcome {
-        status: Status::Failed,
+        status: status(fault),
         value: told(class, say),
         facts,
     }
@@ -194,11 +197,24 @@ fn refused(fault: JailFault, detail: String, mut facts: Map<String, Value>) -> O
 fn unknown(error: &Error, mut facts: Map<String, Value>) -> Outcome {
     facts.insert("class".into(), "unknown".into());
     facts.insert("detail".into(), error.message().into());
-    let say = "nobody can say whether this happened; an operator has to look";
     Outcome {
         status: Status::Unknown,
-        value: told("unknown", say),
+        value: told("unknown", UNKNOWN),
         facts,
+    }
+}
+
+/// Whether what the jailer did not do is certainly not done.
+pub(super) fn status(fault: JailFault) -> Status {
+    match fault {
+        JailFault::Stuck => Status::Unknown,
+        JailFault::NotFound
+        | JailFault::WrongKind
+        | JailFault::NotPermitted
+        | JailFault::Outside
+        | JailFault::Changed
+        | JailFault::TooLarge
+        | JailFault::Failed => Status::Failed,
     }
 }
 
@@ -223,10 +239,28 @@ pub(super) fn words(fault: JailFault) -> (&'static str, &'static str) {
             "the file is not what it was; nothing was written",
         ),
         JailFault::TooLarge => ("too_large", "the file is larger than this tool handles"),
+        JailFault::Stuck => ("unknown", UNKNOWN),
         JailFault::Failed => ("failed", "it could not be done"),
     }
 }
 
 fn told(class: &str, say: &str) -> Value {
     json!({"class": class, "message": say})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_stuck_is_unknown_and_the_entry_says_where_it_is() {
+        let where_it_is = "content stays beside the file as `.keepgate-x`";
+        let outcome = refused(JailFault::Stuck, where_it_is.into(), Map::new());
+        assert_eq!(outcome.status, Status::Unknown);
+        assert_eq!(outcome.facts["detail"], where_it_is);
+        // The agent learns no name it may not list.
+        assert!(!outcome.value.to_string().contains(".keepgate"));
+        let outcome = refused(JailFault::Changed, String::new(), Map::new());
+        assert_eq!(outcome.status, Status::Failed);
+    }
 }

@@ -2,6 +2,7 @@
 //! do the arguments fit the tool's schema.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use serde_json::{Map, Value, json};
 
@@ -19,18 +20,13 @@ use crate::wire::admin::Mode;
 impl Keeper {
     /// Checks everything that does not depend on policy.
     pub(super) fn admit(&self, asked: &Asked) -> Result<Call, Refusal> {
-        if let Some(why) = self.log.blocked() {
-            return Err(Error::new(format!("the log takes no entries: {why}")).into());
-        }
-        if let Some(fitness) = self.hands.links().fitness()
-            && !fitness.fit
-        {
-            return Err(Error::new("the jail's self-test failed").into());
-        }
         if !self.state().agents.contains_key(&asked.agent) {
             return Err(Refusal::no_agent());
         }
+        // First of all: a refusal is an entry too, and while calls cannot be carried out they cost
+        // what they always do.
         self.quota(asked)?;
+        self.able()?;
         let tool = self.tool(&asked.agent, &asked.tool)?;
         let (run, begins) = self.runs.of(&asked.agent, self.clock.since_boot_micros())?;
         if begins {
@@ -47,6 +43,22 @@ impl Keeper {
             received: asked.received,
         };
         admit(&asked.arguments, &tool, caller).map_err(Refusal::unfit)
+    }
+
+    /// Whether any call can be carried out now.
+    fn able(&self) -> Result<(), Error> {
+        if self.stopping.load(Ordering::SeqCst) {
+            return Err(Error::new("the plane is stopping"));
+        }
+        if let Some(why) = self.log.blocked() {
+            return Err(Error::new(format!("the log takes no entries: {why}")));
+        }
+        if let Some(fitness) = self.hands.links().fitness()
+            && !fitness.fit
+        {
+            return Err(Error::new("the jail's self-test failed"));
+        }
+        Ok(())
     }
 
     /// The tools an agent sees, as MCP lists them.
@@ -125,5 +137,98 @@ pub(super) fn fits(glob: &str, name: &str) -> bool {
     match glob.strip_suffix('*') {
         Some(start) => name.starts_with(start),
         None => name == glob,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::quota::Limits;
+    use crate::call::id::Id;
+    use crate::keeper::hands::Hands;
+    use crate::keeper::links::Fitness;
+    use crate::keeper::serve::carry;
+    use crate::keeper::state::Agent;
+    use crate::keeper::{ONE_USER, Setup};
+    use crate::wire::frame;
+    use crate::wire::messages::SelfTest;
+
+    /// A keeper that nobody is linked to, whose agent `a` may call `calls` times a minute.
+    fn keeper(state: &std::path::Path, calls: u64) -> Keeper {
+        let limits = Limits {
+            entries_per_minute: calls,
+            bytes_per_day: 1 << 30,
+        };
+        let setup = Setup {
+            confine: Default::default(),
+            plane: "p".into(),
+            origin: "test/p".into(),
+            state: state.into(),
+            separation: ONE_USER.into(),
+            operator_uid: 0,
+            role_uids: Vec::new(),
+            token_sha256: None,
+            demo: false,
+            unattended: true,
+            roots: Default::default(),
+            http: Vec::new(),
+            agent_quota: limits,
+            plane_quota: limits,
+            accept: Vec::new(),
+        };
+        let (control, _) = frame::pair().unwrap();
+        let keeper = Keeper::open(setup, control, Hands::new().unwrap()).unwrap();
+        let agent = Agent {
+            uid: 1,
+            tools: Vec::new(),
+            since: keeper.clock.now(),
+        };
+        keeper.state().agents.insert("a".into(), agent);
+        keeper
+    }
+
+    fn class(keeper: &Keeper) -> &'static str {
+        let asked = Asked {
+            call: Id::random().unwrap(),
+            agent: "a".into(),
+            tool: "file__list".into(),
+            client: String::new(),
+            arguments: br#"{"path":"."}"#.to_vec(),
+            received: keeper.clock.now(),
+        };
+        match carry(keeper, &asked) {
+            Ok(_) => "done",
+            Err(refusal) => refusal.class,
+        }
+    }
+
+    #[test]
+    fn calls_that_cannot_be_carried_out_are_counted_all_the_same() {
+        let makes: [fn(&Keeper); 2] = [
+            |keeper| {
+                let report = SelfTest {
+                    separation: ONE_USER.into(),
+                    landlock_abi: 0,
+                    attempted: 1,
+                    succeeded: vec!["socket".into()],
+                    degraded: Vec::new(),
+                    took_us: 0,
+                };
+                let fitness = Fitness { fit: false, report };
+                keeper.hands.links().set_fitness(fitness);
+            },
+            |keeper| keeper.stopping.store(true, Ordering::SeqCst),
+        ];
+        for unable in makes {
+            let place = tempfile::tempdir().unwrap();
+            let keeper = keeper(place.path(), 3);
+            unable(&keeper);
+            let before = keeper.log.head().size;
+            let classes: Vec<_> = (0..20).map(|_| class(&keeper)).collect();
+            assert_eq!(classes[..3], ["unavailable"; 3]);
+            assert_eq!(classes[3..], ["over_quota"; 17]);
+            // Three refusals, and once that there were more.
+            assert_eq!(keeper.log.head().size - before, 4);
+        }
     }
 }

@@ -13,6 +13,7 @@ use super::refuse::Refusal;
 use super::seats::Full;
 use super::{Asked, Keeper, OVERHEAD, Setup, admin, answer, follow, hands, pipeline};
 use crate::audit::Draft;
+use crate::audit::evidence::Released;
 use crate::call::id::Id;
 use crate::error::{Context, Error, Result};
 use crate::jail::confine;
@@ -205,18 +206,9 @@ fn front(keeper: &Arc<Keeper>, frame: Frame<FrontToKeeper>) -> Result<()> {
 }
 
 fn call(keeper: &Keeper, id: u64, asked: &Asked) {
-    let result = if keeper.stopping.load(Ordering::SeqCst) {
-        Err(Refusal::from(Error::new("the plane is stopping")))
-    } else {
-        pipeline::run(keeper, asked)
-    };
-    let (say, blob) = match result {
-        Ok(released) => {
-            keeper.charge(&asked.agent, released.result().len());
-            (KeeperToFront::Answer { id }, answer::released(&released))
-        }
+    let (say, blob) = match carry(keeper, asked) {
+        Ok(released) => (KeeperToFront::Answer { id }, answer::released(&released)),
         Err(refusal) => {
-            refusal.record(keeper, asked);
             if refusal.no_tool {
                 let message = refusal.say.unwrap_or_default();
                 (
@@ -236,6 +228,13 @@ fn call(keeper: &Keeper, id: u64, asked: &Asked) {
         }
     };
     keeper.tell_front(&say, &blob);
+}
+
+/// Runs the call, and counts or records what came of it.
+pub(super) fn carry(keeper: &Keeper, asked: &Asked) -> std::result::Result<Released, Refusal> {
+    pipeline::run(keeper, asked)
+        .inspect(|released| keeper.charge(&asked.agent, released.result().len()))
+        .inspect_err(|refusal| refusal.record(keeper, asked))
 }
 
 fn malformed(keeper: &Keeper, agent: &str, why: &str) {

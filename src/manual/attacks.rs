@@ -651,9 +651,14 @@ pub const ATTACKS: &[Attack] = &[
     },
     Attack {
         name: "missing checkpoint",
-        what: "removes the checkpoint, so that nothing says how long the log was",
+        what: "removes the checkpoint, so that nothing says how long the log was, or all but the first \
+               entry with it, so that the log looks new",
         stage: Stage::Log,
-        tests: &["audit::tests::tamper::without_a_checkpoint_only_the_last_frames_may_look_torn"],
+        tests: &[
+            "audit::tests::tamper::without_a_checkpoint_only_the_last_frames_may_look_torn",
+            "audit::tests::vectors::both_verifiers_judge_every_vector_as_expected",
+            "cli::log::verify::tests::the_verdict_comes_first",
+        ],
     },
     Attack {
         name: "second spelling of an entry",
@@ -750,6 +755,16 @@ pub const ATTACKS: &[Attack] = &[
         stage: Stage::Log,
         tests: &["it::log::what_results_take_in_the_log_counts"],
     },
+    Attack {
+        name: "free refusals",
+        what: "floods a plane that can carry out nothing (its log or its jail is unfit), so that \
+               refusals fill the log or keep the keeper busy and cost no quota",
+        stage: Stage::Log,
+        tests: &[
+            "keeper::admit::tests::calls_that_cannot_be_carried_out_are_counted_all_the_same",
+            "it::log::an_unwritable_log_refuses_calls_and_says_why",
+        ],
+    },
     // --- screens --------------------------------------------------------------------------------
     Attack {
         name: "terminal escape",
@@ -777,6 +792,18 @@ pub const ATTACKS: &[Attack] = &[
         what: "keeps so many calls open that no other agent is served",
         stage: Stage::Pipeline,
         tests: &["keeper::seats::tests::one_agent_cannot_take_all_seats"],
+    },
+    Attack {
+        name: "a change swept away",
+        what: "changes a file at the moment it is replaced, so that the only copy of what was written \
+               ends under a scratch name and is tidied away",
+        stage: Stage::Jailer,
+        tests: &[
+            "jailer::files::tests::what_cannot_be_put_back_is_named_and_stays",
+            "jailer::scratch::tests::what_may_be_the_only_copy_is_never_swept",
+            "keeper::act::tests::what_is_stuck_is_unknown_and_the_entry_says_where_it_is",
+            "it::jailer::publish::nobodys_change_is_lost_in_a_race",
+        ],
     },
     Attack {
         name: "a file with two names",

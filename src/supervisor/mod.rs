@@ -26,6 +26,12 @@ use plane::Plane;
 /// How long roles have to stop in order before they are killed.
 const STOP_GRACE: Duration = Duration::from_secs(10);
 
+/// Descriptors that a process of Keepgate may need: a front one for each agent (500) and each of
+/// its connections (16), the supervisor one for each agent of each plane, keeper, jailer and egress
+/// a handful for each call at a time. Distributions set a soft limit of 1024 for the sake of
+/// programs that use `select(2)`, as none of these do.
+pub const DESCRIPTORS: u64 = 1 << 14;
+
 /// Serves until SIGTERM or SIGINT.
 ///
 /// # Errors
@@ -33,6 +39,9 @@ const STOP_GRACE: Duration = Duration::from_secs(10);
 /// not usable, or a role cannot be started at all.
 pub fn serve(config: &Config, paths: &Paths) -> Result<()> {
     let _lock = lock(paths)?;
+    // Inherited by all roles. Jails get limits of their own.
+    crate::sys::process::raise_descriptors(DESCRIPTORS)
+        .context(|| "raise the limit of open descriptors".into())?;
     crate::sys::process::harden_supervisor().context(|| "harden the supervisor".into())?;
     let mut signals = SigSet::empty();
     for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGCHLD] {

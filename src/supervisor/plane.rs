@@ -223,6 +223,18 @@ impl Plane {
                 ready: false,
             });
         }
+        if let Err(error) = self.equip(role) {
+            // It is our child by now: it is ended, and its pidfd says when it can be reaped.
+            self.note(role, error.message());
+            if let Some(running) = self.roles.get(&role).and_then(|seat| seat.running.as_ref()) {
+                running.kill();
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives a role that was just started its set-up and its links.
+    fn equip(&self, role: Role) -> Result<()> {
         let (blob, fds) = self.setup.of(role, &self.listeners)?;
         if let Some(running) = self.roles.get(&role).and_then(|seat| seat.running.as_ref()) {
             frame::send_within(
@@ -394,4 +406,48 @@ fn readable(fd: BorrowedFd<'_>) -> bool {
     use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
     let mut fds = [PollFd::new(fd, PollFlags::POLLIN)];
     poll(&mut fds, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsStr;
+    use std::fs::File;
+    use std::os::unix::ffi::OsStrExt;
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+    use super::*;
+
+    #[test]
+    fn a_role_that_cannot_be_set_up_is_ended_and_reaped() {
+        let temp = tempfile::tempdir().unwrap();
+        // Its state directory cannot be told in JSON.
+        let directory = temp.path().join(OsStr::from_bytes(b"\xff"));
+        let paths = Paths::resolve(Some(&directory)).unwrap();
+        // `sleep 600` in place of a role: it neither listens nor ends by itself.
+        let name = "600";
+        let mut config = Config::default();
+        config.planes = [(name.to_owned(), crate::config::Plane::default())].into();
+        let boot = Boot::new(&config, &paths).unwrap();
+        let mut plane = Plane::new(&config, &paths, name, 0, &boot).unwrap();
+        plane.setup.program = Arc::new(File::open("/bin/sleep").unwrap().into());
+        for (role, seat) in &mut plane.roles {
+            seat.due = seat.due.filter(|_| *role == Role::Keeper);
+        }
+        plane.start_due(Instant::now());
+        let seat = &plane.roles[&Role::Keeper];
+        let pid = seat.pid().expect("it is watched until it has ended");
+        assert!(seat.due.is_none());
+        let pidfd = seat.running.as_ref().unwrap().pidfd.as_fd();
+        let mut fds = [PollFd::new(pidfd, PollFlags::POLLIN)];
+        assert_eq!(poll(&mut fds, PollTimeout::from(60_000_u16)).unwrap(), 1);
+        plane.attend(Role::Keeper);
+        assert!(!Path::new(&format!("/proc/{pid}")).exists(), "a zombie");
+        let seat = &plane.roles[&Role::Keeper];
+        assert!(seat.pid().is_none() && seat.due.is_some());
+        let why = seat.why.as_deref().unwrap_or_default();
+        assert!(why.contains("set-up"), "{why}");
+    }
 }

@@ -4,7 +4,7 @@
 use std::io;
 
 use nix::errno::Errno;
-use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::stat::Mode;
 use nix::unistd::{Gid, Uid, setfsgid, setfsuid};
 
@@ -38,6 +38,28 @@ pub mod capability {
 pub fn harden() -> io::Result<()> {
     setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
     raw::prctl(libc::PR_SET_DUMPABLE, 0)?;
+    Ok(())
+}
+
+/// How many descriptors this process may open: the soft limit, which counts, and the hard one, up
+/// to which it can be raised.
+///
+/// # Errors
+/// What the kernel says.
+pub fn descriptors() -> io::Result<(u64, u64)> {
+    Ok(getrlimit(Resource::RLIMIT_NOFILE)?)
+}
+
+/// Raises the soft limit of open descriptors to `wanted`, or as far as the hard one allows. Never
+/// lowers it. What this process starts inherits it.
+///
+/// # Errors
+/// What the kernel says.
+pub fn raise_descriptors(wanted: u64) -> io::Result<()> {
+    let (soft, hard) = descriptors()?;
+    if soft < wanted.min(hard) {
+        setrlimit(Resource::RLIMIT_NOFILE, wanted.min(hard), hard)?;
+    }
     Ok(())
 }
 

@@ -234,6 +234,9 @@ pub enum JailFault {
     Changed,
     /// Larger than the keeper's limit.
     TooLarge,
+    /// A change was neither made nor taken back: content stays where the detail says, and a person
+    /// has to look.
+    Stuck,
     /// Anything else; the detail says what.
     Failed,
 }

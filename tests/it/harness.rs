@@ -78,12 +78,17 @@ impl Appliance {
 
     /// Starts the supervisor and waits until the plane serves.
     pub(crate) fn serve(&mut self) {
+        self.serve_by(Command::new(binary()));
+    }
+
+    /// The same with a command that runs the binary with the arguments it is given.
+    pub(crate) fn serve_by(&mut self, mut command: Command) {
         let log = fs::File::options()
             .create(true)
             .append(true)
             .open(self.path("serve.log"))
             .unwrap();
-        let child = Command::new(binary())
+        let child = command
             .arg("--dir")
             .arg(self.directory.path())
             .arg("serve")

@@ -126,6 +126,10 @@ fn an_unwritable_log_refuses_calls_and_says_why() {
         session.fails("file__read", json!({"path": "mail/hello.txt"})),
         "unavailable"
     );
+    // 600 calls a minute, as ever.
+    let over = (0..1_200)
+        .any(|_| session.fails("file__read", json!({"path": "mail/hello.txt"})) == "over_quota");
+    assert!(over, "1200 refused calls cost nothing");
     let status = appliance.json(&["status"]);
     let why = status["planes"]["production"]["log"]["blocked"]
         .as_str()

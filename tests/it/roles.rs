@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
+use std::process::Command;
 
 use keepgate::wire::frame;
 use keepgate::wire::messages::Report;
@@ -11,7 +12,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
 
-use crate::harness::{Appliance, eventually};
+use crate::harness::{Appliance, binary, eventually};
 
 const ROLES: [&str; 4] = ["keeper", "jailer", "front", "egress"];
 
@@ -230,6 +231,24 @@ fn a_role_that_was_taken_over_gets_no_socket_made() {
     );
     let now = fs::metadata(appliance.path("run/production/admin.sock")).unwrap();
     assert_eq!((admin.ino(), admin.uid()), (now.ino(), now.uid()));
+}
+
+#[test]
+fn few_descriptors_by_default_are_raised() {
+    let mut appliance = Appliance::init("");
+    let mut command = Command::new("prlimit");
+    command.args(["--nofile=256:", "--"]).arg(binary());
+    appliance.serve_by(command);
+    for role in ["keeper", "jailer", "front", "egress"] {
+        let limits = fs::read_to_string(format!("/proc/{}/limits", appliance.role(role))).unwrap();
+        let line = limits
+            .lines()
+            .find(|line| line.starts_with("Max open files"));
+        let mut words = line.unwrap().split_ascii_whitespace().skip(3);
+        let mut number = || words.next().unwrap().parse::<u64>().unwrap();
+        let (soft, hard) = (number(), number());
+        assert_eq!(soft, hard.min(keepgate::supervisor::DESCRIPTORS), "{role}");
+    }
 }
 
 #[test]

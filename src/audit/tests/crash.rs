@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::support::*;
 use crate::audit::Options;
-use crate::error::Result;
+use crate::error::{Kind, Result};
 
 /// What a stopped machine leaves behind the durable bytes.
 #[derive(Debug, Clone, Copy)]
@@ -98,6 +98,44 @@ fn holds(result: &Result<(Vec<u64>, Vec<u64>)>) -> bool {
         .iter()
         .all(|number| rest.next() == Some(number))
         && rest.count() <= 2
+}
+
+#[test]
+fn a_log_that_stopped_while_it_was_begun_is_unsigned_and_not_tampered() {
+    let mut seen = [0; 2];
+    for room in (0..600_u64).step_by(50).chain([u64::MAX]) {
+        for left in [
+            Left::Everything,
+            Left::Nothing,
+            Left::Some(100),
+            Left::Zeros,
+        ] {
+            let place = Place::new();
+            let faults = Arc::new(Faults {
+                room: room.into(),
+                syncs_left: 0.into(),
+                ..Faults::none()
+            });
+            let disk = Arc::new(FaultyDisk(Arc::clone(&faults)));
+            place.open_on(disk, unhurried()).unwrap_err();
+            stop(&faults, left);
+            match place.verify() {
+                Ok(report) => {
+                    assert_eq!((report.entries, report.unsigned), (1, 1));
+                    assert_eq!(report.checkpoint, None);
+                    seen[1] += 1;
+                }
+                Err(error) => {
+                    assert_eq!(error.kind(), Kind::Degraded, "{error}");
+                    seen[0] += 1;
+                }
+            }
+            // It goes on, and is signed before anything is acknowledged.
+            drop(place.open(unhurried()).unwrap());
+            assert!(place.verify().unwrap().checkpoint.is_some());
+        }
+    }
+    assert!(seen.iter().all(|count| *count > 0), "{seen:?}");
 }
 
 proptest! {

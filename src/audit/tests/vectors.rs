@@ -1,5 +1,6 @@
 //! The logs in `tests/vectors/log`: read by this verifier and by `scripts/verify-log.py`, and
-//! judged as `EXPECTED` there says: `NAME ok ENTRIES ROOT` or `NAME tampered`.
+//! judged as `EXPECTED` there says: `NAME ok ENTRIES ROOT`, the same with `unsigned`, or
+//! `NAME tampered`.
 //!
 //! `KEEPGATE_WRITE_VECTORS=1 cargo test audit::tests::vectors` makes them anew.
 
@@ -23,8 +24,16 @@ fn root() -> PathBuf {
 
 fn verdict(dir: &Path) -> String {
     match check(dir) {
-        Ok(report) => format!("ok {} {}", report.entries, report.root),
+        Ok(report) => {
+            let signed = report.checkpoint.is_some();
+            let word = if signed { "ok" } else { "unsigned" };
+            format!("{word} {} {}", report.entries, report.root)
+        }
         Err(error) if error.kind() == Kind::Tampered => "tampered".into(),
+        Err(error) if error.kind() == Kind::Degraded => {
+            let nothing = crate::audit::tree::Frontier::default().root();
+            format!("unsigned 0 {}", crate::wire::text::hex(&nothing))
+        }
         Err(error) => panic!("{}: {error}", dir.display()),
     }
 }
@@ -44,6 +53,9 @@ fn second_verdict(dir: &Path) -> String {
     let words: Vec<_> = text.split_whitespace().collect();
     match (done.status.code(), words.as_slice()) {
         (Some(0), ["ok", entries, "entries", "root", root]) => format!("ok {entries} {root}"),
+        (Some(3), ["unsigned", entries, "entries", "root", root]) => {
+            format!("unsigned {entries} {root}")
+        }
         (Some(20), ["tampered:", ..]) => "tampered".into(),
         other => panic!("{}: {other:?}", dir.display()),
     }
@@ -265,6 +277,15 @@ fn generate(root: &Path) {
         edit(name, "good", file, &|_| ());
         std::fs::remove_file(root.join(name).join(file)).unwrap();
     }
+    let second = HEADER + entry(0).bytes().len();
+    // Begun and never signed, or all but that taken away.
+    for (name, length) in [("begun", second), ("begun-torn", 100)] {
+        edit(name, "no-checkpoint", sealed, &|b| b.truncate(length));
+        std::fs::remove_file(root.join(name).join(active)).unwrap();
+    }
+    edit("begun-and-more", "no-checkpoint", sealed, &|b| {
+        b.truncate(second)
+    });
     edit("other-checkpoint", "good", "checkpoint", &|b| {
         *b = std::fs::read(root.join("new-key/checkpoint")).unwrap();
     });

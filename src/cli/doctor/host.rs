@@ -5,7 +5,8 @@ use std::io::Read;
 use std::path::Path;
 
 use super::Check;
-use crate::sys::process::landlock_abi;
+use crate::supervisor::DESCRIPTORS;
+use crate::sys::process::{descriptors, landlock_abi};
 use crate::time::{Clock, SystemClock, Timestamp};
 
 /// The kernel whose Landlock has ABI 6.
@@ -25,6 +26,7 @@ pub(super) fn all(accepted: &[String], root: bool) -> Vec<Check> {
         seccomp(&read("/proc/sys/kernel/seccomp/actions_avail")),
         namespaces(root),
         cgroup(accepted),
+        open_files(descriptors().map_or(0, |(_, hard)| hard)),
         clock(SystemClock.now()),
         synchronised(),
         swap(&read("/proc/swaps")),
@@ -117,6 +119,15 @@ fn cgroup(accepted: &[String]) -> Check {
         false => Check::new("host.cgroup", why, "rlimits only")
             .warn("know it, and put `no-cgroup-controllers` into `accept`"),
     }
+}
+
+/// Of this process; the supervisor's may be another where it was started another way.
+fn open_files(hard: u64) -> Check {
+    let why = "with many agents connected, a role that may open too few descriptors refuses some";
+    Check::new("host.open-files", why, format!("at most {hard}")).warn_unless(
+        hard >= DESCRIPTORS,
+        format!("start `keepgate serve` where `ulimit -Hn` is {DESCRIPTORS} or more; in a unit: LimitNOFILE={DESCRIPTORS}"),
+    )
 }
 
 fn clock(now: Timestamp) -> Check {
@@ -260,6 +271,12 @@ mod tests {
             Verdict::Ok
         );
         assert_eq!(seccomp("").verdict, Verdict::Fail);
+    }
+
+    #[test]
+    fn few_descriptors_are_told() {
+        assert_eq!(open_files(DESCRIPTORS).verdict, Verdict::Ok);
+        assert_eq!(open_files(4096).verdict, Verdict::Warn);
     }
 
     #[test]

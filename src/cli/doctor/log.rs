@@ -39,6 +39,7 @@ fn log(plane: &str, dir: &Path) -> Check {
         }
         Err(error) => return check(error.to_string()).fail(format!("ls -l {}", dir.display())),
     };
+    let mend = format!("keepgate log verify {}", dir.display());
     let found = match size <= WHOLE_MAX {
         true => {
             let mut silent = |_, _| {};
@@ -49,21 +50,23 @@ fn log(plane: &str, dir: &Path) -> Check {
                     progress: &mut silent,
                 },
             )
-            .map(|report| verified(&report))
+            .map(|report| {
+                let signed = report.checkpoint.is_some();
+                check(verified(&report)).warn_unless(signed, mend.as_str())
+            })
         }
         false => Reader::open(dir)
             .and_then(|reader| reader.last_seq())
             .map(|last| {
                 let last = last.map_or("no entry".into(), |seq| format!("up to entry {seq}"));
-                format!(
+                check(format!(
                     "the last segment is good, {last}, {} in all",
                     layout::bytes(size)
-                )
+                ))
             }),
     };
-    let mend = format!("keepgate log verify {}", dir.display());
     match found {
-        Ok(found) => check(found),
+        Ok(check) => check,
         Err(error) if error.kind() == Kind::Tampered => check(error.message()).fail(mend),
         Err(error) => check(error.message()).warn(mend),
     }
@@ -95,7 +98,11 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         assert_eq!(log("p", &directory.path().join("log")).verdict, Verdict::Ok);
         assert_eq!(log("p", directory.path()).found, "none yet");
-        fs::write(directory.path().join("00000000000000000000.seg"), b"Exxxx").unwrap();
+        let segment = directory.path().join("00000000000000000000.seg");
+        // As a machine leaves it that stops in the very first moment.
+        fs::write(&segment, b"Exxxx").unwrap();
+        assert_eq!(log("p", directory.path()).verdict, Verdict::Warn);
+        fs::write(directory.path().join("checkpoint"), b"x").unwrap();
         assert_eq!(log("p", directory.path()).verdict, Verdict::Fail);
     }
 }

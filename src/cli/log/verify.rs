@@ -37,24 +37,28 @@ pub(super) fn run(app: &App, dir: Option<PathBuf>, key: Option<String>) -> Resul
     let report = report?;
     let value: Value = serde_json::to_value(&report).context(|| "write the report".into())?;
     app.screen.answer(&value, |_| shown(&app.screen, &report))?;
-    Ok(Exit::Ok)
+    Ok(match report.checkpoint {
+        Some(_) => Exit::Ok,
+        None => Exit::Degraded,
+    })
 }
 
 /// The verdict in one line.
 pub(in crate::cli) fn sentence(report: &Report) -> String {
-    format!(
-        "{} in {}, every byte of them as written",
-        count(report.entries, "entry", "entries"),
-        count(report.segments, "segment", "segments"),
-    )
+    let entries = count(report.entries, "entry", "entries");
+    if report.checkpoint.is_none() {
+        return format!("{entries} that fits, and no checkpoint that covers it");
+    }
+    let segments = count(report.segments, "segment", "segments");
+    format!("{entries} in {segments}, every byte of them as written")
 }
 
 fn shown(screen: &Screen, report: &Report) -> String {
-    let mut shown = format!(
-        "{} {}\n",
-        screen.paint(Style::Good, "ok:"),
-        sentence(report)
-    );
+    let verdict = match report.checkpoint {
+        Some(_) => screen.paint(Style::Good, "ok:"),
+        None => screen.paint(Style::Warn, "nothing signed:"),
+    };
+    let mut shown = format!("{verdict} {}\n", sentence(report));
     let mut row = |label: &str, what: String| {
         shown += &format!("  {label:<11} {what}\n");
     };
@@ -66,14 +70,13 @@ fn shown(screen: &Screen, report: &Report) -> String {
             format!("{} to {}", time(&first.time), time(&last.time)),
         );
     }
-    let unsigned = match report.unsigned {
-        0 => "all of it".into(),
-        n => format!("all but the newest {}", grouped(n)),
-    };
-    row(
-        "signed",
-        format!("{unsigned}, by key {}", escaped(&report.checkpoint.key)),
-    );
+    row("signed", signed(report));
+    if report.checkpoint.is_none() {
+        row(
+            "",
+            "if you know of more entries, this is not all of it".into(),
+        );
+    }
     row("key", escaped(&report.vkey));
     if !report.key_expected {
         row("", "compare it with your own copy: --key VKEY".into());
@@ -111,6 +114,19 @@ fn shown(screen: &Screen, report: &Report) -> String {
     shown
 }
 
+fn signed(report: &Report) -> String {
+    let Some(checkpoint) = &report.checkpoint else {
+        return "nothing: the log was just begun when its machine stopped, or the rest was taken \
+                away"
+            .into();
+    };
+    let unsigned = match report.unsigned {
+        0 => "all of it".into(),
+        n => format!("all but the newest {}", grouped(n)),
+    };
+    format!("{unsigned}, by key {}", escaped(&checkpoint.key))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -133,11 +149,11 @@ mod tests {
             root: "ff".into(),
             vkey: "gate/production+01020304+Ag==".into(),
             key_expected: false,
-            checkpoint: CheckpointReport {
+            checkpoint: Some(CheckpointReport {
                 size: 8_800,
                 key: "01020304".into(),
                 good: true,
-            },
+            }),
             unsigned: 12,
             unanswered_count: 1,
             unanswered: vec![Unanswered {
@@ -148,7 +164,19 @@ mod tests {
             torn_bytes: 9,
             key_changes: vec![7],
         };
-        let shown = shown(&Screen::new(false, true), &report);
+        let screen = Screen::new(false, true);
+        let begun = Report {
+            entries: 1,
+            checkpoint: None,
+            unsigned: 1,
+            ..report.clone()
+        };
+        assert!(
+            shown(&screen, &begun).starts_with(
+                "nothing signed: 1 entry that fits, and no checkpoint that covers it\n"
+            )
+        );
+        let shown = shown(&screen, &report);
         assert!(
             shown.starts_with("ok: 8,812 entries in 1 segment, every byte of them as written\n"),
             "{shown}"

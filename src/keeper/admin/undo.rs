@@ -1,14 +1,14 @@
 //! `undo SEQ`: puts back what a live call has changed, as a call of its own. It is refused where the
 //! world has changed since.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::audit::Entry;
 use crate::audit::evidence::{Ledger, Outcome, Status};
 use crate::call::id::Id;
 use crate::error::{Context, Error, Kind, Result};
 use crate::keeper::Keeper;
-use crate::keeper::act::words;
+use crate::keeper::act;
 use crate::tools::file::{WRITE_MAX, diff};
 use crate::undo::Recipe;
 use crate::wire::messages::{FileState, JailFault};
@@ -61,11 +61,19 @@ impl Keeper {
         let kept = self.store.keep(back, content)?;
         let ticket = ledger.intent_undo(call, seq, kept)?;
         let intent = ticket.seq();
+        let mut facts = Map::new();
         let (status, error) = match self.hands.restore(&ticket, old) {
             Ok(Ok(())) => (Status::Done, None),
             Ok(Err((JailFault::Changed, _))) => (Status::Failed, Some(changed(seq))),
-            Ok(Err((fault, detail))) => (Status::Failed, Some(refused(seq, fault, &detail))),
-            Err(error) => (Status::Unknown, Some(error)),
+            Ok(Err((fault, detail))) => {
+                let error = refused(seq, fault, &detail);
+                facts.insert("detail".into(), detail.into());
+                (act::status(fault), Some(error))
+            }
+            Err(error) => {
+                facts.insert("detail".into(), error.message().into());
+                (Status::Unknown, Some(error))
+            }
         };
         let value = json!({"undoes": seq, "status": status.name()});
         ticket.close(
@@ -73,7 +81,7 @@ impl Keeper {
             Outcome {
                 status,
                 value,
-                facts: serde_json::Map::new(),
+                facts,
             },
         )?;
         error.map_or(Ok(intent), Err)
@@ -121,7 +129,7 @@ fn changed(seq: u64) -> Error {
 }
 
 fn refused(seq: u64, fault: JailFault, detail: &str) -> Error {
-    let (class, say) = words(fault);
+    let (class, say) = act::words(fault);
     Error::new(format!(
         "entry {seq} cannot be undone: {class}: {say} ({detail})"
     ))

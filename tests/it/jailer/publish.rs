@@ -11,7 +11,7 @@ use keepgate::call::id::Id;
 use keepgate::wire::messages::{FileState, JailFault, KeeperToJailer};
 
 use super::driver::{Jailer, OWNER, mode};
-use super::orders::{LIMITS, present};
+use super::orders::{LIMITS, digest, present};
 
 #[test]
 fn a_write_is_published_and_restored() {
@@ -186,7 +186,7 @@ fn orders_that_are_none_are_refused() {
 #[test]
 fn scratch_names_that_may_be_in_use_are_kept() {
     let jailer = Jailer::new();
-    let fresh = format!(".keepgate-{}", Id::random().unwrap());
+    let fresh = format!(".keepgate-{}-{:.32}", Id::random().unwrap(), digest(b"x"));
     jailer.file(&fresh, b"x");
     jailer.file(".keepgate-no-ticket", b"x");
     jailer.write("a", "x", true);
