@@ -15,6 +15,7 @@ use std::process::ExitCode;
 
 use crate::jail::foreign::init;
 use crate::jail::probe;
+use crate::sys::users;
 use order::{Fault, Reply};
 
 /// `argv[0]` of a jailed tool.
@@ -29,14 +30,7 @@ pub fn run(name: &str) -> ExitCode {
         "noop" => return ExitCode::SUCCESS,
         "self-test" => return probe::run(),
         "init" => return init::run(),
-        "wait" => {
-            // Holds a user namespace open until its standard input ends.
-            drop(std::io::copy(
-                &mut std::io::stdin().lock(),
-                &mut std::io::sink(),
-            ));
-            return ExitCode::SUCCESS;
-        }
+        "wait" => return users::wait().map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS),
         _ => {}
     }
     let mut input = Vec::new();

@@ -17,8 +17,8 @@ use std::process::ExitCode;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 
-use super::spec::{LINK, Runs, SPEC, SPEC_MAX, Says, Spec, WRITABLE};
-use super::view::beneath;
+use super::spec::{COPIES, LINK, Runs, SPEC, SPEC_MAX, Says, Spec};
+use super::view::{beneath, is_private, make_directory, make_file};
 use crate::error::{Context, Error, Result};
 use crate::jail::landlock::{self, Allowed};
 use crate::sys::filter::{Clone3, Filter};
@@ -121,12 +121,17 @@ fn build(spec: &Spec) -> Result<()> {
             .context(what("private files"))?;
         mounts::show_also(from, place).context(what("private files"))?;
     }
-    let mut number = WRITABLE;
-    for path in &spec.writable {
-        let tree = inherited::take(number).context(what("writable directories"))?;
-        let place = beneath(here.as_fd(), Path::new(path), OFlag::O_DIRECTORY)
-            .context(what("writable directories"))?;
-        mounts::attach(tree.as_fd(), place.as_fd()).context(what("writable directories"))?;
+    let mut number = COPIES;
+    for copy in &spec.copies {
+        let tree = inherited::take(number).context(what("copies"))?;
+        let path = Path::new(&copy.path);
+        let place = match (is_private(path), copy.directory) {
+            (true, true) => make_directory(here.as_fd(), path),
+            (true, false) => make_file(here.as_fd(), path),
+            (false, _) => beneath(here.as_fd(), path, OFlag::empty()),
+        };
+        let place = place.context(what("copies"))?;
+        mounts::attach(tree.as_fd(), place.as_fd()).context(what("copies"))?;
         number += 1;
     }
     if matches!(spec.program, Runs::Probe) {
@@ -177,9 +182,11 @@ fn start(
     let what = || "start a jail's program".to_owned();
     let probe = matches!(spec.program, Runs::Probe).then_some(Path::new(PROBE));
     let executable = spec.executable.iter().map(Path::new);
+    let writable = spec.copies.iter().filter(|copy| copy.writable);
+    process::umask(0o022);
     let ruleset = landlock::foreign(&Allowed {
         executable: executable.chain(probe).collect(),
-        writable: spec.writable.iter().map(Path::new).collect(),
+        writable: writable.map(|copy| Path::new(&copy.path)).collect(),
         port,
         loopback: spec.loopback,
     })?;

@@ -15,12 +15,13 @@ use super::{limits, lists};
 use crate::error::{Context, Error, Result};
 use crate::sys::filter::{Clone3, Filter};
 use crate::sys::jail::{FirstProcess, Jailed, sealed_program};
+use crate::sys::mounts::{self, Copy};
 use crate::sys::packet;
 use crate::sys::users::Mapper;
 use crate::wire::frame::{self, PACKET_MAX, sealed_memfd};
 use crate::wire::manifest::{Class, Manifest};
-use spec::{Runs, Says, Spec};
-use view::{Users, View, Views};
+use spec::{Runs, Says, Shown, Spec};
+use view::{Copied, Users, View, Views};
 
 /// Where programs are looked for.
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin";
@@ -131,21 +132,16 @@ impl Foreign {
         let spec = serde_json::to_vec(&spec).context(what)?;
         let spec = sealed_memfd("jail", &spec)?;
         let (link, theirs) = frame::pair()?;
+        let program = self.program.as_fd();
         let mut trees = Vec::new();
-        for writable in &view.writable {
-            let to = uid.map(|uid| (writable.owner.uid, writable.owner.gid, uid));
-            let tree = self.mapper.copy(
-                self.program.as_fd(),
+        for copied in &view.copied {
+            trees.push(copy(
+                &mut self.mapper,
+                program,
                 self.views.proc(),
-                writable.tree.as_fd(),
-                to,
-            );
-            let path = writable.path.display();
-            trees.push(tree.map_err(|error| {
-                Error::new(format!("give a jail its own copy of `{path}`")).because(error).hint(
-                    "its file system must support ID-mapped mounts (ext4, xfs, btrfs, tmpfs do)",
-                )
-            })?);
+                copied,
+                uid,
+            )?);
         }
         let mut fds: Vec<BorrowedFd<'_>> = stdio.into();
         fds.extend([spec.as_fd(), theirs.as_fd()]);
@@ -171,17 +167,18 @@ impl Foreign {
             ),
         };
         let shown = |path: &std::path::Path| path.to_string_lossy().into_owned();
+        let shows = |copied: &Copied| Shown {
+            path: shown(&copied.path),
+            directory: copied.directory,
+            writable: copied.owner.is_some(),
+        };
         let own = match uid {
             Some(_) => OWN_PROCESSES,
             None => OWN_PROCESSES_ONE_USER,
         };
         Spec {
             place: view.place.clone(),
-            writable: view
-                .writable
-                .iter()
-                .map(|writable| shown(&writable.path))
-                .collect(),
+            copies: view.copied.iter().map(shows).collect(),
             executable: view.executable.iter().map(|path| shown(path)).collect(),
             tmp: manifest.limits.tmp,
             whole_proc: manifest.whole_proc,
@@ -199,6 +196,26 @@ impl Foreign {
             filter: self.filter.parts(),
         }
     }
+}
+
+fn copy(
+    mapper: &mut Mapper,
+    program: BorrowedFd<'_>,
+    proc: BorrowedFd<'_>,
+    copied: &Copied,
+    uid: Option<u32>,
+) -> Result<OwnedFd> {
+    let tree = copied.tree.as_fd();
+    let path = copied.path.display();
+    let what = || format!("give a jail its own copy of `{path}`");
+    let Some(owner) = copied.owner else {
+        return mounts::clone_open(tree, Copy::Shown).context(what);
+    };
+    let to = uid.map(|uid| (owner.uid, owner.gid, uid));
+    mapper.copy(program, proc, tree, to).map_err(|error| {
+        let hint = "its file system must support ID-mapped mounts (ext4, xfs, btrfs, tmpfs do)";
+        Error::new(what()).because(error).hint(hint)
+    })
 }
 
 fn environment(manifest: &Manifest) -> Vec<String> {

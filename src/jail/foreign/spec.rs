@@ -8,8 +8,8 @@ use crate::sys::exec::Limit;
 pub(super) const SPEC: i32 = 3;
 /// Number of the link to the jailer.
 pub(super) const LINK: i32 = 4;
-/// Number of the first writable directory; the probe's program comes after the last one.
-pub(super) const WRITABLE: i32 = 5;
+/// Number of the first copy; the probe's program comes after the last one.
+pub(super) const COPIES: i32 = 5;
 /// Longest specification, in bytes.
 pub(super) const SPEC_MAX: usize = 1 << 20;
 
@@ -19,8 +19,8 @@ pub(super) const SPEC_MAX: usize = 1 << 20;
 pub(super) struct Spec {
     /// Directory of the jailer's root that becomes the jail's.
     pub(super) place: String,
-    /// Where the writable directories are shown, in the order of their descriptors.
-    pub(super) writable: Vec<String>,
+    /// Copies the jail gets, in the order of their descriptors.
+    pub(super) copies: Vec<Shown>,
     /// What of the jail's file system may be run.
     pub(super) executable: Vec<String>,
     /// Bytes of private files.
@@ -45,6 +45,18 @@ pub(super) struct Spec {
     pub(super) limits: Vec<Limit>,
     /// The seccomp filter: instructions as in `linux/filter.h`.
     pub(super) filter: Vec<(u16, u8, u8, u32)>,
+}
+
+/// A copy the jail gets.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Shown {
+    /// Where it is shown.
+    pub(super) path: String,
+    /// A directory, not a file.
+    pub(super) directory: bool,
+    /// May be changed.
+    pub(super) writable: bool,
 }
 
 /// What runs in a jail.

@@ -32,6 +32,8 @@ const TREE_BYTES: u64 = 1 << 20;
 const TREE_INODES: u64 = 4096;
 /// Device nodes a jail has.
 const DEVICES: [&str; 5] = ["null", "zero", "full", "random", "urandom"];
+/// Where each jail has private files.
+const PRIVATE: [&str; 2] = ["/tmp", "/dev/shm"];
 /// Links every program expects in `/dev`.
 const LINKS: [(&str, &str); 4] = [
     ("fd", "/proc/self/fd"),
@@ -60,7 +62,7 @@ pub struct Sources {
 struct Wanted {
     manifest: Manifest,
     shown: Vec<(PathBuf, Source)>,
-    writable: Vec<(PathBuf, OwnedFd, Owner)>,
+    copied: Vec<Copied>,
     devices: Vec<(&'static str, OwnedFd)>,
 }
 
@@ -107,19 +109,22 @@ pub struct View {
     pub place: String,
     /// Files and directories of it that may be run.
     pub executable: Vec<PathBuf>,
-    /// Directories that are copied into each jail, writable.
-    pub writable: Vec<Writable>,
+    /// What is copied into each jail: what it may change, and what lies where its own private files
+    /// are.
+    pub copied: Vec<Copied>,
 }
 
-/// A directory that jails may change.
+/// A path that each jail gets a copy of.
 #[derive(Debug)]
-pub struct Writable {
+pub struct Copied {
     /// Where jails see it.
     pub path: PathBuf,
-    /// The directory.
+    /// What is there.
     pub tree: OwnedFd,
-    /// Who owns it.
-    pub owner: Owner,
+    /// A directory, not a file.
+    pub directory: bool,
+    /// Who owns it, where jails may change it.
+    pub owner: Option<Owner>,
 }
 
 impl Sources {
@@ -167,17 +172,32 @@ impl Sources {
 impl Wanted {
     fn open(manifest: &Manifest) -> Result<Self> {
         let mut shown = Vec::new();
+        let mut copied = Vec::new();
         for path in &manifest.ro {
-            let source = source(path).map_err(|error| wrong(manifest, path, error))?;
-            shown.push((path.clone(), source));
+            match source(path).map_err(|error| wrong(manifest, path, error))? {
+                Source::Tree { tree, directory } if is_private(path) => {
+                    copied.push(Copied {
+                        path: path.clone(),
+                        tree,
+                        directory,
+                        owner: None,
+                    });
+                }
+                source => shown.push((path.clone(), source)),
+            }
         }
         // What holds another comes first.
         shown.sort_by_key(|(path, _)| path.components().count());
-        let mut writable = Vec::new();
         for path in &manifest.rw {
             let (tree, owner) = directory(path).map_err(|error| wrong(manifest, path, error))?;
-            writable.push((path.clone(), tree, owner));
+            copied.push(Copied {
+                path: path.clone(),
+                tree,
+                directory: true,
+                owner: Some(owner),
+            });
         }
+        copied.sort_by_key(|copied| copied.path.components().count());
         let mut devices = Vec::new();
         for name in DEVICES {
             let path = Path::new("/dev").join(name);
@@ -188,7 +208,7 @@ impl Wanted {
         Ok(Self {
             manifest: manifest.clone(),
             shown,
-            writable,
+            copied,
             devices,
         })
     }
@@ -197,7 +217,7 @@ impl Wanted {
         let Self {
             manifest,
             shown,
-            writable,
+            copied,
             devices,
         } = self;
         let what = || format!("make the view of `{}`", manifest.name);
@@ -210,9 +230,12 @@ impl Wanted {
             tree.show(path, source)
                 .map_err(|error| wrong(&manifest, path, error))?;
         }
-        for (path, ..) in &writable {
-            tree.directory(path)
-                .map_err(|error| wrong(&manifest, path, error))?;
+        for copied in &copied {
+            // What lies among private files gets its place there, in each jail.
+            if !is_private(&copied.path) {
+                tree.directory(&copied.path)
+                    .map_err(|error| wrong(&manifest, &copied.path, error))?;
+            }
         }
         tree.names(users).context(what)?;
         drop(tree);
@@ -220,24 +243,40 @@ impl Wanted {
         let trees = shown
             .into_iter()
             .filter(|(_, source)| matches!(source, Source::Tree { .. }));
-        let executable = trees.map(|(path, _)| path).collect();
+        let mut executable: Vec<PathBuf> = trees.map(|(path, _)| path).collect();
         let mut kept = Vec::new();
-        for (index, (path, copy, owner)) in writable.into_iter().enumerate() {
+        for (index, copied) in copied.into_iter().enumerate() {
             // Later copies are made of it, and those can only be made of what is mounted.
             let name = format!("w{number}.{index}");
-            mkdirat(here, name.as_str(), Mode::from_bits_truncate(0o755)).context(what)?;
-            let point = beneath(here, Path::new(&name), OFlag::O_DIRECTORY).context(what)?;
-            mounts::attach(copy.as_fd(), point.as_fd()).context(what)?;
-            let tree = beneath(here, Path::new(&name), OFlag::O_DIRECTORY).context(what)?;
-            kept.push(Writable { path, tree, owner });
+            let flags = if copied.directory {
+                mkdirat(here, name.as_str(), Mode::from_bits_truncate(0o755)).context(what)?;
+                OFlag::O_DIRECTORY
+            } else {
+                let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_WRONLY | OFlag::O_CLOEXEC;
+                openat(here, name.as_str(), flags, Mode::from_bits_truncate(0o444))
+                    .context(what)?;
+                OFlag::empty()
+            };
+            let point = beneath(here, Path::new(&name), flags).context(what)?;
+            mounts::attach(copied.tree.as_fd(), point.as_fd()).context(what)?;
+            let tree = beneath(here, Path::new(&name), flags).context(what)?;
+            if copied.owner.is_none() {
+                executable.push(copied.path.clone());
+            }
+            kept.push(Copied { tree, ..copied });
         }
         Ok(View {
             manifest,
             place,
             executable,
-            writable: kept,
+            copied: kept,
         })
     }
+}
+
+/// A path where each jail has private files of its own.
+pub(super) fn is_private(path: &Path) -> bool {
+    PRIVATE.iter().any(|private| path.starts_with(private))
 }
 
 impl Views {
@@ -332,6 +371,46 @@ pub(super) fn beneath(
     Ok(openat2(directory, path, how)?)
 }
 
+/// The directory `path` of the file system at `root`, made where it is not there, through no
+/// symbolic link.
+pub(super) fn make_directory(root: BorrowedFd<'_>, path: &Path) -> std::io::Result<OwnedFd> {
+    let mut at = beneath(root, Path::new("/"), OFlag::O_DIRECTORY)?;
+    for part in path.components() {
+        let name = match part {
+            Component::Normal(name) => name,
+            Component::RootDir => continue,
+            Component::Prefix(_) | Component::CurDir | Component::ParentDir => {
+                return Err(std::io::Error::other("not a plain absolute path"));
+            }
+        };
+        at = match beneath(at.as_fd(), Path::new(name), OFlag::O_DIRECTORY) {
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {
+                mkdirat(&at, name, Mode::from_bits_truncate(0o755))?;
+                beneath(at.as_fd(), Path::new(name), OFlag::O_DIRECTORY)?
+            }
+            found => found?,
+        };
+    }
+    Ok(at)
+}
+
+/// The file `path`, made where it is not there, as [`make_directory`] does.
+pub(super) fn make_file(root: BorrowedFd<'_>, path: &Path) -> std::io::Result<OwnedFd> {
+    let (parent, name) = make_parent(root, path)?;
+    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
+    match openat(&parent, name, flags, Mode::from_bits_truncate(0o444)) {
+        Ok(_) | Err(Errno::EEXIST) => beneath(parent.as_fd(), Path::new(name), OFlag::empty()),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+fn make_parent<'a>(root: BorrowedFd<'_>, path: &'a Path) -> std::io::Result<(OwnedFd, &'a OsStr)> {
+    let missing = || std::io::Error::other("a path without a name");
+    let name = path.file_name().ok_or_else(missing)?;
+    let parent = path.parent().ok_or_else(missing)?;
+    Ok((make_directory(root, parent)?, name))
+}
+
 /// A tree in the making.
 struct Tree {
     root: OwnedFd,
@@ -407,41 +486,16 @@ impl Tree {
         Ok(())
     }
 
-    /// The directory `path`, made where it is not there.
     fn directory(&self, path: &Path) -> std::io::Result<OwnedFd> {
-        let mut at = beneath(self.root.as_fd(), Path::new("/"), OFlag::O_DIRECTORY)?;
-        for part in path.components() {
-            let name = match part {
-                Component::Normal(name) => name,
-                Component::RootDir => continue,
-                _ => return Err(std::io::Error::other("not a plain absolute path")),
-            };
-            at = match beneath(at.as_fd(), Path::new(name), OFlag::O_DIRECTORY) {
-                Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {
-                    mkdirat(&at, name, Mode::from_bits_truncate(0o755))?;
-                    beneath(at.as_fd(), Path::new(name), OFlag::O_DIRECTORY)?
-                }
-                found => found?,
-            };
-        }
-        Ok(at)
+        make_directory(self.root.as_fd(), path)
     }
 
-    /// The file `path`, made where it is not there.
     fn file(&self, path: &Path) -> std::io::Result<OwnedFd> {
-        let (parent, name) = self.parent(path)?;
-        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
-        match openat(&parent, name, flags, Mode::from_bits_truncate(0o444)) {
-            Ok(_) | Err(Errno::EEXIST) => beneath(parent.as_fd(), Path::new(name), OFlag::empty()),
-            Err(errno) => Err(errno.into()),
-        }
+        make_file(self.root.as_fd(), path)
     }
 
     fn parent<'a>(&self, path: &'a Path) -> std::io::Result<(OwnedFd, &'a OsStr)> {
-        let missing = || std::io::Error::other("a path without a name");
-        let name = path.file_name().ok_or_else(missing)?;
-        let parent = path.parent().ok_or_else(missing)?;
-        Ok((self.directory(parent)?, name))
+        make_parent(self.root.as_fd(), path)
     }
 }
 
