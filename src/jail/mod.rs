@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 pub mod confine;
+pub mod denied;
 mod landlock;
 pub mod lists;
 pub mod probe;
