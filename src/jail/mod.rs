@@ -14,7 +14,7 @@ pub mod denied;
 pub mod foreign;
 mod landlock;
 pub mod limits;
-mod lists;
+pub mod lists;
 pub mod probe;
 mod self_test;
 pub mod world;

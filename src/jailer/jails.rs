@@ -109,6 +109,7 @@ impl Jails {
             slot,
             limits.wall_ms,
             limits.cpu_s,
+            manifest.class,
             link,
         ))
     }

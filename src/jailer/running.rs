@@ -7,6 +7,7 @@ use super::watch::Watch;
 use crate::jail::foreign::{self, Heard};
 use crate::sys::jail::Jailed;
 use crate::sys::spawn::{End, Usage};
+use crate::wire::manifest::Class;
 use crate::wire::messages::JailEnd;
 
 /// A running jail.
@@ -19,6 +20,7 @@ pub(super) struct Running {
     /// When it is killed.
     pub(super) deadline: Instant,
     cpu_s: u64,
+    class: Class,
     /// Why it was killed, where it was.
     limit: Option<&'static str>,
     inside: Option<Inside>,
@@ -67,6 +69,7 @@ impl Running {
         slot: u32,
         wall_ms: u64,
         cpu_s: u64,
+        class: Class,
         link: Option<OwnedFd>,
     ) -> Self {
         let since = Instant::now();
@@ -81,6 +84,7 @@ impl Running {
             since,
             deadline: since + Duration::from_millis(wall_ms),
             cpu_s,
+            class,
             limit: None,
             inside,
         }
@@ -128,7 +132,7 @@ impl Running {
             }) => {
                 inside.said.ended = Some((code, signal, Usage { cpu_us, rss_kib }));
             }
-            Some(Heard::Listener(listener)) => match Watch::new(listener, uid) {
+            Some(Heard::Listener(listener)) => match Watch::new(listener, self.class, uid) {
                 Ok(watch) => inside.watch = Some(watch),
                 Err(error) => {
                     // Its refused calls would wait for ever.

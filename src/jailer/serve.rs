@@ -17,6 +17,7 @@ use crate::error::{Error, Result};
 use crate::jail::Verdict;
 use crate::jail::limits::ToolLimits;
 use crate::wire::frame::{self, Frame, sealed_memfd};
+use crate::wire::manifest::Class;
 use crate::wire::messages::{
     Control, FileOrder, FileState, JailFault, JailerToKeeper, KeeperToJailer, Limits as Ordered,
     Role,
@@ -280,7 +281,7 @@ impl Server {
             file,
         };
         let jailed = self.jails.tool(tool, &fds, limits, slot)?;
-        let running = Running::new(jailed, slot, wall_ms, cpu_s, None);
+        let running = Running::new(jailed, slot, wall_ms, cpu_s, Class::Native, None);
         self.running.insert(ticket, running);
         if let Some(unnamed) = opened.unnamed {
             self.unnamed.insert(ticket, unnamed);

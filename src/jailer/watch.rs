@@ -9,15 +9,17 @@ use std::os::unix::fs::FileExt;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 
-use crate::jail::denied::{self, Denials, Memory};
+use crate::jail::denied::{Call, Denials, Memory, denied};
 use crate::sys::notify::Listener;
 use crate::sys::process::FileUser;
+use crate::wire::manifest::Class;
 use crate::wire::messages::Denial;
 
 /// A jail under observation.
 #[derive(Debug)]
 pub(super) struct Watch {
     listener: Listener,
+    class: Class,
     /// Its user, as whom its memory can be read.
     uid: Option<u32>,
     denials: Denials,
@@ -27,19 +29,18 @@ pub(super) struct Watch {
 struct Waiting(Option<File>);
 
 impl Memory for Waiting {
-    fn read(&self, address: u64, bytes: &mut [u8]) -> io::Result<usize> {
-        match &self.0 {
-            Some(memory) => memory.read_at(bytes, address),
-            None => Err(io::Error::other("its memory cannot be read")),
-        }
+    fn read(&self, address: u64, into: &mut [u8]) -> usize {
+        let memory = self.0.as_ref();
+        memory.map_or(0, |memory| memory.read_at(into, address).unwrap_or(0))
     }
 }
 
 impl Watch {
     /// Observes at `listener`.
-    pub(super) fn new(listener: OwnedFd, uid: Option<u32>) -> io::Result<Self> {
+    pub(super) fn new(listener: OwnedFd, class: Class, uid: Option<u32>) -> io::Result<Self> {
         Ok(Self {
             listener: Listener::new(listener)?,
+            class,
             uid,
             denials: Denials::default(),
         })
@@ -51,7 +52,11 @@ impl Watch {
             return Ok(());
         };
         let memory = Waiting(proc.and_then(|proc| self.memory(proc, asked.thread)));
-        let (denial, errno) = denied::describe(&asked, &memory);
+        let call = Call {
+            number: asked.number,
+            arguments: asked.arguments,
+        };
+        let (denial, errno) = denied(self.class, call, &memory);
         // What was read is its own only if it still waits: its number may be another's by now.
         if self.listener.waits(&asked)? {
             self.denials.add(denial);
@@ -62,7 +67,7 @@ impl Watch {
 
     /// What was refused.
     pub(super) fn finish(self) -> Vec<Denial> {
-        self.denials.into_all()
+        self.denials.finish()
     }
 
     fn memory(&self, proc: BorrowedFd<'_>, thread: u32) -> Option<File> {

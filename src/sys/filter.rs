@@ -238,7 +238,7 @@ mod tests {
                 Verdict::Kill,
                 Verdict::Kill,
             ),
-            (-1_i64 & 0xffff_ffff, 0, Verdict::Kill, Verdict::Kill),
+            (0xffff_ffff, 0, Verdict::Kill, Verdict::Kill),
         ] {
             let arguments = [first, 0, 0, 0, 0, 0];
             assert_eq!(plain.answer(number(call), arguments), before, "{call}");
