@@ -2,7 +2,7 @@
 //! request a connection.
 
 use http_body_util::Full;
-use hyper::body::{Bytes, Incoming};
+use hyper::body::{Body, Bytes, Incoming};
 use hyper::client::conn::http1;
 use hyper::header::{
     ACCEPT, ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, LOCATION,
@@ -70,7 +70,15 @@ pub(super) async fn exchange<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let request = request(target, headers, body)?;
+    send(stream, request(target, headers, body)?).await
+}
+
+/// Sends a request as it is and waits for the response's head.
+pub(super) async fn send<S, B>(stream: S, request: Request<B>) -> Result<Answer, Refusal>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    B: Body<Data = Bytes, Error: std::error::Error + Send + Sync> + Send + 'static,
+{
     let shaken = http1::Builder::new()
         .max_headers(HEADERS_MAX)
         .max_header_size(HEAD_MAX)
