@@ -104,12 +104,18 @@ where
 
 /// Why hyper gave up, for the log.
 pub(super) fn failed(error: &hyper::Error) -> Refusal {
-    let mut text = error.to_string();
-    if let Some(source) = std::error::Error::source(error) {
-        text.push_str(": ");
-        text.push_str(&source.to_string());
+    let source = std::error::Error::source(error);
+    let source = source
+        .map(|source| format!(": {source}"))
+        .unwrap_or_default();
+    // The only thing of its user's that can fail is the body, which comes from the jail.
+    match error.is_user() {
+        true => Refusal::new(
+            Class::BadRequest,
+            format!("the request's body is cut or none{source}"),
+        ),
+        false => Refusal::new(Class::BadResponse, format!("{error}{source}")),
     }
-    Refusal::new(Class::BadResponse, text)
 }
 
 /// The headers an agent may see, names in lower case.

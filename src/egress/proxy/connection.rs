@@ -61,7 +61,9 @@ pub(super) async fn serve(stream: TcpStream, shared: &Shared) {
     let passed = async {
         match admitted.way {
             Way::Tunnel => tunnel::pass(peer, &read, end, server, &admitted.target, shared).await,
-            Way::Request => plain::pass(peer, read, server, &admitted.target, &mut entry).await,
+            Way::Request => {
+                plain::pass(peer, read, server, &admitted.target, shared, &mut entry).await
+            }
         }
     };
     let why = tokio::select! {

@@ -16,7 +16,9 @@ use hyper::{HeaderMap, Request, Response, Uri};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
+use super::Shared;
 use super::account::Entry;
 use super::connection::{Peer, close};
 use super::head::{FIELDS_MAX, HEAD_MAX};
@@ -46,6 +48,7 @@ pub(super) async fn pass(
     read: Vec<u8>,
     server: TcpStream,
     target: &Target,
+    shared: &Shared,
     entry: &mut Entry,
 ) -> Result<(), String> {
     let server = Mutex::new(Some(server));
@@ -92,7 +95,7 @@ pub(super) async fn pass(
     }
     let mut peer = served.map_err(|error| fault.clone().unwrap_or_else(|| text(&error)))?;
     // Whoever has its response may be gone by now.
-    drop(close(&mut peer).await);
+    drop(timeout(shared.patience.linger, close(&mut peer)).await);
     fault.map_or(Ok(()), Err)
 }
 

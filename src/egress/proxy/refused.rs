@@ -38,8 +38,8 @@ impl Refused {
                 "; to allow it, list its network as `private` of that destination in `net`",
             ),
             Class::TimedOut => (StatusCode::GATEWAY_TIMEOUT, ""),
+            Class::BadRequest => (StatusCode::BAD_REQUEST, ""),
             Class::NotLeased
-            | Class::BadRequest
             | Class::HostNotAllowed
             | Class::RedirectRefused
             | Class::NameNotResolved

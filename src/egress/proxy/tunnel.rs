@@ -31,11 +31,14 @@ pub(super) async fn pass(
 ) -> Result<(), String> {
     let early = read.get(end..).unwrap_or_default();
     let mut client = Client::new(target.host(), target.address().is_some());
-    peer.write_all(ESTABLISHED).await.map_err(lost)?;
+    peer.write_all(ESTABLISHED)
+        .await
+        .map_err(|error| lost(&error))?;
     let first = timeout(shared.patience.hello, hello(&mut peer, early, &mut client));
     let held = match first.await {
         Ok(Ok(held)) => held,
-        Ok(Err(Broken::Io(error))) => return Err(lost(error)),
+        Ok(Err(Broken::Gone)) => return Err("the client left before its ClientHello".into()),
+        Ok(Err(Broken::Io(error))) => return Err(lost(&error)),
         Ok(Err(Broken::Odd(odd))) => {
             let said = timeout(shared.patience.linger, async {
                 peer.write_all(UNRECOGNIZED_NAME).await?;
@@ -51,17 +54,29 @@ pub(super) async fn pass(
     let (mut from_server, mut to_server) = server.split();
     let up = up(&mut from_peer, &mut to_server, held, &mut client, &answer);
     let down = down(&mut from_server, &mut to_peer, &answer);
-    tokio::try_join!(up, down)
-        .map(|_| ())
-        .map_err(|broken| match broken {
-            Broken::Io(error) => lost(error),
-            Broken::Odd(odd) => odd.0.into(),
-        })
+    match tokio::try_join!(up, down) {
+        Ok(_) | Err(Broken::Gone) => Ok(()),
+        Err(Broken::Io(error)) => Err(lost(&error)),
+        Err(Broken::Odd(odd)) => Err(odd.0.into()),
+    }
 }
 
+/// Why a tunnel ends before both sides have closed.
 enum Broken {
+    /// The program in the jail has left, as programs do: with bytes unread.
+    Gone,
+    /// An error of either socket.
     Io(io::Error),
+    /// It is not what a tunnel is for.
     Odd(Odd),
+}
+
+/// An error of the jail's socket.
+fn of_peer(error: io::Error) -> Broken {
+    match error.kind() {
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Broken::Gone,
+        _ => Broken::Io(error),
+    }
 }
 
 impl From<io::Error> for Broken {
@@ -82,7 +97,7 @@ async fn hello(peer: &mut Peer, early: &[u8], client: &mut Client) -> Result<Vec
     client.feed(early, Answer::Unknown)?;
     let mut chunk = vec![0; CHUNK];
     while !client.named() {
-        let bytes = filled(peer, &mut chunk).await?;
+        let bytes = filled(peer, &mut chunk).await.map_err(of_peer)?;
         if bytes.is_empty() {
             return Err(Odd("the client closed before its ClientHello was complete").into());
         }
@@ -106,7 +121,7 @@ async fn up(
             to.write_all(&held).await?;
             held.clear();
         }
-        let bytes = filled(from, &mut chunk).await?;
+        let bytes = filled(from, &mut chunk).await.map_err(of_peer)?;
         if bytes.is_empty() {
             to.shutdown().await?;
             return Ok(());
@@ -132,13 +147,13 @@ async fn down(
     loop {
         let bytes = filled(from, &mut chunk).await?;
         if bytes.is_empty() {
-            to.shutdown().await?;
+            to.shutdown().await.map_err(of_peer)?;
             return Ok(());
         }
         if answer.load(Ordering::Relaxed) == Answer::Unknown as u8 {
             answer.store(server.feed(bytes)? as u8, Ordering::Relaxed);
         }
-        to.write_all(bytes).await?;
+        to.write_all(bytes).await.map_err(of_peer)?;
     }
 }
 
@@ -150,6 +165,6 @@ async fn filled<'a>(
     Ok(chunk.get(..count).unwrap_or_default())
 }
 
-fn lost(error: io::Error) -> String {
+fn lost(error: &io::Error) -> String {
     format!("the connection broke: {error}")
 }
