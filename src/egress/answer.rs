@@ -185,7 +185,7 @@ async fn fetch(
     hops: &mut Hops,
 ) -> Result<Answer, Refusal> {
     let Allowed { target, rule } = allowed;
-    let (socket, address) = net.dialer.dial(target, rule).await?;
+    let (socket, address) = net.dialer.dial(target, &rule.private).await?;
     hops.dialled(address.to_string());
     match target.scheme() {
         Scheme::Http => exchange(socket, target, headers, body).await,

@@ -18,7 +18,6 @@ use tokio::time::timeout;
 use super::refusal::{Class, Refusal};
 use crate::call::http::{Target, address};
 use crate::error::{Context, Error, Result};
-use crate::wire::messages::HttpRule;
 
 /// Addresses looked at for one name.
 const ADDRESSES_MAX: usize = 16;
@@ -58,14 +57,15 @@ impl Dialer {
         })
     }
 
-    /// Connects to one of the target's addresses that `rule` lets be dialled; says which.
+    /// Connects to one of the target's addresses that is public or in one of the networks
+    /// `private` (CIDR); says which.
     pub(super) async fn dial(
         &self,
         target: &Target,
-        rule: &HttpRule,
+        private: &[String],
     ) -> Result<(TcpStream, SocketAddr), Refusal> {
         let found = self.addresses(target).await?;
-        let permitted = permitted(&found, rule)?;
+        let permitted = permitted(&found, private)?;
         let mut last = String::new();
         for address in permitted.into_iter().take(ATTEMPTS_MAX) {
             let address = SocketAddr::new(address, target.port());
@@ -117,11 +117,11 @@ impl Dialer {
 }
 
 /// Those of `found` that may be dialled.
-fn permitted(found: &[IpAddr], rule: &HttpRule) -> Result<Vec<IpAddr>, Refusal> {
+fn permitted(found: &[IpAddr], private: &[String]) -> Result<Vec<IpAddr>, Refusal> {
     let mut permitted = Vec::new();
     let mut refused = Vec::new();
     for address in found {
-        match address::refused(*address, &rule.private) {
+        match address::refused(*address, private) {
             None => permitted.push(*address),
             Some(kind) => refused.push(format!("{address} is {kind}")),
         }

@@ -2,7 +2,7 @@
 //! request a connection.
 
 use http_body_util::Full;
-use hyper::body::{Bytes, Incoming};
+use hyper::body::{Body, Bytes, Incoming};
 use hyper::client::conn::http1;
 use hyper::header::{
     ACCEPT, ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, LOCATION,
@@ -70,7 +70,15 @@ pub(super) async fn exchange<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let request = request(target, headers, body)?;
+    send(stream, request(target, headers, body)?).await
+}
+
+/// Sends a request as it is and waits for the response's head.
+pub(super) async fn send<S, B>(stream: S, request: Request<B>) -> Result<Answer, Refusal>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    B: Body<Data = Bytes, Error: std::error::Error + Send + Sync> + Send + 'static,
+{
     let shaken = http1::Builder::new()
         .max_headers(HEADERS_MAX)
         .max_header_size(HEAD_MAX)
@@ -96,12 +104,18 @@ where
 
 /// Why hyper gave up, for the log.
 pub(super) fn failed(error: &hyper::Error) -> Refusal {
-    let mut text = error.to_string();
-    if let Some(source) = std::error::Error::source(error) {
-        text.push_str(": ");
-        text.push_str(&source.to_string());
+    let source = std::error::Error::source(error);
+    let source = source
+        .map(|source| format!(": {source}"))
+        .unwrap_or_default();
+    // The only thing of its user's that can fail is the body, which comes from the jail.
+    match error.is_user() {
+        true => Refusal::new(
+            Class::BadRequest,
+            format!("the request's body is cut or none{source}"),
+        ),
+        false => Refusal::new(Class::BadResponse, format!("{error}{source}")),
     }
-    Refusal::new(Class::BadResponse, text)
 }
 
 /// The headers an agent may see, names in lower case.

@@ -1,4 +1,5 @@
-//! What a lease did on the network, for the log: one line a request, refused ones included.
+//! What a lease or a proxy did on the network, for the log: one line a request, refused ones
+//! included.
 
 use super::refusal::Refusal;
 use crate::call::http::Target;
@@ -62,7 +63,7 @@ impl Hops {
     }
 
     fn fail(&mut self, why: &str) {
-        self.change(|hop| hop.fault = Some(cut(why, FAULT_MAX)));
+        self.change(|hop| hop.fault = Some(fault(why)));
     }
 
     fn change(&mut self, change: impl FnOnce(&mut Hop)) {
@@ -76,12 +77,13 @@ impl Hops {
 pub(super) fn refused(label: &str, why: &str) -> Hop {
     let label = label.split(['?', '#']).next().unwrap_or_default();
     Hop {
-        fault: Some(cut(why, FAULT_MAX)),
+        fault: Some(fault(why)),
         ..hop(label)
     }
 }
 
-fn hop(label: &str) -> Hop {
+/// A request that begins. `label` may come from a jail.
+pub(super) fn hop(label: &str) -> Hop {
     let target = cut(label, TARGET_MAX);
     Hop {
         target,
@@ -90,6 +92,11 @@ fn hop(label: &str) -> Hop {
         fault: None,
         bytes: 0,
     }
+}
+
+/// Why it failed, as a hop says it.
+pub(super) fn fault(why: &str) -> String {
+    cut(why, FAULT_MAX)
 }
 
 fn cut(text: &str, max: usize) -> String {

@@ -4,7 +4,8 @@
 //! The keeper makes leases; the jail at the other end of a lease's stream says when to use it, and
 //! is trusted no more than the server it speaks with. A lease ends when the jail closes its stream,
 //! on the keeper's word, at its wall-clock limit, or with the keeper's link; all its connections
-//! end with it. Egress holds no key, no file and no name but those in its leases.
+//! end with it. A foreign jail has a [`proxy`] instead, which ends in the same ways. Egress holds no
+//! key, no file and no name but those in its leases.
 #![forbid(unsafe_code)]
 
 mod answer;
@@ -12,6 +13,7 @@ mod dial;
 mod exchange;
 mod hops;
 mod lease;
+pub mod proxy;
 mod refusal;
 mod tls;
 mod turn;
@@ -23,7 +25,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Builder;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
 
 use crate::call::id::Id;
@@ -33,9 +35,10 @@ use crate::wire::frame::{AsyncLink, Frame};
 use crate::wire::messages::{Control, EgressToKeeper, Hop, KeeperToEgress, Report, Role};
 use dial::Dialer;
 use lease::Lease;
+use proxy::Proxy;
 use tls::Tls;
 
-/// Leases open at the same time.
+/// Leases and proxies open at the same time.
 const LEASES_MAX: usize = 128;
 
 /// What the supervisor tells egress once, before anything else.
@@ -60,6 +63,8 @@ pub struct EgressSetup {
 struct Net {
     dialer: Dialer,
     tls: Tls,
+    /// One for each connection of a proxy.
+    seats: Arc<Semaphore>,
 }
 
 /// Serves until the supervisor says stop or is gone. The caller has confined the process.
@@ -75,6 +80,7 @@ pub fn run(control: OwnedFd, setup: EgressSetup) -> Result<()> {
         let net = Net {
             dialer: Dialer::new(&setup.resolvers)?,
             tls: Tls::new(&setup.ca, &setup.roots)?,
+            seats: Arc::new(Semaphore::new(proxy::SEATS)),
         };
         let control = AsyncLink::new(control)?;
         control.send(&Report::Ready, &[], &[]).await?;
@@ -162,16 +168,39 @@ impl Desk {
         let Frame { say, mut fds, .. } = frame;
         match say {
             KeeperToEgress::Revoke { ticket } => drop(self.open.remove(&ticket)),
-            KeeperToEgress::Proxy { ticket, .. } => {
-                let refused = hops::refused("", "there is no proxy yet");
-                self.close(ticket, vec![refused]).await;
-            }
-            KeeperToEgress::Lease { ticket, .. } if self.open.contains_key(&ticket) => {
+            KeeperToEgress::Lease { ticket, .. } | KeeperToEgress::Proxy { ticket, .. }
+                if self.open.contains_key(&ticket) =>
+            {
                 tracing::error!(%ticket, "a lease came twice");
             }
-            KeeperToEgress::Lease { ticket, .. } if self.open.len() >= LEASES_MAX => {
+            KeeperToEgress::Lease { ticket, .. } | KeeperToEgress::Proxy { ticket, .. }
+                if self.open.len() >= LEASES_MAX =>
+            {
                 let refused = hops::refused("", &format!("{LEASES_MAX} leases are open already"));
                 self.close(ticket, vec![refused]).await;
+            }
+            KeeperToEgress::Proxy {
+                ticket,
+                allow,
+                wall_ms,
+                bytes,
+            } => {
+                let proxy = Proxy {
+                    allow,
+                    wall_ms,
+                    bytes,
+                };
+                match fds.pop().filter(|_| fds.is_empty()).map(proxy::listener) {
+                    Some(Ok(listener)) => self.begin_proxy(ticket, proxy, listener),
+                    Some(Err(error)) => {
+                        let refused = hops::refused("", &error.to_string());
+                        self.close(ticket, vec![refused]).await;
+                    }
+                    None => {
+                        let refused = hops::refused("", "the proxy came without its socket");
+                        self.close(ticket, vec![refused]).await;
+                    }
+                }
             }
             KeeperToEgress::Lease {
                 ticket,
@@ -210,6 +239,14 @@ impl Desk {
         let net = Arc::clone(&self.net);
         self.running
             .spawn(async move { (ticket, lease.live(stream, &net, ends).await) });
+    }
+
+    fn begin_proxy(&mut self, ticket: Id, proxy: Proxy, listener: tokio::net::TcpListener) {
+        let (end, ends) = oneshot::channel();
+        self.open.insert(ticket, end);
+        let net = Arc::clone(&self.net);
+        self.running
+            .spawn(async move { (ticket, proxy.live(listener, net, ends).await) });
     }
 
     async fn ended(&mut self, ended: Result<(Id, Vec<Hop>), tokio::task::JoinError>) {

@@ -43,6 +43,11 @@ impl Refusal {
         }
     }
 
+    /// Its kind.
+    pub(super) fn class(&self) -> Class {
+        self.class
+    }
+
     /// For the log.
     pub(super) fn detail(&self) -> &str {
         &self.detail

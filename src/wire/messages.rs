@@ -500,17 +500,17 @@ pub enum EgressToKeeper {
     },
 }
 
-/// One request that egress made or refused under a lease.
+/// One request that egress made or refused under a lease, or one connection of a proxy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hop {
-    /// Method and URL without user info, query and fragment.
+    /// Method and URL without user info, query and fragment; of a tunnel `CONNECT host:port`.
     pub target: String,
     /// The address dialled, where one was.
     pub address: Option<String>,
-    /// HTTP status, where one came.
+    /// HTTP status, where one came: the server's, or the proxy's own where it refused.
     pub status: Option<u16>,
     /// Why it was refused or failed, where it was.
     pub fault: Option<String>,
-    /// Response body bytes.
+    /// Response body bytes; of a proxy's connection all bytes, both ways.
     pub bytes: u64,
 }

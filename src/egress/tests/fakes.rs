@@ -7,6 +7,7 @@ use std::sync::{Arc, mpsc};
 
 use hickory_resolver::proto::op::{Message, MessageType};
 use hickory_resolver::proto::rr::{RData, Record, RecordType};
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
@@ -68,9 +69,17 @@ pub(super) fn handle(
 
 /// As [`serve`], over TLS with this certificate.
 pub(super) fn serve_tls(chain: Vec<CertificateDer<'static>>, key: &rcgen::KeyPair) -> Server {
+    serve_tls_with(chain, key, rustls::crypto::ring::default_provider())
+}
+
+/// As [`serve_tls`], with other cryptography.
+pub(super) fn serve_tls_with(
+    chain: Vec<CertificateDer<'static>>,
+    key: &rcgen::KeyPair,
+    provider: CryptoProvider,
+) -> Server {
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ServerConfig::builder_with_provider(provider)
+    let config = ServerConfig::builder_with_provider(Arc::new(provider))
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()

@@ -4,6 +4,7 @@ mod ends;
 mod fakes;
 mod names;
 mod plain;
+mod proxy;
 mod redirects;
 mod trust;
 mod world;

@@ -1,7 +1,8 @@
 //! A running egress with a test as its supervisor and keeper, and the tool as its jail.
 
 use std::fs::File;
-use std::os::fd::{AsFd, OwnedFd};
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::thread::JoinHandle;
 
@@ -16,6 +17,7 @@ use crate::jail::confine::Confine;
 use crate::tools::http::over;
 use crate::tools::order::Fault;
 use crate::wire::frame;
+use crate::wire::manifest::Destination;
 use crate::wire::messages::{Control, EgressToKeeper, Hop, HttpRule, KeeperToEgress, Report, Role};
 use crate::wire::text::hex;
 
@@ -95,6 +97,45 @@ impl World {
         };
         frame::send(self.keeper.as_fd(), &say, &[], &[theirs.as_fd()]).unwrap();
         (ticket, jail)
+    }
+
+    /// Gives egress a proxy; where its jail finds it.
+    pub(super) fn proxy(
+        &self,
+        allow: &[Destination],
+        wall_ms: u64,
+        bytes: u64,
+    ) -> (Id, SocketAddr) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let ticket = self.proxy_on(&[listener.as_fd()], allow, wall_ms, bytes);
+        (ticket, address)
+    }
+
+    /// As [`Self::proxy`], with these descriptors.
+    pub(super) fn proxy_on(
+        &self,
+        fds: &[BorrowedFd<'_>],
+        allow: &[Destination],
+        wall_ms: u64,
+        bytes: u64,
+    ) -> Id {
+        let ticket = Id::random().unwrap();
+        let say = KeeperToEgress::Proxy {
+            ticket,
+            allow: allow.to_vec(),
+            wall_ms,
+            bytes,
+        };
+        frame::send(self.keeper.as_fd(), &say, &[], fds).unwrap();
+        ticket
+    }
+
+    /// Ends a lease or proxy, and says what it did.
+    pub(super) fn revoke(&self, ticket: Id) -> Vec<Hop> {
+        let say = KeeperToEgress::Revoke { ticket };
+        frame::send(self.keeper.as_fd(), &say, &[], &[]).unwrap();
+        self.closed(ticket)
     }
 
     pub(super) fn closed(&self, ticket: Id) -> Vec<Hop> {

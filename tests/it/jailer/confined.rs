@@ -20,7 +20,7 @@ use keepgate::wire::frame;
 use keepgate::wire::messages::Role;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
-use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, socket};
+use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockProtocol, SockType, listen, socket};
 use serde::{Deserialize, Serialize};
 
 /// Name of the variable that holds an [`Order`].
@@ -50,7 +50,7 @@ struct Place {
 /// An action, and the roles that may.
 type Action = (&'static str, fn(&Place) -> io::Result<()>, &'static [Role]);
 
-const ACTIONS: [Action; 11] = [
+const ACTIONS: [Action; 12] = [
     ("read a file", |_| fs::read("/etc/passwd").map(drop), &[]),
     (
         "read /proc",
@@ -91,6 +91,11 @@ const ACTIONS: [Action; 11] = [
     (
         "listen",
         |_| TcpListener::bind("127.0.0.1:0").map(drop),
+        &[],
+    ),
+    (
+        "listen without a port of its own",
+        |_| listen_unbound(),
         &[],
     ),
     ("open a raw socket", |_| raw_socket(), &[]),
@@ -138,6 +143,14 @@ impl Place {
     fn state(&self) -> PathBuf {
         self.directory.join("state")
     }
+}
+
+/// The kernel gives a socket that listens without being bound some port, and asks no right to it.
+fn listen_unbound() -> io::Result<()> {
+    let (kind, flags) = (SockType::Stream, SockFlag::SOCK_CLOEXEC);
+    let socket = socket(AddressFamily::Inet, kind, flags, None)?;
+    listen(&socket, Backlog::MAXCONN)?;
+    Ok(())
 }
 
 fn raw_socket() -> io::Result<()> {
@@ -202,6 +215,9 @@ fn confined_child() {
     let (role, place) = (order.role, &order.place);
     let listener = UnixListener::bind(place.socket()).unwrap();
     let client = UnixStream::connect(place.socket()).unwrap();
+    // As a jail's, which egress is given.
+    let proxy = TcpListener::bind("127.0.0.1:0").unwrap();
+    let program = TcpStream::connect(proxy.local_addr().unwrap()).unwrap();
     let state = (role == Role::Keeper).then(|| place.state());
     let confine = Confine {
         uid: Some(UID),
@@ -214,7 +230,7 @@ fn confined_child() {
     match role {
         Role::Keeper => works_in_keeper(&place.state(), listener),
         Role::Front => works_in_front(listener),
-        Role::Egress => works_in_egress(&place.server),
+        Role::Egress => works_in_egress(&place.server, proxy),
         Role::Jailer => panic!("a jailer is tested as the process it is"),
     }
     for (name, act, roles) in ACTIONS {
@@ -227,7 +243,7 @@ fn confined_child() {
             }
         }
     }
-    drop(client);
+    drop((client, program));
     eprintln!("{AT_WORK}");
     let (_, deadly) = DEADLY
         .iter()
@@ -324,8 +340,8 @@ fn works_in_front(listener: UnixListener) {
     });
 }
 
-fn works_in_egress(server: &str) {
-    use tokio::io::AsyncReadExt;
+fn works_in_egress(server: &str, proxy: TcpListener) {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     runtime().block_on(async {
         let mut stream = tokio::net::TcpStream::connect(server).await.unwrap();
         stream.set_nodelay(true).unwrap();
@@ -335,5 +351,13 @@ fn works_in_egress(server: &str) {
         let question = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
         question.connect("127.0.0.1:9").await.unwrap();
         question.send(b"x").await.unwrap();
+        let kind = nix::sys::socket::sockopt::AcceptConn;
+        assert!(nix::sys::socket::getsockopt(&proxy, kind).unwrap());
+        assert!(proxy.local_addr().unwrap().ip().is_loopback());
+        proxy.set_nonblocking(true).unwrap();
+        let proxy = tokio::net::TcpListener::from_std(proxy).unwrap();
+        let (mut program, _) = proxy.accept().await.unwrap();
+        program.write_all(b"x").await.unwrap();
+        program.shutdown().await.unwrap();
     });
 }
