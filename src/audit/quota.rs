@@ -8,9 +8,16 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::time::Timestamp;
+use crate::wire::messages::ARGUMENTS_MAX;
 
 const MINUTE: u64 = 60 * 1_000_000;
 const DAY: u64 = 24 * 60 * MINUTE;
+
+/// What the entries of a call take in the log besides arguments and result, in bytes, about.
+pub const OVERHEAD: u64 = 2048;
+/// What the largest call needs before it is let in, in bytes: a bucket that holds less would refuse
+/// it for ever. Its result is owed.
+pub const CALL_MAX: u64 = ARGUMENTS_MAX as u64 + OVERHEAD;
 
 /// One pair of limits. A bucket holds as much as its whole period allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -8,9 +8,10 @@ use serde_json::{Value, json};
 use super::app::App;
 use super::args::{ExplainArgs, PolicyCommand};
 use super::exit::Exit;
-use super::layout::{block, outline, text, time};
+use super::layout::{block, count, number, outline, text, time};
 use super::print::{Screen, Style};
 use crate::catalog::Catalog;
+use crate::config::Config;
 use crate::error::{Context, Error, Kind, Result};
 use crate::policy::Engine;
 use crate::wire::admin::{Ask, Explained};
@@ -36,6 +37,7 @@ fn apply(app: &App, file: Option<PathBuf>) -> Result<Exit> {
         text,
         file: file.clone(),
     })?;
+    warn(app, &value);
     app.screen.answer(&value, |value| {
         let digest = short(value);
         match value.get("seq").and_then(Value::as_u64) {
@@ -54,19 +56,78 @@ fn check(app: &App, file: Option<PathBuf>) -> Result<Exit> {
             text: policy,
             file: file.clone(),
         })?,
-        None => {
-            let engine = Engine::load(&policy, &file, &Catalog::native()?)?;
-            json!({"digest": engine.digest(), "rules": engine.rules()})
-        }
+        None => alone(app, &plane, &policy, &file)?,
     };
+    warn(app, &value);
     app.screen.answer(&value, |value| {
-        format!(
-            "{file} is good: {} rules, {}",
-            text(value, "rules"),
-            short(value)
-        )
+        let rules = count(number(value, "rules"), "rule", "rules");
+        format!("{file} is good: {rules}, {}", short(value))
     })?;
     Ok(Exit::Ok)
+}
+
+/// The check without a keeper, who alone knows the agents.
+fn alone(app: &App, plane: &str, policy: &str, file: &str) -> Result<Value> {
+    let engine = Engine::load(policy, file, &Catalog::native()?)?;
+    let config = Config::find(&app.paths.config()).ok().flatten();
+    let plane = config.as_ref().and_then(|config| config.planes.get(plane));
+    let roots: Option<Vec<&str>> =
+        plane.map(|plane| plane.roots.keys().map(String::as_str).collect());
+    let unchecked: &[&str] = match roots {
+        Some(_) => &["agents"],
+        None => &["agents", "roots"],
+    };
+    Ok(json!({
+        "digest": engine.digest(),
+        "rules": engine.rules(),
+        "warnings": engine.unknown(None, roots.as_deref()),
+        "unchecked": unchecked,
+    }))
+}
+
+/// Shows what the policy names and there is not, beside the answer.
+fn warn(app: &App, value: &Value) {
+    for warning in list(value, "warnings") {
+        app.screen.note(warned(&app.screen, warning));
+    }
+    let unchecked: Vec<String> = list(value, "unchecked").iter().map(plain).collect();
+    if !unchecked.is_empty() {
+        let names = unchecked.join(" and ");
+        app.screen.note(format!(
+            "the plane does not run, so nobody knows its {names}: their names were not looked at"
+        ));
+    }
+}
+
+fn warned(screen: &Screen, warning: &Value) -> String {
+    let part = |name: &str| text(warning, name);
+    let (kind, name) = (part("kind"), part("name"));
+    let mut shown = format!(
+        "{} {}:{}: rule `{}` is about {kind} `{name}`, and there is no such {kind}\n",
+        screen.paint(Style::Warn, "warning:"),
+        part("file"),
+        part("line"),
+        part("rule"),
+    );
+    let known: Vec<String> = list(warning, "known").iter().map(plain).collect();
+    shown += &match (part("meant"), known.is_empty()) {
+        (_, true) => format!("  there are no {kind}s yet"),
+        (meant, false) if meant.is_empty() => {
+            format!("  {kind}s there are: {}", known.join(", "))
+        }
+        (meant, false) => format!("  did you mean `{meant}`?"),
+    };
+    shown
+}
+
+fn list<'a>(value: &'a Value, name: &str) -> &'a [Value] {
+    let items = value.get(name).and_then(Value::as_array);
+    items.map(Vec::as_slice).unwrap_or_default()
+}
+
+/// A text from outside.
+fn plain(value: &Value) -> String {
+    escaped(value.as_str().unwrap_or_default())
 }
 
 /// The policy's text and the name it has in messages.
@@ -185,6 +246,28 @@ mod tests {
             "decision: forbid\ntool: file.read\nclass: not_permitted\nargument: path\n\
              rules:\n  - id: no-secrets\n    at: a.cedar:3\n"
         );
+    }
+
+    #[test]
+    fn a_name_that_is_nobodys_is_told_with_what_there_is() {
+        let shown = |known: &[&str], meant: Option<&str>| {
+            let value = json!({
+                "kind": "root", "name": "mial", "rule": "r", "file": "a.cedar", "line": 3,
+                "known": known, "meant": meant,
+            });
+            warned(&Screen::new(false, true), &value)
+        };
+        let first =
+            "warning: a.cedar:3: rule `r` is about root `mial`, and there is no such root\n";
+        assert_eq!(
+            shown(&["mail", "out"], Some("mail")),
+            format!("{first}  did you mean `mail`?")
+        );
+        assert_eq!(
+            shown(&["a", "b"], None),
+            format!("{first}  roots there are: a, b")
+        );
+        assert_eq!(shown(&[], None), format!("{first}  there are no roots yet"));
     }
 
     #[test]

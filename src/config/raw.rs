@@ -13,6 +13,7 @@ use super::{
     Appliance, Config, JAIL_UIDS_PER_PLANE, PLANES_MAX, Plane, Quota, Root, UIDS_PER_PLANE,
     is_name, resolv,
 };
+use crate::audit::quota::CALL_MAX;
 use crate::call::http;
 use crate::error::{Error, Kind, Result};
 use crate::wire::messages::HttpRule;
@@ -309,21 +310,25 @@ impl Source<'_> {
 
     fn quota(&self, raw: RawQuota) -> Result<Quota> {
         let mut quota = Quota::default();
-        for (value, into) in [
+        for (value, least, into) in [
             (
                 raw.agent_calls_per_minute,
+                1,
                 &mut quota.agent_calls_per_minute,
             ),
             (
                 raw.plane_calls_per_minute,
+                1,
                 &mut quota.plane_calls_per_minute,
             ),
             (
                 raw.agent_log_bytes_per_day,
+                CALL_MAX,
                 &mut quota.agent_log_bytes_per_day,
             ),
             (
                 raw.plane_log_bytes_per_day,
+                CALL_MAX,
                 &mut quota.plane_log_bytes_per_day,
             ),
         ] {
@@ -332,6 +337,12 @@ impl Source<'_> {
                 return Err(self
                     .wrong(&value, "a quota of 0, or one too great to mean anything")
                     .hint("revoke the agents of a plane to stop them: `keepgate agent revoke`"));
+            }
+            if *value.get_ref() < least {
+                let what = format!("{} bytes a day do not hold one large call", value.get_ref());
+                return Err(self
+                    .wrong(&value, what)
+                    .hint(format!("at least {least}: arguments may have 1 MiB")));
             }
             *into = value.into_inner();
         }

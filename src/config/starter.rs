@@ -86,7 +86,7 @@ unattended = true
 # [planes.production.quota]
 # agent_calls_per_minute = 600
 # plane_calls_per_minute = 3000
-# agent_log_bytes_per_day = 1073741824
+# agent_log_bytes_per_day = 1073741824   # at least 1050624: one call may need that
 # plane_log_bytes_per_day = 4294967296
 
 # Directories that file tools see, as `NAME/path`. Links in them are never followed.

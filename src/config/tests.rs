@@ -81,6 +81,10 @@ const WRONG: &[(&str, &str)] = &[
         "`f` line 2: a quota of 0",
     ),
     (
+        "[planes.p.quota]\n\nagent_log_bytes_per_day = 1000\n",
+        "`f` line 3: 1000 bytes a day do not hold one large call",
+    ),
+    (
         "[[planes.p.http]]\nscheme = \"ftp\"\nhost = \"a.example\"\nport = 1\nmethods = [\"GET\"]\npath = \"/\"\n",
         "`f` line 1: this way out does not work: `scheme` is neither",
     ),

@@ -33,7 +33,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use crate::audit::index::Index;
-use crate::audit::quota::{Exceeded, Quota};
+use crate::audit::quota::{Exceeded, OVERHEAD, Quota};
 use crate::audit::{Log, Masker};
 use crate::call::Call;
 use crate::call::id::Id;
@@ -48,8 +48,6 @@ use state::State;
 
 /// Who is counted for agents that are not enrolled; no agent can have this name.
 const NOBODY: &str = "-";
-/// What the entries of a call take in the log besides arguments and result, in bytes, about.
-const OVERHEAD: u64 = 2048;
 
 /// Everything a keeper has.
 #[derive(Debug)]

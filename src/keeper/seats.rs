@@ -5,13 +5,13 @@ use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::policy::EVALUATION_STACK;
+
 /// Calls carried at once.
 const SEATS: usize = 256;
 /// Of these, one agent's at most: more than one connection may have open, because a seat is left a
 /// moment after its call is answered.
 const SHARE: usize = 96;
-/// Stack of a thread that carries a call: policy evaluation recurses.
-const STACK: usize = 1 << 20;
 
 /// No seat is free.
 #[derive(Debug)]
@@ -38,7 +38,7 @@ impl Seats {
         let (seats, name) = (self.clone(), agent.to_owned());
         let thread = std::thread::Builder::new()
             .name("call".into())
-            .stack_size(STACK);
+            .stack_size(EVALUATION_STACK);
         let started = thread.spawn(move || {
             work();
             seats.leave(&name);

@@ -10,6 +10,7 @@ use super::depth::STACK;
 use super::evaluate::Policy;
 use super::explain::Explanation;
 use super::ground::Ground;
+use super::names::{self, Kind as NameKind, Warning};
 use super::schema::Model;
 use super::source::Source;
 use crate::call::Call;
@@ -37,7 +38,8 @@ impl Engine {
     /// # Errors
     /// Refuses, naming `file:line:column`, what Cedar cannot read; actions, attributes and entity
     /// types that there are none of; values of a wrong type; rules that can never say anything;
-    /// templates; two rules with one `@id`; more than 256 KiB or 1000 rules.
+    /// templates; two rules with one `@id`; rules too deep to be evaluated; more than 256 KiB or
+    /// 1000 rules.
     pub fn load(text: &str, file: &str, catalog: &Catalog) -> Result<Self> {
         let model = Model::of(catalog)?;
         // Reading recurses: on a stack of its own, whatever the caller's is.
@@ -52,6 +54,7 @@ impl Engine {
                 .join()
                 .unwrap_or_else(|_| Err(Error::new("reading the policy failed")))
         })?;
+        super::trial::run(&source, &model, file)?;
         Ok(Self {
             model,
             source,
@@ -96,6 +99,25 @@ impl Engine {
     /// How many rules it has.
     pub fn rules(&self) -> usize {
         self.source.rules.len()
+    }
+
+    /// Agents and roots that rules name and that there are none of, in the order of their lines.
+    /// `None` where nobody knows which there are.
+    pub fn unknown(&self, agents: Option<&[&str]>, roots: Option<&[&str]>) -> Vec<Warning> {
+        let names = &self.source.names;
+        let missing = |kind, known: Option<&[&str]>| {
+            let known = known.unwrap_or_default();
+            names::missing(names, kind, &self.file, known).collect::<Vec<_>>()
+        };
+        let mut warnings = Vec::new();
+        if agents.is_some() {
+            warnings.extend(missing(NameKind::Agent, agents));
+        }
+        if roots.is_some() {
+            warnings.extend(missing(NameKind::Root, roots));
+        }
+        warnings.sort_by_key(|warning| warning.line);
+        warnings
     }
 
     fn policy(&self) -> Policy<'_> {

@@ -18,16 +18,20 @@ mod engine;
 mod evaluate;
 mod explain;
 mod ground;
+mod names;
 mod question;
 mod rules;
 mod schema;
 mod shape;
 mod source;
+mod trial;
 
 pub use decision::{CLASSES, Decision, Grant, Pending, Reason};
+pub use depth::EVALUATION_STACK;
 pub use engine::Engine;
 pub use explain::{Explanation, Matched};
 pub use ground::{Ground, RootGround};
+pub use names::{Kind as NameKind, Warning};
 pub use rules::{Said, Verdict};
 
 /// The policy of a fresh appliance, with comments that teach how to write one.

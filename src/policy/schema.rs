@@ -105,6 +105,11 @@ impl Model {
         self.actions.get(wire)
     }
 
+    /// All tools as rules see them.
+    pub(super) fn actions(&self) -> impl Iterator<Item = &Action> {
+        self.actions.values()
+    }
+
     /// `Agent::"name"`.
     pub(super) fn agent(&self, name: &str) -> EntityUid {
         EntityUid::from_type_name_and_id(self.agent.clone(), EntityId::new(name))

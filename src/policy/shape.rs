@@ -63,6 +63,19 @@ impl Shape {
         }
     }
 
+    /// Some value of this type.
+    fn example(&self) -> Option<RestrictedExpression> {
+        match self {
+            Self::Flag => Some(RestrictedExpression::new_bool(true)),
+            Self::Whole => Some(RestrictedExpression::new_long(1)),
+            Self::Text => Some(RestrictedExpression::new_string("x".into())),
+            Self::Set(items) => items
+                .example()
+                .map(|item| RestrictedExpression::new_set([item])),
+            Self::Record(fields) => fields.example(),
+        }
+    }
+
     fn expression(&self, value: &Value) -> Option<RestrictedExpression> {
         match (self, value) {
             (Self::Flag, Value::Bool(flag)) => Some(RestrictedExpression::new_bool(*flag)),
@@ -140,6 +153,13 @@ impl Fields {
                 None => {}
             }
         }
+        RestrictedExpression::new_record(pairs).ok()
+    }
+
+    /// A record with a value for every field, required or not.
+    pub(super) fn example(&self) -> Option<RestrictedExpression> {
+        let pair = |(name, field): (&String, &Field)| Some((name.clone(), field.shape.example()?));
+        let pairs = self.0.iter().map(pair).collect::<Option<Vec<_>>>()?;
         RestrictedExpression::new_record(pairs).ok()
     }
 

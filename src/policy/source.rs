@@ -5,9 +5,12 @@ use std::str::FromStr;
 
 use cedar_policy::ffi::DetailedError;
 use cedar_policy::{
-    Effect, ParseErrors, PolicyId, PolicySet, Schema, ValidationMode, ValidationWarning, Validator,
+    Effect, ParseErrors, Policy, PolicyId, PolicySet, Schema, ValidationMode, ValidationWarning,
+    Validator,
 };
 
+use super::depth::{self, LEVELS_MAX};
+use super::names::{self, Named};
 use crate::error::{Error, Kind, Result};
 use crate::wire::text::{Escaped, escaped};
 
@@ -23,6 +26,12 @@ const ID_MAX: usize = 64;
 const ACTIONS_SHOWN: usize = 24;
 /// The hint for a rule that is true of no call there could be.
 const NEVER: &str = "this rule would never say anything: mend its condition, or take it out";
+/// A rule the evaluator would give up on.
+const TOO_DEEP: &str = "a rule has more operators in a row, or within each other, than can be \
+                        evaluated (about 200)";
+/// How to mend it.
+const SPLIT: &str = "split it into several rules, or ask a set: \
+                     `[\"a\", \"b\"].contains(context.host)` in place of `… == … || …`";
 /// Longest annotation that is shown, in characters.
 const NOTE_MAX: usize = 400;
 /// Longest of Cedar's own sentences that is shown, in characters.
@@ -51,6 +60,8 @@ pub(super) struct Source {
     /// The same as the operator wrote them, in the order of the file. Cedar calls the first one
     /// `policy0`, and so on.
     pub(super) rules: Vec<Rule>,
+    /// Agents and roots they name, in the order of the file.
+    pub(super) names: Vec<Named>,
 }
 
 impl Source {
@@ -63,7 +74,7 @@ impl Source {
         if text.len() > BYTES_MAX {
             return Err(page.whole(format!("it is longer than {BYTES_MAX} bytes")));
         }
-        if let Some((at, what)) = super::depth::beyond(text) {
+        if let Some((at, what)) = depth::beyond(text) {
             return Err(page.at(at, what).hint("split it into several rules"));
         }
         let set = PolicySet::from_str(text).map_err(|errors| page.unparsed(&errors))?;
@@ -78,7 +89,16 @@ impl Source {
         }
         let rules = page.rules(&set, &starts)?;
         page.validate(&set)?;
-        Ok(Self { set, rules })
+        let names = page.names(&set, &rules, &starts)?;
+        Ok(Self { set, rules, names })
+    }
+
+    /// Why a rule is refused that is too deep to be evaluated.
+    pub(super) fn too_deep(&self, id: &PolicyId, file: &str) -> Error {
+        let line = self.place(id).and_then(|place| self.rules.get(place));
+        let line = line.map_or(1, |rule| rule.line);
+        let what = format!("{}:{line}: {TOO_DEEP}", escaped(file));
+        Error::of(Kind::Usage, what).hint(SPLIT)
     }
 
     /// The place of a rule in the file, from 0, by Cedar's name for it.
@@ -148,6 +168,28 @@ impl Page<'_> {
             return Err(self.whole("its rules cannot be told apart"));
         }
         Ok(rules)
+    }
+
+    /// The agents and roots of all rules, none of which may be too deep.
+    fn names(&self, set: &PolicySet, rules: &[Rule], starts: &[usize]) -> Result<Vec<Named>> {
+        let mut named = Vec::new();
+        for (place, (rule, start)) in rules.iter().zip(starts).enumerate() {
+            let tree = set.policy(&cedars_name(place)).map(Policy::to_json);
+            let Some(Ok(tree)) = tree else {
+                return Err(self.at(*start, "this rule cannot be looked into"));
+            };
+            if depth::levels(&tree) > LEVELS_MAX {
+                return Err(self.at(*start, TOO_DEEP).hint(SPLIT));
+            }
+            let end = starts.get(place + 1).copied().unwrap_or(self.text.len());
+            let text = self.text.get(*start..end).unwrap_or_default();
+            let line = |piece: &str| {
+                let at = text.find(piece);
+                at.map_or(rule.line, |at| self.position(*start + at).0)
+            };
+            named.extend(names::of(&tree, &rule.id, line));
+        }
+        Ok(named)
     }
 
     fn validate(&self, set: &PolicySet) -> Result<()> {

@@ -418,6 +418,87 @@ fn any_policy() -> impl Strategy<Value = String> {
     prop::collection::vec(rule, 0..5).prop_map(|rules| rules.join("\n"))
 }
 
+/// Conditions that are true after `levels` levels, each kind of operator in a row or within another.
+fn deep(levels: usize) -> [String; 5] {
+    let less = levels - 1;
+    [
+        format!("1{} > 0", "+1".repeat(less)),
+        format!(
+            "context.mode == \"x\"{}",
+            " || !context.unattended".repeat(less - 1)
+        ),
+        format!("[1].contains(1){}", "&&[1].contains(1)".repeat(less - 1)),
+        format!(
+            "{}true",
+            "if context.unattended then false else ".repeat(levels)
+        ),
+        format!("1{} > 0", "*1".repeat(less)),
+    ]
+}
+
+#[test]
+fn what_is_let_in_can_be_evaluated() {
+    let rule =
+        |condition: &str| format!("permit (principal, action, resource)\nwhen {{ {condition} }};");
+    let world = World::new();
+    for (deepest, deeper) in deep(depth::LEVELS_MAX - 4)
+        .iter()
+        .zip(deep(depth::LEVELS_MAX + 2))
+    {
+        let engine = load(&rule(deepest));
+        let answer = std::thread::scope(|scope| {
+            let thread = std::thread::Builder::new().stack_size(EVALUATION_STACK);
+            let judge = || {
+                let call = call("a", "file.read", &json!({"path": "mail/x"}));
+                decided(&engine.judge(&call, &world.ground()))
+            };
+            thread.spawn_scoped(scope, judge).unwrap().join().unwrap()
+        });
+        assert!(
+            matches!(answer.0, "permit" | "ask"),
+            "{answer:?}: {deepest:.80}"
+        );
+        let error = Engine::load(&rule(&deeper), "t.cedar", catalog()).unwrap_err();
+        assert_eq!(error.kind(), crate::error::Kind::Usage);
+        assert!(
+            error
+                .message()
+                .starts_with("t.cedar:1:1: a rule has more operators"),
+            "{error}: {deeper:.80}"
+        );
+    }
+}
+
+#[test]
+fn names_that_are_nobodys_are_told_with_their_line() {
+    let engine = load(
+        "@id(\"one\")\npermit (principal == Agent::\"asistant\", action in Action::\"read\", resource)\n\
+         when { [\"mail\",\n \"outt\"].contains(context.root) };\n\
+         @id(\"two\") permit (principal == Agent::\"clerk\", action, resource);",
+    );
+    let (agents, roots) = (["assistant", "clerk"], ["mail", "out"]);
+    let told: Vec<_> = engine
+        .unknown(Some(&agents), Some(&roots))
+        .into_iter()
+        .map(|warning| (warning.line, warning.rule, warning.name, warning.meant))
+        .collect();
+    let row = |line, name: &str, meant: &str| {
+        (
+            line,
+            "one".to_owned(),
+            name.to_owned(),
+            Some(meant.to_owned()),
+        )
+    };
+    assert_eq!(
+        told,
+        [row(2, "asistant", "assistant"), row(4, "outt", "out")]
+    );
+    assert_eq!(engine.unknown(None, Some(&roots)).len(), 1);
+    assert_eq!(engine.unknown(None, None), []);
+    assert_eq!(load(default_policy()).unknown(Some(&[]), Some(&[])), []);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 

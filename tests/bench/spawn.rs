@@ -7,9 +7,11 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
+use keepgate::jail::foreign::view::Users;
+use keepgate::jail::limits::ToolLimits;
 use keepgate::jail::world::World;
 use keepgate::jail::{Jail, NO_CGROUPS, TOO_OLD};
-use keepgate::sys::jail::{Limits, sealed_program};
+use keepgate::sys::jail::sealed_program;
 
 use super::report::{Report, median};
 
@@ -17,6 +19,11 @@ use super::report::{Report, median};
 const ROUNDS: usize = 200;
 /// The uid of jails here.
 const TOOL: u32 = 64_997;
+/// The only one.
+const USERS: Users = Users {
+    first: TOOL,
+    count: 1,
+};
 
 /// Medians in seconds.
 #[derive(Debug, Clone, Copy)]
@@ -86,10 +93,10 @@ pub(crate) fn spawner() {
         fork.push(command(&path, true));
     }
     let root = nix::unistd::geteuid().is_root();
-    drop(World::enter(&[]).unwrap());
+    drop(World::enter(&[], &[], USERS).unwrap());
     let accept = [NO_CGROUPS.to_owned(), TOO_OLD.to_owned()];
-    let jail = Jail::new(program, root.then_some(TOOL), &accept).unwrap();
-    let limits = Limits {
+    let jail = Jail::new(program, root.then_some(USERS), &accept).unwrap();
+    let limits = ToolLimits {
         cpu_s: 5,
         memory: 1 << 30,
         file: 1 << 20,
@@ -97,7 +104,7 @@ pub(crate) fn spawner() {
     let mut jailed = Vec::new();
     for _ in 0..ROUNDS {
         let start = Instant::now();
-        let one = jail.spawn("noop", &[null.as_fd(); 3], limits).unwrap();
+        let one = jail.spawn("noop", &[null.as_fd(); 3], limits, 0).unwrap();
         one.wait().unwrap();
         jailed.push(start.elapsed().as_secs_f64());
     }

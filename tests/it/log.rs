@@ -198,7 +198,7 @@ fn payloads_are_shown_and_results_are_what_the_agent_got() {
 #[test]
 fn what_results_take_in_the_log_counts() {
     let appliance =
-        Appliance::start("[planes.production.quota]\nagent_log_bytes_per_day = 1000000\n");
+        Appliance::start("[planes.production.quota]\nagent_log_bytes_per_day = 1100000\n");
     appliance.enrol("a");
     appliance.put("mail/big", &"x".repeat(300_000));
     let mut session = appliance.session("a");

@@ -72,7 +72,11 @@ impl Site {
 
     async fn fault(self) -> String {
         // By the time this has its answer, egress has seen how the one before ended.
-        assert!(rest(self.say(b"last\r\n\r\n").await).await.contains(" 400 "));
+        assert!(
+            rest(self.say(b"last\r\n\r\n").await)
+                .await
+                .contains(" 400 ")
+        );
         drop(self.end);
         let hops = self.hops.await.unwrap();
         assert_eq!(hops.len(), 2, "{hops:?}");

@@ -19,6 +19,7 @@ use super::start::sha256;
 use super::{Keeper, key};
 use crate::audit::{Draft, Entry};
 use crate::error::{Context, Error, Kind, Result};
+use crate::policy::EVALUATION_STACK;
 use crate::wire::admin::{Answer, Ask, LINE_MAX, Mode, Question, VERSION};
 use crate::wire::json as strict;
 
@@ -39,7 +40,7 @@ pub(super) fn serve(keeper: &Arc<Keeper>, listener: &UnixListener) {
         let (keeper, done) = (Arc::clone(keeper), Arc::clone(&open));
         let builder = std::thread::Builder::new()
             .name("operator".into())
-            .stack_size(2 << 20);
+            .stack_size(EVALUATION_STACK);
         let started = builder.spawn(move || {
             if let Err(error) = converse(&keeper, &stream) {
                 tracing::warn!(%error, "an operator's connection ends");
