@@ -76,6 +76,9 @@ pub struct Appliance {
 pub struct Plane {
     /// Nobody watches this plane's agents: what needs a person is refused at once.
     pub unattended: bool,
+    /// System calls that its tools are refused are told, for `keepgate jail explain`; calls take a
+    /// little longer, and the jailer is confined by less.
+    pub observe: bool,
     /// Directories that file tools see, by name.
     pub roots: BTreeMap<String, Root>,
     /// Ways out for `http.request`.
@@ -132,6 +135,7 @@ impl Default for Plane {
         let quota = Quota::default();
         Self {
             unattended: true,
+            observe: false,
             roots: BTreeMap::new(),
             http: Vec::new(),
             quota,

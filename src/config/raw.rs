@@ -52,6 +52,7 @@ struct RawAppliance {
 #[serde(default, deny_unknown_fields)]
 struct RawPlane {
     unattended: Option<bool>,
+    observe: bool,
     roots: BTreeMap<Spanned<String>, Spanned<RawRoot>>,
     http: Vec<Spanned<HttpRule>>,
     quota: RawQuota,
@@ -244,6 +245,7 @@ impl Source<'_> {
             ..Plane::default()
         };
         plane.unattended = raw.unattended.unwrap_or(plane.unattended);
+        plane.observe = raw.observe;
         let mut seen = BTreeSet::new();
         for (name, root) in raw.roots {
             if !is_name(name.get_ref()) {

@@ -81,6 +81,8 @@ const PRODUCTION: &str = r#"
 [planes.production]
 # Nobody watches its agents: what needs a person is refused at once.
 unattended = true
+# What tools are refused is told in detail (`keepgate jail explain SEQ`). Calls take longer then.
+# observe = true
 
 # How much agents may do. More is refused, and recorded once a minute.
 # [planes.production.quota]

@@ -48,10 +48,10 @@ pub enum Starts {
 }
 
 impl Starts {
-    /// What `manifests` ask for.
-    pub fn of(manifests: &[Manifest]) -> Self {
+    /// What `manifests` ask for, where Keepgate's own tools are to be observed or not.
+    pub fn of(manifests: &[Manifest], observe: bool) -> Self {
         let more = |manifest: &Manifest| manifest.class == Class::Foreign || manifest.observe;
-        match manifests.iter().any(more) {
+        match observe || manifests.iter().any(more) {
             true => Self::Anything,
             false => Self::Tools,
         }

@@ -48,6 +48,7 @@ pub struct Jail {
     program: OwnedFd,
     template: Template,
     filter: Filter,
+    observed: Filter,
     users: Option<Users>,
     landlock_abi: i32,
     degraded: Vec<String>,
@@ -87,13 +88,15 @@ impl Jail {
             program,
             template,
             filter: Filter::compile(&[TOOL], Clone3::Missing).context(what)?,
+            observed: Filter::observed(&[TOOL, OBSERVED], Clone3::Missing).context(what)?,
             users,
             landlock_abi,
             degraded,
         })
     }
 
-    /// Starts `tool` as user number `slot` with `fds` as its descriptors 0, 1, …
+    /// Starts `tool` as user number `slot` with `fds` as its descriptors 0, 1, …; where it is given,
+    /// `listener` gets the listener of its refused calls.
     ///
     /// # Errors
     /// Names the step that failed; nothing runs then.
@@ -103,6 +106,7 @@ impl Jail {
         fds: &[BorrowedFd<'_>],
         limits: ToolLimits,
         slot: u32,
+        listener: Option<BorrowedFd<'_>>,
     ) -> Result<Jailed> {
         let what = || "start a jail".into();
         let tool = CString::new(tool).context(what)?;
@@ -111,10 +115,13 @@ impl Jail {
             program: std::os::fd::AsFd::as_fd(&self.program),
             argv: &argv,
             fds,
-            filter: &self.filter,
+            filter: match listener {
+                Some(_) => &self.observed,
+                None => &self.filter,
+            },
             limits: &limits.all(),
             uid: self.uid(slot),
-            listener: None,
+            listener,
         };
         self.template.spawn(&jail).context(what)
     }

@@ -104,6 +104,7 @@ fn run(jail: &Jail, part: &str) -> Result<(End, Vec<u8>)> {
         &[input.as_fd(), output.as_fd(), output.as_fd()],
         LIMITS,
         0,
+        None,
     )?;
     let mut polled = [PollFd::new(jailed.as_fd(), PollFlags::POLLIN)];
     let patience = PollTimeout::try_from(PATIENCE).unwrap_or(PollTimeout::MAX);

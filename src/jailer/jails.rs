@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::running::Running;
 use super::trouble::Trouble;
+use crate::error::Error;
 use crate::jail::foreign::view::Users;
 use crate::jail::foreign::{self, Foreign, Job};
 use crate::jail::limits::ToolLimits;
@@ -21,15 +22,18 @@ pub(super) struct Jails {
     foreign: Option<Foreign>,
     manifests: BTreeMap<String, Manifest>,
     users: Option<Users>,
+    observe: bool,
 }
 
 impl Jails {
-    /// Of these; `foreign` where a manifest is.
+    /// Of these; `foreign` where a manifest is. What Keepgate's own tools are refused is told where
+    /// `observe`.
     pub(super) fn new(
         native: Jail,
         foreign: Option<Foreign>,
         manifests: Vec<Manifest>,
         users: Option<Users>,
+        observe: bool,
     ) -> Self {
         let manifests = manifests
             .into_iter()
@@ -39,19 +43,22 @@ impl Jails {
             foreign,
             manifests: manifests.collect(),
             users,
+            observe,
         }
     }
 
-    /// Starts one of Keepgate's own tools.
+    /// Starts one of Keepgate's own tools; with where it speaks, where it does.
     pub(super) fn tool(
         &self,
         tool: &str,
         fds: &[BorrowedFd<'_>],
         limits: ToolLimits,
         slot: u32,
-    ) -> Result<Jailed, Trouble> {
-        let started = self.native.spawn(tool, fds, limits, slot);
-        started.map_err(|error| Trouble::new(JailFault::Failed, error.message()))
+    ) -> Result<(Jailed, Option<OwnedFd>), Trouble> {
+        let link = pair_if(self.observe)?;
+        let listener = link.as_ref().map(|(_, theirs)| theirs.as_fd());
+        let jailed = self.native.spawn(tool, fds, limits, slot, listener);
+        Ok((jailed.map_err(failed)?, link.map(|(ours, _)| ours)))
     }
 
     /// Starts a program under the manifest `name`. `fds` are its standard input, output and error,
@@ -64,7 +71,6 @@ impl Jails {
         fds: &[OwnedFd],
         slot: u32,
     ) -> Result<Running, Trouble> {
-        let failed = |error: crate::error::Error| Trouble::new(JailFault::Failed, error.message());
         let missing = || Trouble::new(JailFault::NotFound, "no such manifest");
         let manifest = self.manifests.get(name).ok_or_else(missing)?;
         let (stdio, rest) = fds.split_at_checked(3).unwrap_or((&[], fds));
@@ -84,10 +90,7 @@ impl Jails {
                 (jailed, Some(link))
             }
             (Class::Native | Class::NativeGeneric, [program]) => {
-                let link = match manifest.observe {
-                    true => Some(frame::pair().map_err(failed)?),
-                    false => None,
-                };
+                let link = pair_if(manifest.observe)?;
                 let what = Static {
                     manifest,
                     program: program.as_fd(),
@@ -123,4 +126,13 @@ impl Jails {
     pub(super) fn proc(&self) -> Option<BorrowedFd<'_>> {
         self.foreign.as_ref().map(|foreign| foreign.views().proc())
     }
+}
+
+/// Both ends of where a jail speaks, where it is to.
+fn pair_if(observe: bool) -> Result<Option<(OwnedFd, OwnedFd)>, Trouble> {
+    observe.then(frame::pair).transpose().map_err(failed)
+}
+
+fn failed(error: Error) -> Trouble {
+    Trouble::new(JailFault::Failed, error.message())
 }

@@ -47,6 +47,8 @@ pub struct JailerSetup {
     pub jail_users: Option<Users>,
     /// What programs that are not Keepgate's own may be run under.
     pub manifests: Vec<Manifest>,
+    /// System calls that Keepgate's own tools are refused are told too.
+    pub observe: bool,
     /// `separate uids` or `one user`.
     pub separation: String,
     /// The operator's roots, absolute.
@@ -78,7 +80,11 @@ pub fn run(control: OwnedFd, setup: JailerSetup) -> Result<()> {
         Some(views) => Some(Foreign::new(views, setup.jail_users)?),
         None => None,
     };
-    confine::jailer(&setup.confine, &world.roots(), Starts::of(&setup.manifests))?;
+    confine::jailer(
+        &setup.confine,
+        &world.roots(),
+        Starts::of(&setup.manifests, setup.observe),
+    )?;
     let verdict = self_test(&jail, &setup.separation)?;
     if verdict.fit {
         let took_us = verdict.report.took_us;
@@ -91,6 +97,12 @@ pub fn run(control: OwnedFd, setup: JailerSetup) -> Result<()> {
         };
         frame::send(control.as_fd(), &report, &[], &[])?;
     }
-    let jails = Jails::new(jail, foreign, setup.manifests, setup.jail_users);
+    let jails = Jails::new(
+        jail,
+        foreign,
+        setup.manifests,
+        setup.jail_users,
+        setup.observe,
+    );
     serve::Server::new(control, jails, Files::new(world, root), verdict).run()
 }

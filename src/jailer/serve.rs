@@ -280,8 +280,8 @@ impl Server {
             memory,
             file,
         };
-        let jailed = self.jails.tool(tool, &fds, limits, slot)?;
-        let running = Running::new(jailed, slot, wall_ms, cpu_s, Class::Native, None);
+        let (jailed, link) = self.jails.tool(tool, &fds, limits, slot)?;
+        let running = Running::new(jailed, slot, wall_ms, cpu_s, Class::Native, link);
         self.running.insert(ticket, running);
         if let Some(unnamed) = opened.unnamed {
             self.unnamed.insert(ticket, unnamed);

@@ -42,7 +42,8 @@ pub fn serve(config: &Config, paths: &Paths) -> Result<()> {
     // Inherited by all roles. Jails get limits of their own.
     crate::sys::process::raise_descriptors(DESCRIPTORS)
         .context(|| "raise the limit of open descriptors".into())?;
-    crate::sys::process::harden_supervisor().context(|| "harden the supervisor".into())?;
+    let observed = config.planes.values().any(|plane| plane.observe);
+    crate::sys::process::harden_supervisor(observed).context(|| "harden the supervisor".into())?;
     let mut signals = SigSet::empty();
     for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGCHLD] {
         signals.add(signal);

@@ -145,6 +145,7 @@ impl Setup {
             plane: name.into(),
             jail_users: uids.as_ref().map(|_| jail_users(config, index)),
             manifests: Vec::new(),
+            observe: plane.observe,
             separation,
             roots,
             accept: appliance.accept.clone(),

@@ -13,6 +13,14 @@ use super::raw;
 
 /// A capability by its number (`capabilities(7)`).
 pub mod capability {
+    /// Give files away.
+    pub const CHOWN: u8 = 0;
+    /// Open files of other users.
+    pub const DAC_OVERRIDE: u8 = 1;
+    /// Read files of other users.
+    pub const DAC_READ_SEARCH: u8 = 2;
+    /// Change permission bits of files of other users.
+    pub const FOWNER: u8 = 3;
     /// Signal processes of other users.
     pub const KILL: u8 = 5;
     /// Change gids.
@@ -63,17 +71,43 @@ pub fn raise_descriptors(wanted: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// [`harden`], files for this user only (umask 077), and a deny list of system calls that no role
-/// ever needs (`jail/seccomp/supervisor.json`), which roles and jails inherit. No Landlock here: it
-/// would keep the jailer from making its mount namespace.
+/// What the supervisor keeps of root's capabilities, for itself and for the roles it starts: it
+/// gives directories away, reads what it is told to, and starts roles as other users; a jailer
+/// makes namespaces as root before it becomes one.
+const SUPERVISOR: [u8; 11] = [
+    capability::CHOWN,
+    capability::DAC_OVERRIDE,
+    capability::DAC_READ_SEARCH,
+    capability::FOWNER,
+    capability::KILL,
+    capability::SETGID,
+    capability::SETUID,
+    capability::SETPCAP,
+    capability::NET_ADMIN,
+    capability::SYS_CHROOT,
+    capability::SYS_ADMIN,
+];
+
+/// [`harden`], files for this user only (umask 077), of root's capabilities only those that are
+/// needed, and a deny list of system calls that no role ever needs
+/// (`jail/seccomp/supervisor.json`), which roles and jails inherit. That list is left out where
+/// jails are to be `observed`: what an inherited list refuses is refused there, and nobody is told
+/// (`seccomp(2)`). No Landlock here: it would keep the jailer from making its mount namespace.
 ///
 /// # Errors
 /// What the kernel says.
-pub fn harden_supervisor() -> io::Result<()> {
+pub fn harden_supervisor(observed: bool) -> io::Result<()> {
     umask(0o077);
     harden()?;
+    if nix::unistd::geteuid().is_root() {
+        bound_capabilities(&SUPERVISOR)?;
+        keep_capabilities(&SUPERVISOR)?;
+    }
     no_new_privs()?;
-    Filter::supervisor()?.install()
+    match observed {
+        true => Ok(()),
+        false => Filter::supervisor()?.install(),
+    }
 }
 
 /// Kills this process when the thread that started it ends.

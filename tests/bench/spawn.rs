@@ -104,7 +104,9 @@ pub(crate) fn spawner() {
     let mut jailed = Vec::new();
     for _ in 0..ROUNDS {
         let start = Instant::now();
-        let one = jail.spawn("noop", &[null.as_fd(); 3], limits, 0).unwrap();
+        let one = jail
+            .spawn("noop", &[null.as_fd(); 3], limits, 0, None)
+            .unwrap();
         one.wait().unwrap();
         jailed.push(start.elapsed().as_secs_f64());
     }

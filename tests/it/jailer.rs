@@ -28,5 +28,5 @@ fn the_self_test_passes_and_is_told_first() {
 #[test]
 fn root_without_a_uid_for_tools_is_refused() {
     let why = start(|setup| setup.jail_users = None).err().unwrap();
-    assert!(why.contains("uid of their own"), "{why}");
+    assert!(why.contains("uids of their own"), "{why}");
 }

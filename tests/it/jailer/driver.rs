@@ -89,6 +89,7 @@ pub(super) fn setup(root: &Path) -> JailerSetup {
             count: JAIL_UIDS,
         }),
         manifests: vec![],
+        observe: false,
         separation: "separate uids".into(),
         roots: vec![root.into()],
         accept: vec![],
@@ -109,13 +110,16 @@ pub(super) fn start(change: impl FnOnce(&mut JailerSetup)) -> Result<Jailer, Str
     mode(root.path(), 0o700);
     let mut setup = setup(root.path());
     change(&mut setup);
+    let observed = setup.observe || setup.manifests.iter().any(|manifest| manifest.observe);
     let (control, theirs) = frame::pair().unwrap();
     let (told, child) = channel();
     let (hold, released) = channel::<()>();
     // The supervisor's filter, which the jailer inherits, is for this one thread.
     std::thread::spawn(move || {
         process::no_new_privs().unwrap();
-        Filter::supervisor().unwrap().install().unwrap();
+        if !observed {
+            Filter::supervisor().unwrap().install().unwrap();
+        }
         let child = spawn::role(program(), "jailer", "test", theirs.as_fd()).unwrap();
         drop(theirs);
         told.send(child).unwrap();

@@ -72,10 +72,13 @@ impl Jailer {
 #[test]
 fn a_shell_runs_and_sees_what_it_was_shown() {
     let jailer = jailer(manifest());
-    let script = "ls /; id -u; pwd; cat /proc/self/status | grep -i -e capeff -e seccomp: -e nonew; ls /proc; ls /dev; echo hi > /tmp/x; cat /tmp/x; env; cat /proc/mounts";
+    let script =
+        "cd / && ls -d bin dev etc proc tmp usr; ls /proc; echo hi > /tmp/x; cat /tmp/x; id -u";
     let (end, out, err) = jailer.jail("foreign", &["/bin/sh", "-c", script]);
-    println!("{out}\n{err}\n{end:?}");
-    let (end, out, err) = jailer.jail("foreign", &["/usr/bin/python3", "-c", "import os,socket\nprint(os.getpid())\ntry:\n  socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\nexcept OSError as e: print(e)\n"]);
-    println!("{out}\n{err}\n{end:?}");
-    panic!();
+    assert_eq!(end.unwrap().code, Some(0), "{err}");
+    assert!(
+        out.starts_with("bin\ndev\netc\nproc\ntmp\nusr\n1\n2\n"),
+        "{out}"
+    );
+    assert!(out.ends_with("hi\n64910\n"), "{out}");
 }
