@@ -4,6 +4,7 @@
 mod programs;
 mod rules;
 mod spare;
+mod used;
 
 use keepgate::sys::filter::{Clone3, Filter, Verdict};
 

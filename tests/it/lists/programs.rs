@@ -108,7 +108,7 @@ fn works(program: &str, arguments: &[&str], says: &str) {
 }
 
 #[test]
-fn shells_and_git_work_under_the_foreign_list() {
+fn shells_work_under_the_foreign_list() {
     works(
         "sh",
         &[
@@ -127,6 +127,14 @@ fn shells_and_git_work_under_the_foreign_list() {
         ],
         "x\nz\nend",
     );
+}
+
+#[test]
+fn git_works_under_the_foreign_list() {
+    let script = "git init -q r && cd r && git config user.name a && git config user.email a@b.example && \
+         for i in 1 2 3; do echo $i >f; git add f; git commit -qm $i; done && git gc -q && git branch x && \
+         git clone -q . ../s && cd ../s && git log --oneline | wc -l && git status --porcelain";
+    works("sh", &["-c", script], "3");
 }
 
 #[test]
