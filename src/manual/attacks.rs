@@ -811,4 +811,84 @@ pub const ATTACKS: &[Attack] = &[
         stage: Stage::Jailer,
         tests: &["it::files::a_file_with_a_second_name_is_not_written"],
     },
+    // --- system calls of foreign jails ----------------------------------------------------------
+    Attack {
+        name: "arguments changed after the check",
+        what: "has a path or an address looked at by who listens, and changes it before the kernel \
+               reads it again",
+        stage: Stage::Jail,
+        tests: &[
+            "sys::notify::tests::no_answer_lets_a_call_pass",
+            "sys::notify::tests::a_childs_refused_call_is_told_and_answered",
+        ],
+    },
+    Attack {
+        name: "another process behind the number",
+        what: "ends while its refused call is looked at, so that another process is read in its place",
+        stage: Stage::Jail,
+        tests: &["sys::notify::tests::a_caller_that_was_killed_waits_no_more"],
+    },
+    Attack {
+        name: "set-uid file left behind",
+        what: "leaves a set-uid or set-gid file in a directory of the host that it may write",
+        stage: Stage::Jail,
+        tests: &[
+            "it::lists::the_foreign_list_refuses_what_is_known_to_lead_out",
+            "it::lists::programs::what_a_program_is_refused_is_told_in_words",
+        ],
+    },
+    Attack {
+        name: "device node, whiteout",
+        what: "makes a device node in a writable directory, or has a rename make one",
+        stage: Stage::Jail,
+        tests: &["it::lists::the_foreign_list_refuses_what_is_known_to_lead_out"],
+    },
+    Attack {
+        name: "multipath TCP",
+        what: "connects with a protocol that Landlock's rules on TCP do not cover",
+        stage: Stage::Jail,
+        tests: &[
+            "it::lists::the_foreign_list_refuses_what_is_known_to_lead_out",
+            "it::lists::programs::what_a_program_is_refused_is_told_in_words",
+        ],
+    },
+    Attack {
+        name: "TCP fast open",
+        what: "connects by sending, where Landlock looks at connecting",
+        stage: Stage::Jail,
+        tests: &["it::lists::the_foreign_list_refuses_what_is_known_to_lead_out"],
+    },
+    Attack {
+        name: "program without a name",
+        what: "runs a program from a memory file that no mount and no ruleset has seen",
+        stage: Stage::Jail,
+        tests: &[
+            "it::lists::the_foreign_list_refuses_what_is_known_to_lead_out",
+            "it::lists::programs::what_a_program_is_refused_is_told_in_words",
+        ],
+    },
+    Attack {
+        name: "call that the list forgot",
+        what: "makes a call that is newer than the list, or whose border the list's compiler got wrong",
+        stage: Stage::Jail,
+        tests: &[
+            "it::lists::every_filter_says_what_its_list_says",
+            "sys::fire::every_call_that_a_list_does_not_name_is_refused_by_the_kernel",
+        ],
+    },
+    Attack {
+        name: "advice from a jail",
+        what: "is refused something whose name reads like a line of a manifest, for an operator to add",
+        stage: Stage::Screen,
+        tests: &[
+            "jail::denied::report::tests::a_jail_writes_no_line_and_a_failure_is_no_denial",
+            "jail::denied::tests::hostile_text_stays_in_its_quotes_and_in_its_bounds",
+        ],
+    },
+    Attack {
+        name: "denial flood",
+        what: "is refused something else without end, so that the reports about it fill the memory",
+        stage: Stage::Jail,
+        tests: &["jail::denied::collect::tests::equal_ones_are_counted_and_there_is_an_end"],
+    },
 ];

@@ -28,6 +28,13 @@
 //! some hundred forbidden actions, each at its strictest simple setting. Every one let something
 //! through, silently. So a real jail tries such a list at start, and one success refuses service.
 //!
+//! **A listener tells, and never decides.** Where a refused call of a jail is told as it happens
+//! (seccomp user notification), the list has refused it before anybody listens, and the only answer
+//! that the code can give is an errno. Sandboxes that look at an argument and then let the kernel go
+//! on have lost that race in public: the kernel reads the argument again. So what is read from a
+//! jail's memory is for the operator's eyes, and a line of a manifest is named only where the lists
+//! or the proxy say that it would help.
+//!
 //! **No tool opens a name.** The jailer opens beneath the operator's root without following links
 //! and hands over descriptors. A file is written without a name and gets it by exchange, after a
 //! look at what was there.

@@ -6,6 +6,8 @@ pub mod calls;
 pub mod exec;
 pub mod file;
 pub mod filter;
+#[cfg(test)]
+mod fire;
 pub mod inherited;
 pub mod init;
 pub mod jail;

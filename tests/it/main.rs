@@ -17,6 +17,7 @@ mod harness;
 mod http;
 mod jailer;
 mod journal;
+mod lists;
 mod log;
 mod manual;
 mod policy;
