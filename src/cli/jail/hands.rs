@@ -161,7 +161,7 @@ fn refused(fault: JailFault, detail: &str) -> Failure {
             "what runs must be executable by everybody and beneath a path that is shown \
              read-only",
         )),
-        JailFault::Outside | JailFault::Changed | JailFault::TooLarge | JailFault::Failed => {
+        JailFault::Outside | JailFault::Changed | JailFault::TooLarge | JailFault::Stuck | JailFault::Failed => {
             error.into()
         }
     }

@@ -16,6 +16,7 @@ use crate::config::Config;
 use crate::egress::EgressSetup;
 use crate::error::{Context, Error, Kind, Result};
 use crate::jail::confine::Confine;
+use crate::jail::foreign::view::Users;
 use crate::jail::{NO_CGROUPS, TOO_OLD};
 use crate::jailer::JailerSetup;
 use crate::sys::spawn::{self, RoleChild};
@@ -103,7 +104,10 @@ fn jailer_setup(manifest: &Manifest, strict: bool) -> JailerSetup {
     JailerSetup {
         confine: confine(uid::JAILER, strict),
         plane: NAME.into(),
-        jail_uid: root.then_some(uid::JAIL),
+        jail_users: root.then_some(Users {
+            first: uid::JAIL,
+            count: 1,
+        }),
         manifests: vec![manifest.clone()],
         separation: separation.into(),
         roots: Vec::new(),
