@@ -1,5 +1,6 @@
 //! The command line: every command, option and help text.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueHint};
@@ -125,6 +126,9 @@ pub enum Command {
         #[arg(long)]
         yes: bool,
     },
+    /// Run a program in a jail, check manifests, explain what a jail refused
+    #[command(subcommand)]
+    Jail(JailCommand),
     /// Print completions for a shell
     #[command(after_help = "Example:\n  \
         keepgate completions bash > /etc/bash_completion.d/keepgate")]
@@ -341,6 +345,100 @@ pub struct ExplainArgs {
     /// Its arguments
     #[arg(long, requires = "agent", value_name = "JSON", default_value = "{}")]
     pub args: String,
+}
+
+/// What can be done with jails.
+#[derive(Debug, Subcommand)]
+pub enum JailCommand {
+    /// Run a program in a jail
+    ///
+    /// The same jails that agents' tools run in, made by this command alone and with your own
+    /// rights: no daemon and no install is needed. The program sees the paths its profile names, a
+    /// private /tmp, and no network but the hosts you list; it reads your standard input and writes
+    /// to your standard output and error through pipes. What it was refused is told on standard
+    /// error when it has ended, with the line of a manifest that would allow it.
+    #[command(
+        after_help = "Ends as the program did, or with 128+N where signal N ended it; 125 where \
+        the jail could not be\nmade, 126 where the program cannot be run, 127 where it was not \
+        found. With --json, one object:\nexit, signal, limit, wall_us, cpu_us, rss_kib, stdout, \
+        stderr (text, the first MiB of each) and their\nlengths, denials, hops, degraded.\n\n\
+        Examples:\n  \
+        keepgate jail run -- python3 -c 'print(6 * 7)'\n  \
+        keepgate jail run --rw ./repo --chdir ./repo -- git status\n  \
+        keepgate jail run --net api.example.net:443 --env TOKEN -- ./fetch.py\n  \
+        keepgate jail run --profile native --json -- ./static-tool < input\n  \
+        keepgate jail run --profile ./tool.toml --wall 10 -- node server.js"
+    )]
+    Run(JailRunArgs),
+    /// Check a manifest on this host and print what it comes to
+    ///
+    /// Runs nothing. What is printed is a manifest again, every key named; that of a profile is a
+    /// good start for one of your own.
+    #[command(after_help = "Examples:\n  \
+        keepgate jail check foreign > tool.toml\n  \
+        keepgate jail check tool.toml")]
+    Check {
+        /// A file, or a profile: foreign, native, native-generic
+        #[arg(value_name = "PROFILE|FILE", value_hint = ValueHint::FilePath)]
+        profile: PathBuf,
+    },
+    /// Explain what a call's jail refused: one sentence each
+    #[command(after_help = "Examples:\n  \
+        keepgate log query --tool http.request --kind call.outcome    find the number\n  \
+        keepgate jail explain 8813")]
+    Explain {
+        /// Number of the call's intent or outcome in the log
+        seq: u64,
+        /// Where the log is.
+        #[command(flatten)]
+        from: From,
+    },
+}
+
+/// Options of `jail run`.
+#[derive(Debug, Args)]
+pub struct JailRunArgs {
+    /// What the jail is: foreign, native, native-generic, or a manifest file
+    #[arg(long, value_name = "PROFILE|FILE", default_value = "foreign",
+          value_hint = ValueHint::FilePath)]
+    pub profile: PathBuf,
+    /// Show it this path, read-only
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    pub ro: Vec<PathBuf>,
+    /// Show it this directory and let it change it
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::DirPath)]
+    pub rw: Vec<PathBuf>,
+    /// Let it connect there, through a proxy it finds by HTTP_PROXY and HTTPS_PROXY
+    #[arg(long, value_name = "HOST:PORT")]
+    pub net: Vec<String>,
+    /// Set a variable, or pass yours on
+    #[arg(long, value_name = "NAME=VALUE|NAME")]
+    pub env: Vec<String>,
+    /// Start it in this directory [default: /tmp, its own]
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::DirPath)]
+    pub chdir: Option<PathBuf>,
+    /// Give it a loopback of its own to listen and connect on
+    #[arg(long)]
+    pub loopback: bool,
+    /// End it after so long [default: 60]
+    #[arg(long, value_name = "SECONDS")]
+    pub wall: Option<u64>,
+    /// Memory it may use [default: 512]
+    #[arg(long, value_name = "MIB")]
+    pub memory: Option<u64>,
+    /// Processes and threads at a time [default: 128]
+    #[arg(long, value_name = "N")]
+    pub processes: Option<u64>,
+    /// Refuse to run with less protection than a jail should have
+    #[arg(long)]
+    pub strict: bool,
+    /// Do not tell what was refused and what protection is missing
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// The program and its arguments; a native one is read from your files, any other is looked for
+    /// in the jail
+    #[arg(last = true, required = true, value_name = "PROGRAM")]
+    pub program: Vec<OsString>,
 }
 
 fn name(text: &str) -> Result<String, String> {

@@ -1,5 +1,6 @@
 //! `keepgate log`.
 
+pub(super) mod find;
 mod query;
 mod rows;
 mod show;

@@ -12,6 +12,7 @@ mod doctor;
 pub mod exit;
 mod generate;
 mod init;
+mod jail;
 mod layout;
 mod log;
 pub mod mcp;
@@ -30,7 +31,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches};
 
 use app::App;
-use args::{Cli, Command};
+use args::{Cli, Command, JailCommand};
 pub use client::parse_answer;
 use exit::Exit;
 use print::Screen;
@@ -57,7 +58,13 @@ pub fn command() -> clap::Command {
 
 fn run(arguments: Vec<OsString>) -> Exit {
     // Wanted before the command line is understood, for the errors in it.
-    let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
+    // Behind `--` are the words of a program to be run.
+    let ours: Vec<_> = arguments
+        .iter()
+        .take_while(|word| *word != "--")
+        .cloned()
+        .collect();
+    let has = |flag: &str| ours.iter().any(|word| word == flag);
     let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let screen = Screen::new(has("--json"), has("--no-color") || no_color);
     let colour = if screen.coloured() {
@@ -68,13 +75,24 @@ fn run(arguments: Vec<OsString>) -> Exit {
     let matches = command().color(colour).try_get_matches_from(arguments);
     let cli = match matches.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
-        Err(error) => return usage::show(&screen, &error),
+        Err(error) => {
+            let shown = usage::show(&screen, &error);
+            // No mistake on its command line may look like the end of a program.
+            let runs = ours.windows(2).any(|words| words == ["jail", "run"]);
+            return if runs && shown == Exit::Usage {
+                Exit::NoJail
+            } else {
+                shown
+            };
+        }
     };
     let Cli { global, command } = cli;
     let dir = global.dir.as_deref();
-    let paths = match matches!(command, Command::Init(_)) {
-        true => Paths::resolve_new(dir),
-        false => Paths::resolve(dir),
+    let paths = match command {
+        Command::Init(_) => Paths::resolve_new(dir),
+        // Jails need no install; where there is one, they keep away from it.
+        Command::Jail(_) => Paths::resolve(dir).or_else(|_| Ok(Paths::system())),
+        _ => Paths::resolve(dir),
     };
     match paths {
         Ok(paths) => {
@@ -100,6 +118,9 @@ fn carry_out(app: &App, command: Command) -> Result<Exit> {
         Command::Policy(command) => policy::run(app, command),
         Command::Mode { set } => mode::run(app, set),
         Command::Undo { seq, yes } => undo::run(app, seq, yes),
+        Command::Jail(JailCommand::Run(options)) => Ok(jail::run(app, &options)),
+        Command::Jail(JailCommand::Check { profile }) => jail::check(app, &profile),
+        Command::Jail(JailCommand::Explain { seq, from }) => jail::explain(app, from.log, seq),
         Command::Completions { shell } => generate::completions(&app.screen, shell),
         Command::Man { out } => generate::manual(&app.screen, out.as_deref()),
     }

@@ -157,7 +157,11 @@ impl Screen {
 
     /// Shows why a command failed; gives its exit code.
     pub fn error(&self, error: &Error) -> Exit {
-        let exit = Exit::from(error.kind());
+        self.error_as(error, Exit::from(error.kind()))
+    }
+
+    /// As [`Screen::error`], with an exit code of its own.
+    pub fn error_as(&self, error: &Error, exit: Exit) -> Exit {
         complain(&shown(error, exit, self.json, self.colour));
         exit
     }

@@ -59,7 +59,7 @@ fn root_path(config: &Config, paths: &Paths, root: &Root) -> Result<PathBuf> {
     if real == Path::new("/") {
         return Err(wrong(format!("`{shown}` is the whole file system")));
     }
-    for own in own(paths) {
+    for own in paths.own().iter().map(|own| real_or(own)) {
         if beneath(&real, &own) || beneath(&own, &real) {
             let own = escaped(&own.to_string_lossy());
             return Err(wrong(format!(
@@ -91,18 +91,6 @@ fn user(config: &Config, root: &Root, owner: u32, shown: &str) -> Result<()> {
             .hint("use the uid of the files' owner"));
     }
     Ok(())
-}
-
-/// What no tool may reach.
-fn own(paths: &Paths) -> Vec<PathBuf> {
-    let own = [
-        paths.config(),
-        paths.token_file(),
-        paths.policy_dir(),
-        paths.state_dir().into(),
-        paths.run_dir().into(),
-    ];
-    own.into_iter().map(|path| real_or(&path)).collect()
 }
 
 /// Without symbolic links as far as it exists.

@@ -134,6 +134,22 @@ impl Paths {
         self.dir.join("operator.token")
     }
 
+    /// The system-wide install's, whether there is one or not.
+    pub fn system() -> Self {
+        Self::at(Path::new(SYSTEM), false)
+    }
+
+    /// What no tool and no jail may reach.
+    pub fn own(&self) -> Vec<PathBuf> {
+        vec![
+            self.config(),
+            self.token_file(),
+            self.policy_dir(),
+            self.state.clone(),
+            self.run.clone(),
+        ]
+    }
+
     /// Directory of all planes' states.
     pub fn state_dir(&self) -> &Path {
         &self.state

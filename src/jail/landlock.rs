@@ -17,7 +17,7 @@ use crate::wire::messages::Role;
 /// Degradation: the kernel's Landlock lacks signal and abstract socket scopes (kernel before 6.12).
 pub const TOO_OLD: &str = "landlock-abi-below-6";
 /// Lowest ABI without degradation.
-const FLOOR: i32 = 6;
+pub const FLOOR: i32 = 6;
 /// Rights of the newest ABI known; the kernel's own ABI decides which of them exist.
 const NEWEST: ABI = ABI::V10;
 

@@ -11,15 +11,17 @@
 
 pub mod confine;
 pub mod denied;
+pub mod elf;
 pub mod foreign;
 mod landlock;
 pub mod limits;
 pub mod lists;
 pub mod probe;
+pub mod profile;
 mod self_test;
 pub mod world;
 
-pub use landlock::TOO_OLD;
+pub use landlock::{FLOOR as ABI_FLOOR, TOO_OLD};
 pub use self_test::{Verdict, self_test};
 
 use std::ffi::{CStr, CString};

@@ -18,5 +18,6 @@ pub mod packet;
 pub mod probe;
 pub mod process;
 mod raw;
+pub mod sealed;
 pub mod spawn;
 pub mod users;

@@ -19,6 +19,8 @@ use keepgate::call::{Caller, admit};
 use keepgate::catalog::Catalog;
 use keepgate::config::Config;
 use keepgate::front::{self, Line, Lines, Message};
+use keepgate::jail::elf::{HEAD, Program};
+use keepgate::jail::profile::{self, Draft};
 use keepgate::policy::Engine;
 use keepgate::time::Timestamp;
 use keepgate::tools::http::{over, stream};
@@ -51,6 +53,8 @@ pub const ENTRIES: &[(&str, Parser)] = &[
     ("config", config),
     ("admin-question", admin_question),
     ("policy", policy),
+    ("manifest", manifest),
+    ("elf", elf),
 ];
 
 /// Runs the entry of that name; false where there is none.
@@ -377,4 +381,28 @@ fn policy(bytes: &[u8]) -> bool {
         return false;
     };
     catalog().is_some_and(|catalog| Engine::load(text, "fuzz.cedar", catalog).is_ok())
+}
+
+fn manifest(bytes: &[u8]) -> bool {
+    let Ok(draft) = Draft::parse_bytes(bytes, "fuzz.toml") else {
+        return false;
+    };
+    let manifest = draft.into_manifest();
+    let text = profile::toml(&manifest);
+    assert!(
+        text.bytes()
+            .all(|byte| byte == b'\n' || byte.is_ascii_graphic() || byte == b' '),
+        "what is printed moves the cursor"
+    );
+    let again = Draft::parse(&text, "fuzz.toml").map(Draft::into_manifest);
+    assert!(
+        again.is_ok_and(|again| again == manifest),
+        "it prints as another manifest"
+    );
+    true
+}
+
+fn elf(bytes: &[u8]) -> bool {
+    let head = bytes.get(..HEAD).unwrap_or(bytes);
+    !matches!(Program::of(head), Program::Foreign(_))
 }

@@ -5,6 +5,7 @@ use std::io::Read;
 use std::path::Path;
 
 use super::Check;
+use crate::jail::profile::refused_namespaces;
 use crate::supervisor::DESCRIPTORS;
 use crate::sys::process::{descriptors, landlock_abi};
 use crate::time::{Clock, SystemClock, Timestamp};
@@ -89,24 +90,12 @@ fn namespaces(root: bool) -> Check {
     if root {
         return Check::new(id, why, "not needed: this is root");
     }
-    let refused = [
-        (
-            read("/proc/sys/user/max_user_namespaces") == "0",
-            "user.max_user_namespaces=10000",
+    match refused_namespaces() {
+        Some(setting) if setting.contains('=') => Check::new(id, why, "refused to users").fail(
+            format!("sudo sysctl {setting}, or run `keepgate serve` as root"),
         ),
-        (
-            read("/proc/sys/kernel/unprivileged_userns_clone") == "0",
-            "kernel.unprivileged_userns_clone=1",
-        ),
-        (
-            read("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") == "1",
-            "kernel.apparmor_restrict_unprivileged_userns=0",
-        ),
-    ];
-    match refused.iter().find(|(refused, _)| *refused) {
-        Some((_, setting)) => Check::new(id, why, "refused to users").fail(format!(
-            "sudo sysctl {setting}, or run `keepgate serve` as root"
-        )),
+        Some(kernel) => Check::new(id, why, "not in this kernel")
+            .fail(format!("use {kernel}, or run `keepgate serve` as root")),
         None => Check::new(id, why, "allowed to users"),
     }
 }

@@ -6,14 +6,13 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
-use super::source::{self, Source};
+use super::{find, source};
 use crate::audit::{Entry, Reader};
 use crate::cli::app::App;
 use crate::cli::exit::Exit;
 use crate::cli::layout::{block, bytes, outline, time};
 use crate::cli::print::Style;
 use crate::error::{Error, Kind, Result};
-use crate::wire::admin::Filter;
 use crate::wire::text::{escaped, hex};
 
 /// Characters of a payload shown with its entry.
@@ -31,7 +30,7 @@ pub(super) fn run(
         Err(_) if dir.is_none() && payload.is_none() => return from_keeper(app, seq),
         Err(error) => return Err(error),
     };
-    let entry = find(&reader, seq)?;
+    let entry = read(&reader, seq)?;
     match payload {
         Some(name) => one(app, &reader, &entry, name)?,
         None => whole(app, &reader, &entry)?,
@@ -39,32 +38,20 @@ pub(super) fn run(
     Ok(Exit::Ok)
 }
 
-fn find(reader: &Reader, seq: u64) -> Result<Entry> {
+fn read(reader: &Reader, seq: u64) -> Result<Entry> {
     reader
         .entries(seq)?
         .next()
         .transpose()?
         .filter(|entry| entry.seq == seq)
-        .ok_or_else(|| none(seq))
-}
-
-fn none(seq: u64) -> Error {
-    Error::of(Kind::Usage, format!("the log has no entry {seq}"))
-        .hint("`keepgate log tail` shows the newest ones")
+        .ok_or_else(|| find::none(seq))
 }
 
 fn from_keeper(app: &App, seq: u64) -> Result<Exit> {
-    let filter = Filter {
-        after: seq.checked_sub(1),
-        limit: Some(1),
-        ..Filter::default()
-    };
-    let (entries, _) = Source::open(app, None)?.query(&filter)?;
-    let of_seq = |entry: &&Value| entry.get("seq").and_then(Value::as_u64) == Some(seq);
-    let entry = entries.iter().find(of_seq).ok_or_else(|| none(seq))?;
+    let entry = find::seq(app, None, seq)?;
     app.screen
         .answer(&json!({"entry": entry, "payloads": {}}), |_| {
-            outline(entry, 0)
+            outline(&entry, 0)
         })?;
     app.screen
         .note("its payloads can be read by root and by the keeper's user only");

@@ -1,0 +1,149 @@
+//! `keepgate jail explain`: what the jail of a call was refused, from the log.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::told;
+use crate::cli::app::App;
+use crate::cli::exit::Exit;
+use crate::cli::log::find;
+use crate::error::{Error, Kind, Result};
+use crate::wire::messages::{Denial, Hop, Layer};
+use crate::wire::text::escaped;
+
+/// What an outcome says of its jail; entries of older versions may say less.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Jail {
+    limit: Option<String>,
+    denials: Vec<Denial>,
+}
+
+pub(in crate::cli) fn run(app: &App, dir: Option<PathBuf>, seq: u64) -> Result<Exit> {
+    let outcome = outcome(app, dir, seq)?;
+    let refused = refused(&outcome);
+    let seq = outcome.get("seq").and_then(Value::as_u64).unwrap_or(seq);
+    let value = json!({"seq": seq, "call": outcome.pointer("/body/call"), "refused": refused});
+    app.screen.answer(&value, |_| sentences(&refused))?;
+    Ok(Exit::Ok)
+}
+
+/// The outcome of the call that entry `seq` is about.
+fn outcome(app: &App, dir: Option<PathBuf>, seq: u64) -> Result<Value> {
+    let entry = find::seq(app, dir.clone(), seq)?;
+    let kind = text(&entry, "/kind");
+    if kind == "call.outcome" {
+        return Ok(entry);
+    }
+    if kind != "call.intent" {
+        let what = format!(
+            "entry {seq} is a `{}`, and no jail ran for it",
+            escaped(&kind)
+        );
+        return Err(Error::of(Kind::Usage, what)
+            .hint("`keepgate policy explain` explains a call that was refused before it ran"));
+    }
+    find::outcome(app, dir, &text(&entry, "/body/call"))?.ok_or_else(|| {
+        Error::of(
+            Kind::Usage,
+            format!("the call of entry {seq} has no outcome yet"),
+        )
+        .hint("`keepgate log tail -f` shows it when it comes")
+    })
+}
+
+fn text(value: &Value, pointer: &str) -> String {
+    let text = value.pointer(pointer).and_then(Value::as_str);
+    text.unwrap_or_default().to_owned()
+}
+
+/// Each thing that was refused: the layer, what was tried, what would allow it, and the sentence.
+fn refused(outcome: &Value) -> Vec<Value> {
+    let body = outcome.get("body").unwrap_or(&Value::Null);
+    let part = |name: &str| body.get(name).cloned().unwrap_or(Value::Null);
+    let jail: Jail = serde_json::from_value(part("jail")).unwrap_or_default();
+    let hops: Vec<Hop> = serde_json::from_value(part("hops")).unwrap_or_default();
+    let mut all = Vec::new();
+    if let Some(limit) = &jail.limit {
+        all.push(
+            json!({"layer": Layer::Limit, "attempt": limit, "allow": null, "count": 1,
+            "say": told::limit(limit)}),
+        );
+    }
+    for denial in &jail.denials {
+        let mut value = json!(denial);
+        if let Some(members) = value.as_object_mut() {
+            members.insert("say".into(), told::denial(denial).into());
+        }
+        all.push(value);
+    }
+    for hop in &hops {
+        if let Some(say) = told::hop(hop) {
+            all.push(
+                json!({"layer": Layer::Egress, "attempt": hop.target, "allow": null,
+                "count": 1, "say": say}),
+            );
+        }
+    }
+    all
+}
+
+fn sentences(refused: &[Value]) -> String {
+    if refused.is_empty() {
+        return "nothing was refused in this call".into();
+    }
+    // Outside text in them is escaped where they are made.
+    let say = |one: &Value| {
+        one.get("say")
+            .and_then(Value::as_str)
+            .map(|say| format!("{say}\n"))
+    };
+    refused.iter().filter_map(say).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_outcome_is_explained_sentence_by_sentence() {
+        let outcome = json!({"seq": 7, "kind": "call.outcome", "body": {
+            "call": "x",
+            "jail": {"code": null, "signal": 9, "limit": "wall", "wall_us": 1, "cpu_us": 1,
+                "rss_kib": 1, "denials": [{"layer": "seccomp", "attempt": "ptrace()",
+                "allow": null, "count": 2}]},
+            "hops": [
+                {"target": "GET https://a.example/", "address": null, "status": null,
+                    "fault": "not listed", "bytes": 0},
+                {"target": "GET https://b.example/", "address": "192.0.2.1:443", "status": 200,
+                    "fault": null, "bytes": 5},
+            ],
+        }});
+        let refused = refused(&outcome);
+        assert_eq!(refused.len(), 3, "{refused:?}");
+        assert_eq!(refused[1]["count"], 2);
+        let said = sentences(&refused);
+        for part in [
+            "`wall_s`",
+            "ptrace() was refused",
+            "https://a.example/ was refused",
+        ] {
+            assert!(said.contains(part), "{said}");
+        }
+        assert!(!said.contains("b.example"), "{said}");
+    }
+
+    #[test]
+    fn a_call_that_was_refused_nothing_says_so() {
+        for body in [
+            json!({}),
+            json!({"jail": {"limit": null}}),
+            json!({"hops": "egress died"}),
+        ] {
+            let refused = refused(&json!({"body": body}));
+            assert_eq!(sentences(&refused), "nothing was refused in this call");
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! Roles of this command's own: a jailer, and an egress where the jail has a way out. They are
+//! started, set up and confined as a supervisor does it, and end with this process.
+
+use std::fs::File;
+use std::io::{self, Read, Seek};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::signal::Signal;
+use nix::unistd::{dup2_stderr, geteuid};
+use serde::Serialize;
+
+use crate::config::Config;
+use crate::egress::EgressSetup;
+use crate::error::{Context, Error, Kind, Result};
+use crate::jail::confine::Confine;
+use crate::jail::foreign::view::Users;
+use crate::jail::{NO_CGROUPS, TOO_OLD};
+use crate::jailer::JailerSetup;
+use crate::sys::spawn::{self, RoleChild};
+use crate::wire::frame;
+use crate::wire::manifest::Manifest;
+use crate::wire::messages::{Control, JailerToKeeper, Report, Role, SelfTest};
+use crate::wire::text::Escaped;
+
+/// How long a role has to get ready.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How long it has to stop in order.
+const STOPPING: Duration = Duration::from_secs(2);
+/// What a private role is called where a plane's name belongs.
+const NAME: &str = "run";
+/// Longest end of a role's diagnostics that an error shows, in characters.
+const LAST_WORDS: usize = 300;
+
+/// Uids of private roles and their jails, where root starts them: above those that an install with
+/// the default `uid_base` and all its planes has, and below the dynamic users of systemd.
+mod uid {
+    /// The jailer.
+    pub(super) const JAILER: u32 = 64_880;
+    /// Egress.
+    pub(super) const EGRESS: u32 = 64_881;
+    /// The jail's program.
+    pub(super) const JAIL: u32 = 64_882;
+}
+
+/// A role, ready, and the keeper's end of the link to it.
+#[derive(Debug)]
+pub(super) struct Private {
+    role: Role,
+    child: RoleChild,
+    control: OwnedFd,
+    /// Where the keeper speaks with it.
+    pub(super) link: OwnedFd,
+    words: File,
+}
+
+/// A jailer that has tested itself.
+#[derive(Debug)]
+pub(super) struct Jailer {
+    /// Its process and links.
+    pub(super) role: Private,
+    /// What its self-test found.
+    pub(super) test: SelfTest,
+}
+
+/// Starts a jailer for this one manifest.
+///
+/// # Errors
+/// Fails where it cannot serve, and, `strict`, where a protection is missing.
+pub(super) fn jailer(manifest: &Manifest, strict: bool) -> Result<Jailer> {
+    let role = Private::start(Role::Jailer, &jailer_setup(manifest, strict))?;
+    let heard = frame::recv::<JailerToKeeper>(role.link.as_fd(), 0)?;
+    let Some(JailerToKeeper::SelfTest { fit: true, report }) = heard.map(|frame| frame.say) else {
+        return Err(Error::new("the jailer did not pass its self-test"));
+    };
+    if strict && !report.degraded.is_empty() {
+        let what = format!("protection is missing here: {}", report.degraded.join(", "));
+        return Err(Error::of(Kind::Degraded, what)
+            .hint("`keepgate doctor` says what mends it; without `--strict` it is only told"));
+    }
+    Ok(Jailer { role, test: report })
+}
+
+/// Starts an egress that asks the DNS servers of this host.
+///
+/// # Errors
+/// Fails where it cannot serve.
+pub(super) fn egress(strict: bool) -> Result<Private> {
+    let setup = EgressSetup {
+        confine: confine(uid::EGRESS, strict),
+        plane: NAME.into(),
+        resolvers: Config::default().resolvers(),
+        ca: Vec::new(),
+        roots: Vec::new(),
+    };
+    Private::start(Role::Egress, &setup)
+}
+
+fn jailer_setup(manifest: &Manifest, strict: bool) -> JailerSetup {
+    let root = geteuid().is_root();
+    let separation = if root { "separate uids" } else { "one user" };
+    JailerSetup {
+        confine: confine(uid::JAILER, strict),
+        plane: NAME.into(),
+        jail_users: root.then_some(Users {
+            first: uid::JAIL,
+            count: 1,
+        }),
+        manifests: vec![manifest.clone()],
+        separation: separation.into(),
+        roots: Vec::new(),
+        accept: accepted(strict),
+    }
+}
+
+fn confine(uid: u32, strict: bool) -> Confine {
+    let uid = geteuid().is_root().then_some(uid);
+    Confine {
+        uid,
+        gid: uid,
+        accept: accepted(strict),
+        ..Confine::default()
+    }
+}
+
+/// What a person who runs a program by hand is told instead of being refused.
+fn accepted(strict: bool) -> Vec<String> {
+    match strict {
+        true => Vec::new(),
+        false => vec![TOO_OLD.into(), NO_CGROUPS.into()],
+    }
+}
+
+impl Private {
+    fn start(role: Role, setup: &impl Serialize) -> Result<Self> {
+        let what = || format!("start the {}", role.name());
+        let (control, theirs) = frame::pair()?;
+        let program = spawn::program().context(|| "open this program".into())?;
+        // Diagnostics of a role are not the program's standard error; they are kept for the case
+        // that it fails.
+        let words = memfd_create("keepgate-words", MFdFlags::MFD_CLOEXEC).context(what)?;
+        let child = aside(words.as_fd(), || {
+            spawn::role(&program, role.name(), NAME, theirs.as_fd())
+        })??;
+        drop(theirs);
+        let (link, far) = frame::pair()?;
+        let mut started = Self {
+            role,
+            child,
+            control,
+            link,
+            words: words.into(),
+        };
+        let blob = serde_json::to_vec(setup).context(what)?;
+        started.tell(&Control::Setup, &blob, &[])?;
+        started.ready()?;
+        let peer = Role::Keeper;
+        started.tell(&Control::Link { peer }, &[], &[far.as_fd()])?;
+        Ok(started)
+    }
+
+    fn tell(&self, say: &Control, blob: &[u8], fds: &[BorrowedFd<'_>]) -> Result<()> {
+        frame::send_within(self.control.as_fd(), say, blob, fds, PATIENCE)
+    }
+
+    /// Waits until it says that it serves.
+    fn ready(&mut self) -> Result<()> {
+        let mut polled = [PollFd::new(self.control.as_fd(), PollFlags::POLLIN)];
+        let patience = PollTimeout::try_from(PATIENCE).unwrap_or(PollTimeout::MAX);
+        let name = self.role.name();
+        match poll(&mut polled, patience) {
+            Ok(0) => return Err(Error::new(format!("the {name} did not get ready"))),
+            Ok(_) => {}
+            Err(errno) => return Err(Error::new(format!("wait for the {name}")).because(errno)),
+        }
+        match frame::recv::<Report>(self.control.as_fd(), 0)?.map(|frame| frame.say) {
+            Some(Report::Ready) => Ok(()),
+            Some(Report::Unfit { why }) => {
+                let why = Escaped::cut(&why, LAST_WORDS);
+                Err(Error::new(format!("the {name} cannot serve: {why}"))
+                    .hint("`keepgate doctor` says what this host lacks"))
+            }
+            Some(Report::Agents { .. }) => Err(Error::new(format!("the {name} talks nonsense"))),
+            None => Err(self.died()),
+        }
+    }
+
+    /// Its process, to be watched for its end.
+    pub(super) fn process(&self) -> BorrowedFd<'_> {
+        self.child.pidfd.as_fd()
+    }
+
+    /// Why it is gone, as far as its last words tell.
+    pub(super) fn died(&mut self) -> Error {
+        let mut words = String::new();
+        // Nothing to tell is no reason to fail differently.
+        let read = self.words.rewind();
+        drop(read.and_then(|()| self.words.read_to_string(&mut words)));
+        let last = words.lines().rfind(|line| !line.trim().is_empty());
+        let name = self.role.name();
+        Error::new(match last {
+            Some(line) => format!("the {name} died: {}", Escaped::cut(line, LAST_WORDS)),
+            None => format!("the {name} died"),
+        })
+    }
+
+    fn ended_within(&self, patience: Duration) -> bool {
+        let until = Instant::now() + patience;
+        loop {
+            if !matches!(spawn::try_wait(self.process()), Ok(None)) {
+                return true;
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            let mut polled = [PollFd::new(self.process(), PollFlags::POLLIN)];
+            let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO);
+            if matches!(poll(&mut polled, timeout), Ok(0)) {
+                return false;
+            }
+        }
+    }
+}
+
+impl Drop for Private {
+    /// In order where it still listens, and by force where it does not. No jail is left: they die
+    /// with their jailer.
+    fn drop(&mut self) {
+        let told = frame::send_within(self.control.as_fd(), &Control::Stop, &[], &[], STOPPING);
+        if told.is_ok() && self.ended_within(STOPPING) {
+            return;
+        }
+        if spawn::signal(self.process(), Signal::SIGKILL).is_ok() {
+            self.ended_within(STOPPING);
+        }
+    }
+}
+
+/// Does something while `there` stands for standard error. This process has one thread.
+fn aside<T>(there: BorrowedFd<'_>, act: impl FnOnce() -> T) -> Result<T> {
+    let what = || "set standard error aside".to_owned();
+    let own = io::stderr().as_fd().try_clone_to_owned().context(what)?;
+    dup2_stderr(there).context(what)?;
+    let done = act();
+    dup2_stderr(own).context(what)?;
+    Ok(done)
+}

@@ -1,0 +1,100 @@
+//! `keepgate jail run`.
+
+use serde_json::{Value, json};
+
+use super::drive::{self, Ends, Ran};
+use super::hands::Hands;
+use super::{Failure, asked, private, program, told};
+use crate::cli::app::App;
+use crate::cli::args::JailRunArgs;
+use crate::cli::exit::Exit;
+use crate::error::{Context, Error, Result};
+use crate::sys::process::harden_supervisor;
+use crate::wire::messages::SelfTest;
+use crate::wire::text::escaped;
+
+pub(in crate::cli) fn run(app: &App, options: &JailRunArgs) -> Exit {
+    carry_out(app, options)
+        .unwrap_or_else(|Failure { exit, error }| app.screen.error_as(&error, exit))
+}
+
+fn carry_out(app: &App, options: &JailRunArgs) -> Result<Exit, Failure> {
+    let argv = words(options)?;
+    let manifest = asked::manifest(app, options)?;
+    let name = argv.first().map(String::as_str).unwrap_or_default();
+    let found = program::find(&manifest, name)?;
+    let ends = Ends::new(app.screen.json())?;
+    harden_supervisor().context(|| "harden this process".into())?;
+    let mut jailer = private::jailer(&manifest, options.strict)?;
+    let egress = match manifest.net.is_empty() {
+        true => None,
+        false => Some(private::egress(options.strict)?),
+    };
+    let degraded = &jailer.test.degraded;
+    if !options.quiet && !degraded.is_empty() {
+        app.screen.note(format!(
+            "note: less protection than a jail should have: {}; `keepgate doctor` says more, \
+             `--strict` refuses",
+            degraded.join(", ")
+        ));
+    }
+    let test = jailer.test.clone();
+    let hands = Hands::new(&mut jailer, egress, &manifest)?;
+    let ran = drive::run(hands, found, &argv, ends, manifest.limits.output)?;
+    report(app, options, &ran, &test)?;
+    Ok(match ran.signal {
+        Some(signal) => Exit::of(None, Some(signal)),
+        None => Exit::of(ran.end.code, ran.end.signal),
+    })
+}
+
+/// The program and its arguments as text, which is what an order to a jailer holds.
+fn words(options: &JailRunArgs) -> Result<Vec<String>> {
+    let text = |word: &std::ffi::OsString| {
+        word.to_str().map(str::to_owned).ok_or_else(|| {
+            let shown = escaped(&word.to_string_lossy());
+            Error::new(format!("the argument `{shown}` is not UTF-8"))
+                .hint("hand it over in a file or in standard input")
+        })
+    };
+    options.program.iter().map(text).collect()
+}
+
+fn report(app: &App, options: &JailRunArgs, ran: &Ran, test: &SelfTest) -> Result<()> {
+    if app.screen.json() {
+        return app.screen.value(&value(ran, test));
+    }
+    if options.quiet {
+        return Ok(());
+    }
+    let limit = ran.end.limit.as_deref().filter(|_| ran.signal.is_none());
+    if let Some(limit) = limit {
+        app.screen.note(format!("limit: {}", told::limit(limit)));
+    }
+    for denial in &ran.end.denials {
+        app.screen.note(format!("denied: {}", told::denial(denial)));
+    }
+    for told in ran.hops.iter().filter_map(told::hop) {
+        app.screen.note(format!("denied: {told}"));
+    }
+    Ok(())
+}
+
+fn value(ran: &Ran, test: &SelfTest) -> Value {
+    let [(output, output_bytes), (error, error_bytes)] = &ran.kept;
+    json!({
+        "exit": ran.end.code,
+        "signal": ran.end.signal,
+        "limit": ran.end.limit,
+        "wall_us": ran.end.wall_us,
+        "cpu_us": ran.end.cpu_us,
+        "rss_kib": ran.end.rss_kib,
+        "stdout": String::from_utf8_lossy(output),
+        "stdout_bytes": output_bytes,
+        "stderr": String::from_utf8_lossy(error),
+        "stderr_bytes": error_bytes,
+        "denials": ran.end.denials,
+        "hops": ran.hops,
+        "degraded": test.degraded,
+    })
+}

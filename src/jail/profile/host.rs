@@ -1,0 +1,253 @@
+//! The paths of a draft against the host: each is there, is a file or directory, is not Keepgate's
+//! own, and has one meaning.
+
+use std::fs;
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
+
+use super::view::{Unseen, View};
+use super::{Draft, HOME, Host, Place, Said};
+use crate::error::{Error, Result};
+use crate::wire::text::{Escaped, escaped};
+
+/// Links followed before they are taken for a circle (`MAXSYMLINKS` of the kernel).
+const LINKS_MAX: usize = 40;
+/// What every foreign jail has of its own.
+const ITS_OWN: [&str; 3] = ["/dev", "/proc", "/tmp"];
+
+/// Where a path was said.
+struct Entry<'a> {
+    said: &'a Said<PathBuf>,
+    writable: bool,
+}
+
+impl Entry<'_> {
+    fn path(&self) -> &Path {
+        &self.said.what
+    }
+
+    fn wrong(&self, what: impl std::fmt::Display, hint: impl Into<String>) -> Error {
+        self.said
+            .place
+            .wrong(format!("`{}` {what}", shown(self.path())), hint)
+    }
+}
+
+pub(super) fn check(draft: &Draft, host: &Host) -> Result<()> {
+    let mut entries: Vec<Entry<'_>> = Vec::new();
+    let said = |writable| move |said| Entry { said, writable };
+    let all = draft.ro.iter().map(said(false));
+    for entry in all.chain(draft.rw.iter().map(said(true))) {
+        let real = look(&entry)?;
+        keep_own(&entry, &real, host)?;
+        for before in &entries {
+            apart(&entry, before)?;
+        }
+        entries.push(entry);
+    }
+    let paths: Vec<PathBuf> = entries
+        .iter()
+        .map(|entry| entry.path().to_owned())
+        .collect();
+    let view = View::new(&paths);
+    for entry in &entries {
+        if let Err(unseen) = view.resolve(entry.path()) {
+            return Err(leads_away(entry, unseen));
+        }
+    }
+    draft.dir.as_ref().map_or(Ok(()), |dir| start(&view, dir))
+}
+
+/// Looks at what is there; gives where it is without links.
+fn look(entry: &Entry<'_>) -> Result<PathBuf> {
+    let path = entry.path();
+    if path == Path::new("/") {
+        return Err(match entry.writable {
+            true => entry.wrong("is the whole file system", "name the directory it works in"),
+            false => entry.wrong(
+                "is the whole file system",
+                "name what it needs, such as /usr, /lib and /lib64: `keepgate jail check foreign` \
+                 prints the usual ones",
+            ),
+        });
+    }
+    if let Some(own) = ITS_OWN.iter().find(|own| of_jail(path, own)) {
+        return Err(entry.wrong(
+            format!("cannot be shown: every foreign jail has a `{own}` of its own"),
+            "take it away; `whole_proc` and `[limits] tmp_mib` say how they are",
+        ));
+    }
+    let real = follow(entry)?;
+    let above = path.parent().unwrap_or(Path::new("/"));
+    let real_above = fs::canonicalize(above).unwrap_or_else(|_| above.into());
+    if real_above != above {
+        let better = shown(&real_above.join(path.file_name().unwrap_or_default()));
+        return Err(entry.wrong(
+            "goes through a symbolic link",
+            format!("write where it leads: `{better}`"),
+        ));
+    }
+    let kind = fs::metadata(&real)
+        .map_err(|error| entry.wrong(format!("cannot be looked at: {error}"), "see who may"))?
+        .file_type();
+    if entry.writable && is_link(path) {
+        let better = shown(&real);
+        return Err(entry.wrong(
+            "is a symbolic link, and what may be changed has to be named itself",
+            format!("write where it leads: `{better}`"),
+        ));
+    }
+    let odd = match kind {
+        _ if kind.is_socket() => Some("a socket"),
+        _ if kind.is_fifo() => Some("a named pipe"),
+        _ if kind.is_block_device() || kind.is_char_device() => Some("a device"),
+        _ => None,
+    };
+    if let Some(odd) = odd {
+        return Err(entry.wrong(
+            format!("is {odd}, a way out of the jail"),
+            "jails see directories and regular files only",
+        ));
+    }
+    if entry.writable && !kind.is_dir() {
+        return Err(entry.wrong(
+            "is no directory, and only directories may be changed",
+            "name the directory it is in",
+        ));
+    }
+    Ok(real)
+}
+
+/// `/tmp` itself cannot be shown, but a directory beneath it can; nothing beneath the others can.
+fn of_jail(path: &Path, own: &str) -> bool {
+    match own {
+        "/tmp" => path == Path::new(own),
+        _ => path.starts_with(own),
+    }
+}
+
+fn is_link(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|meta| meta.is_symlink())
+}
+
+/// Where the path leads on this host, naming the links on the way where it leads nowhere.
+fn follow(entry: &Entry<'_>) -> Result<PathBuf> {
+    let mut at = entry.path().to_owned();
+    let mut way = vec![shown(&at)];
+    loop {
+        let meta = fs::symlink_metadata(&at).map_err(|error| match (way.len(), error.kind()) {
+            (1, std::io::ErrorKind::NotFound) => {
+                entry.wrong("does not exist", "make it, or take it away")
+            }
+            (_, std::io::ErrorKind::NotFound) => entry.wrong(
+                format!("is a link that leads nowhere: {}", way.join(" -> ")),
+                "mend the link, or take it away",
+            ),
+            _ => entry.wrong(format!("cannot be looked at: {error}"), "see who may"),
+        })?;
+        if !meta.is_symlink() {
+            // The directories above may be links too; nothing else is left to be one.
+            return fs::canonicalize(&at)
+                .map_err(|error| entry.wrong(format!("cannot be found: {error}"), "see who may"));
+        }
+        let target = fs::read_link(&at)
+            .map_err(|error| entry.wrong(format!("cannot be read: {error}"), "see who may"))?;
+        at = at.parent().unwrap_or(Path::new("/")).join(target);
+        let circle = way.contains(&shown(&at)) || way.len() > LINKS_MAX;
+        way.push(shown(&at));
+        if circle {
+            return Err(entry.wrong(
+                format!("is a circle of links: {}", way.join(" -> ")),
+                "mend the links, or take it away",
+            ));
+        }
+    }
+}
+
+/// Nothing of Keepgate's own is shown: neither named, nor above, nor beneath, nor by a link.
+fn keep_own(entry: &Entry<'_>, real: &Path, host: &Host) -> Result<()> {
+    for own in &host.own {
+        let there = fs::canonicalize(own).ok();
+        for path in [entry.path(), real] {
+            let within = [Some(own), there.as_ref()].into_iter().flatten();
+            let hit = within
+                .clone()
+                .any(|own| path.starts_with(own) || (there.is_some() && own.starts_with(path)));
+            if hit {
+                return Err(entry.wrong(
+                    format!("would show Keepgate's own `{}`", shown(own)),
+                    "no jail may see Keepgate's own files: name other directories, or those \
+                     beside it one by one",
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// One path has one meaning.
+fn apart(entry: &Entry<'_>, before: &Entry<'_>) -> Result<()> {
+    let (new, old) = (entry.path(), before.path());
+    let place = &before.said.place;
+    let old_shown = shown(old);
+    if new == old {
+        return Err(entry.wrong(
+            format!("is named already ({place})"),
+            "take one of the two away",
+        ));
+    }
+    let (inner, outer) = match (new.starts_with(old), old.starts_with(new)) {
+        (true, _) => ("is inside of", old_shown),
+        (_, true) => ("holds", old_shown),
+        (false, false) => return Ok(()),
+    };
+    let hint = match (entry.writable, before.writable) {
+        (false, false) | (true, true) => "the outer one shows both: take the inner one away",
+        (true, false) | (false, true) => {
+            "one path cannot be read-only and writable: keep the two apart"
+        }
+    };
+    Err(entry.wrong(format!("{inner} `{outer}` ({place})"), hint))
+}
+
+fn leads_away(entry: &Entry<'_>, unseen: Unseen) -> Error {
+    match unseen {
+        Unseen::Outside(path) | Unseen::Missing(path) => {
+            let path = shown(&path);
+            entry.wrong(
+                format!("is a link to `{path}`, which the jail does not see"),
+                format!("add `{path}` to `ro`, or take the link away"),
+            )
+        }
+        Unseen::Circle(_) => entry.wrong("is a circle of links", "mend the links"),
+    }
+}
+
+fn start(view: &View<'_>, dir: &Said<PathBuf>) -> Result<()> {
+    let path = &dir.what;
+    if path == Path::new(HOME) {
+        return Ok(());
+    }
+    let place: &Place = &dir.place;
+    let wrong = |what: &str, hint: String| {
+        let what = format!("the working directory `{}` {what}", shown(path));
+        Err(place.wrong(what, hint))
+    };
+    match view.resolve(path) {
+        Ok(real) if !real.is_dir() => wrong("is no directory", "name a directory".into()),
+        Ok(_) => Ok(()),
+        Err(Unseen::Missing(_)) => wrong("does not exist", "make it".into()),
+        Err(Unseen::Circle(_)) => wrong("is a circle of links", "mend the links".into()),
+        Err(Unseen::Outside(at)) => wrong(
+            "is not seen in the jail",
+            format!("add it, or `{}`, to `rw` or `ro`", shown(&at)),
+        ),
+    }
+}
+
+fn shown(path: &Path) -> String {
+    match path.to_str() {
+        Some(text) => Escaped::cut(text, 300).to_string(),
+        None => escaped(&path.to_string_lossy()),
+    }
+}
