@@ -80,7 +80,7 @@ pub fn run(control: OwnedFd, setup: EgressSetup) -> Result<()> {
         let net = Net {
             dialer: Dialer::new(&setup.resolvers)?,
             tls: Tls::new(&setup.ca, &setup.roots)?,
-            seats: Arc::new(Semaphore::new(proxy::SEATS)),
+            seats: proxy::seats(),
         };
         let control = AsyncLink::new(control)?;
         control.send(&Report::Ready, &[], &[]).await?;

@@ -25,6 +25,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
+use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::socket::{SockType, getsockopt, sockopt};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, oneshot};
@@ -41,9 +42,10 @@ use meter::Budget;
 
 /// Connections of one ticket at a time; further ones wait in the socket's queue.
 const CONNECTIONS_MAX: usize = 64;
-/// Connections of all tickets at a time: each has two descriptors, of which a process often has no
-/// more than 1024.
-pub(super) const SEATS: usize = 256;
+/// Connections of all tickets at a time: at least and at most.
+const SEATS: (u64, u64) = (64, 4096);
+/// Descriptors that proxies leave to leases, links and the resolver.
+const SPARED: u64 = 400;
 /// Pause where egress has no descriptor left.
 const PAUSE: Duration = Duration::from_millis(50);
 /// The longest any ticket lasts: a day.
@@ -88,6 +90,14 @@ struct Shared {
     budget: Arc<Budget>,
     account: Account,
     patience: Patience,
+}
+
+/// Seats for all connections: each has two descriptors, of which this process has so many.
+pub(super) fn seats() -> Arc<Semaphore> {
+    let (least, most) = SEATS;
+    let descriptors = getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft);
+    let seats = (descriptors.saturating_sub(SPARED) / 2).clamp(least, most);
+    Arc::new(Semaphore::new(usize::try_from(seats).unwrap_or(0)))
 }
 
 /// The jail's socket as the keeper handed it.

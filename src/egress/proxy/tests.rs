@@ -39,7 +39,7 @@ impl Site {
         let net = Net {
             dialer: Dialer::new(&[]).unwrap(),
             tls: Tls::new(&[], &[]).unwrap(),
-            seats: Arc::new(Semaphore::new(SEATS)),
+            seats: seats(),
         };
         let (end, ends) = oneshot::channel();
         let hops = tokio::spawn(one.with(patience, listener, Arc::new(net), ends));
