@@ -6,6 +6,11 @@ set -euo pipefail
 root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
 cd -- "$root"
 
+# A caller may come with no environment at all.
+: "${PATH:=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin}"
+: "${HOME:=$(getent passwd "$EUID" | cut -d: -f6)}"
+export PATH HOME="${HOME:-/nonexistent}"
+
 # One place for results, whatever the caller's environment says. Read by cargo.
 export CARGO_TARGET_DIR="$root/target"
 
@@ -53,6 +58,33 @@ as_root() {
     fi
 }
 
+# sudo_owner: the uid of whoever called sudo, where this checkout is theirs.
+sudo_owner() {
+    local owner
+    ((EUID == 0)) && [[ -n ${SUDO_UID:-} ]] || return 1
+    owner=$(stat -c %u -- "$root")
+    ((owner != 0)) && [[ $owner == "$SUDO_UID" ]] && echo "$owner"
+}
+
+# as_owner COMMAND...: what makes files in target/ or needs a Rust toolchain. Root would leave files
+# there that the checkout's owner cannot replace, and sudo hides the toolchain in their home.
+as_owner() {
+    local owner
+    if owner=$(sudo_owner); then
+        sudo --user "#$owner" --set-home -- "$@"
+    else
+        "$@"
+    fi
+}
+
+# as_caller SCRIPT ARGUMENTS...: goes on as the checkout's owner in a script that was called with
+# sudo and asks for root itself where it needs it.
+as_caller() {
+    local owner
+    owner=$(sudo_owner) || return 0
+    exec sudo --user "#$owner" --set-home -- bash "scripts/$1" "${@:2}"
+}
+
 has_package() {
     [[ $(dpkg-query --show --showformat='${db:Status-Status}' "$1" 2>/dev/null) == installed ]]
 }
@@ -75,14 +107,17 @@ need_apt() {
     }
 }
 
-apt_install() {
+# What packages and lists of packages are made of is for everybody, whatever this shell's umask is.
+apt_install() (
+    umask 022
     as_root env DEBIAN_FRONTEND=noninteractive \
         apt-get -qq -o Dpkg::Use-Pty=0 install --no-install-recommends -y "$@" >/dev/null
-}
+)
 
-apt_update() {
+apt_update() (
+    umask 022
     as_root apt-get -qq update || warn "apt could not refresh its lists"
-}
+)
 
 # new_enough COMMAND...: does this rustc, with a cargo beside it, suffice?
 new_enough() {
@@ -96,7 +131,7 @@ need_rust() {
     local wanted="1.$RUST_MINOR.0" command
     command="rustup toolchain install $wanted --profile minimal --component rustfmt,clippy"
     # A fresh rustup is not on this shell's PATH yet.
-    PATH="$PATH:${CARGO_HOME:-${HOME:-/root}/.cargo}/bin"
+    PATH="$PATH:$(cargo_home)/bin"
     if new_enough rustc && cargo --version >/dev/null 2>&1; then
         return 0
     fi

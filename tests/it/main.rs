@@ -23,4 +23,5 @@ mod manual;
 mod policy;
 mod roles;
 mod screens;
+mod scripts;
 mod sdk;
