@@ -102,6 +102,7 @@ fn jailer_setup(manifest: &Manifest, strict: bool) -> JailerSetup {
     let root = geteuid().is_root();
     let separation = if root { "separate uids" } else { "one user" };
     JailerSetup {
+        observe: false,
         confine: confine(uid::JAILER, strict),
         plane: NAME.into(),
         jail_users: root.then_some(Users {

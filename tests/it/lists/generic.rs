@@ -7,9 +7,10 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::Command;
 
+use keepgate::jail::limits::ToolLimits;
 use keepgate::jail::lists::NATIVE_GENERIC;
 use keepgate::sys::filter::{Clone3, Filter};
-use keepgate::sys::jail::{Limits, Template, own_pidfd};
+use keepgate::sys::jail::{Native, Template, own_pidfd};
 use keepgate::sys::spawn::End;
 
 /// Threads, a timer, a signal, an event loop, memory; then what must fail, each with its exit status.
@@ -74,20 +75,27 @@ int main(void) {
 /// Starts `program` under the generic list; its output, once it ended well.
 fn run(program: &Path) -> String {
     let template = Template {
-        program: File::open(program).unwrap().into(),
         ruleset: None,
-        filter: Filter::compile(&[NATIVE_GENERIC], Clone3::Missing).unwrap(),
-        uid: None,
         parent: own_pidfd().unwrap(),
     };
-    let limits = Limits {
+    let limits = ToolLimits {
         cpu_s: 20,
         memory: 2 << 30,
         file: 1 << 20,
     };
     let (input, mut output) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
     let fds = [input.as_fd(), output.as_fd(), output.as_fd()];
-    let (end, _) = template.spawn("x", &fds, limits).unwrap().wait().unwrap();
+    let program = File::open(program).unwrap();
+    let jail = Native {
+        program: program.as_fd(),
+        argv: &[c"x"],
+        fds: &fds,
+        filter: &Filter::compile(&[NATIVE_GENERIC], Clone3::Missing).unwrap(),
+        limits: &limits.all(),
+        uid: None,
+        listener: None,
+    };
+    let (end, _) = template.spawn(&jail).unwrap().wait().unwrap();
     let mut text = String::new();
     output.rewind().unwrap();
     output.read_to_string(&mut text).unwrap();
