@@ -12,6 +12,7 @@ use landlock::{
 };
 
 use crate::error::{Context, Error, Kind, Result};
+use crate::sys::sealed;
 use crate::wire::messages::Role;
 
 /// Degradation: the kernel's Landlock lacks signal and abstract socket scopes (kernel before 6.12).
@@ -38,11 +39,17 @@ pub(super) fn check(abi: i32, accept: &[String]) -> Result<Vec<String>> {
     )))
 }
 
-/// A ruleset that allows nothing; `None` where the kernel has no Landlock, which [`check`] has
-/// looked at before.
-pub(super) fn nothing() -> Result<Option<OwnedFd>> {
+/// A ruleset that allows nothing but to run `program`, where that needs allowing: a memory file
+/// belongs to no file system that Landlock looks at. `None` where the kernel has no Landlock, which
+/// [`check`] has looked at before.
+pub(super) fn nothing_but(program: BorrowedFd<'_>) -> Result<Option<OwnedFd>> {
     let what = || "make an empty Landlock ruleset".into();
-    let ruleset = handled(true).context(what)?.create().context(what)?;
+    let mut ruleset = handled(true).context(what)?.create().context(what)?;
+    if !sealed::is_sealed(program) {
+        let rights = AccessFs::ReadFile | AccessFs::Execute;
+        let rule = PathBeneath::new(program, rights);
+        ruleset = ruleset.add_rule(rule).context(what)?;
+    }
     Ok(ruleset.into())
 }
 

@@ -25,7 +25,7 @@ pub use landlock::{FLOOR as ABI_FLOOR, TOO_OLD};
 pub use self_test::{Verdict, self_test};
 
 use std::ffi::{CStr, CString};
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use crate::error::{Context, Error, Result};
 use crate::sys::filter::{Clone3, Filter};
@@ -48,6 +48,7 @@ pub const NO_CGROUPS: &str = "no-cgroup-controllers";
 #[derive(Debug)]
 pub struct Jail {
     program: OwnedFd,
+    ruleset: Option<OwnedFd>,
     template: Template,
     filter: Filter,
     observed: Filter,
@@ -73,7 +74,7 @@ pub struct Static<'a> {
 
 impl Jail {
     /// Prepares what all jails have in common. `program` is from
-    /// [`crate::sys::jail::sealed_program`]; tools run as `users`, or as this user.
+    /// [`crate::sys::sealed::own`]; tools run as `users`, or as this user.
     ///
     /// # Errors
     /// Fails where a layer is missing whose lack is not in `accept`.
@@ -83,10 +84,10 @@ impl Jail {
         let mut degraded = landlock::check(landlock_abi, accept)?;
         degraded.push(NO_CGROUPS.into());
         let template = Template {
-            ruleset: landlock::nothing()?,
             parent: own_pidfd().context(what)?,
         };
         Ok(Self {
+            ruleset: landlock::nothing_but(program.as_fd())?,
             program,
             template,
             filter: Filter::compile(&[TOOL], Clone3::Missing).context(what)?,
@@ -114,7 +115,8 @@ impl Jail {
         let tool = CString::new(tool).context(what)?;
         let argv = [c"keepgate-tool", &tool];
         let jail = Native {
-            program: std::os::fd::AsFd::as_fd(&self.program),
+            program: self.program.as_fd(),
+            ruleset: self.ruleset.as_ref().map(AsFd::as_fd),
             argv: &argv,
             fds,
             filter: match listener {
@@ -148,10 +150,12 @@ impl Jail {
         let texts: Vec<CString> = texts.collect::<Result<_, _>>().context(doing)?;
         let argv: Vec<&CStr> = texts.iter().map(CString::as_c_str).collect();
         let uid = self.uid(slot);
+        let ruleset = landlock::nothing_but(what.program)?;
         // Where all run as one user the jailer counts too.
         let own = u64::from(uid.is_none());
         let jail = Native {
             program: what.program,
+            ruleset: ruleset.as_ref().map(AsFd::as_fd),
             argv: &argv,
             fds: &what.stdio,
             filter: &filter.context(doing)?,

@@ -29,7 +29,7 @@ use crate::jail::foreign::Foreign;
 use crate::jail::foreign::view::Users;
 use crate::jail::world::World;
 use crate::jail::{Jail, self_test};
-use crate::sys::jail::sealed_program;
+use crate::sys::sealed;
 use crate::wire::frame;
 use crate::wire::manifest::Manifest;
 use crate::wire::messages::Report;
@@ -68,7 +68,7 @@ pub fn run(control: OwnedFd, setup: JailerSetup) -> Result<()> {
         let what = "jails need uids of their own where Keepgate runs as root, and only there";
         return Err(Error::new(what));
     }
-    let program = sealed_program().context(|| "make the tools' program".into())?;
+    let program = sealed::own().context(|| "make the tools' program".into())?;
     let own = nix::unistd::geteuid().as_raw();
     let users = setup.jail_users.unwrap_or(Users {
         first: own,

@@ -1,15 +1,10 @@
 //! Starting a jailed tool: everything that does not change from one jail to the next is made once.
 
 use std::ffi::CStr;
-use std::fs::File;
-use std::io::{self, ErrorKind};
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, SealFlag, fcntl};
-use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::signal::Signal;
-use nix::sys::stat::{Mode, fchmod};
 
 use super::exec::{self, Limit, Lockdown, Start};
 use super::filter::Filter;
@@ -22,8 +17,6 @@ const NAMESPACES: i32 = libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NE
 /// What all native jails of a jailer have in common.
 #[derive(Debug)]
 pub struct Template {
-    /// A Landlock ruleset without a single rule; `None` where its lack was accepted.
-    pub ruleset: Option<OwnedFd>,
     /// This process; its end kills every jail.
     pub parent: OwnedFd,
 }
@@ -33,6 +26,8 @@ pub struct Template {
 pub struct Native<'a> {
     /// Its program; nobody can change it.
     pub program: BorrowedFd<'a>,
+    /// A Landlock ruleset that allows no more than to run it; `None` where its lack was accepted.
+    pub ruleset: Option<BorrowedFd<'a>>,
     /// Its arguments, the name first.
     pub argv: &'a [&'a CStr],
     /// Its descriptors 0, 1, …
@@ -127,7 +122,7 @@ impl Template {
                 uid: jail.uid,
                 bounding: &BOUNDING,
                 limits: jail.limits,
-                ruleset: self.ruleset.as_ref().map(AsFd::as_fd),
+                ruleset: jail.ruleset,
                 filter: &jail.filter.0,
                 parent: self.parent.as_fd(),
                 listener: jail.listener,
@@ -136,36 +131,6 @@ impl Template {
         };
         Jailed::start(&start)
     }
-}
-
-/// This process' own executable as a sealed memory file that can be run but not read, so that the
-/// kernel makes what runs from it undumpable (`would_dump()` in the kernel's exec).
-///
-/// # Errors
-/// Fails where `/proc` is not there or `vm.memfd_noexec` is 2.
-pub fn sealed_program() -> io::Result<OwnedFd> {
-    let mut own = File::open("/proc/self/exe")?;
-    let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
-    let executable = MFdFlags::from_bits_retain(libc::MFD_EXEC);
-    let memory = memfd_create("keepgate-tool", flags | executable).map_err(noexec)?;
-    let mut memory = File::from(memory);
-    io::copy(&mut own, &mut memory)?;
-    fchmod(&memory, Mode::from_bits_truncate(0o111))?;
-    let memory = OwnedFd::from(memory);
-    let seals = SealFlag::F_SEAL_WRITE | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SHRINK;
-    fcntl(
-        &memory,
-        FcntlArg::F_ADD_SEALS(seals | SealFlag::F_SEAL_SEAL),
-    )?;
-    Ok(memory)
-}
-
-fn noexec(errno: Errno) -> io::Error {
-    if errno != Errno::EACCES {
-        return errno.into();
-    }
-    let what = "this system lets no memory file be executed: set vm.memfd_noexec to 0 or 1";
-    io::Error::new(ErrorKind::PermissionDenied, what)
 }
 
 /// A pidfd of this process.

@@ -45,6 +45,14 @@ pub mod capability {
 /// What the kernel says.
 pub fn harden() -> io::Result<()> {
     setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
+    undumpable()
+}
+
+/// No core dump, and no tracer of the same user; for a process whose limits are set already.
+///
+/// # Errors
+/// What prctl(2) says.
+pub fn undumpable() -> io::Result<()> {
     raw::prctl(libc::PR_SET_DUMPABLE, 0)?;
     Ok(())
 }

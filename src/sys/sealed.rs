@@ -2,23 +2,36 @@
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::stat::{Mode, fchmod};
 
+/// Longest program of Keepgate itself, in bytes.
+const OWN_MAX: u64 = 1 << 30;
+
 /// A copy of `program`, of at most `max` bytes: sealed, to be run but not opened again for reading,
 /// so that the kernel makes what runs from it undumpable (`would_dump()` in the kernel's exec). Our
 /// own descriptor can still read it.
 ///
+/// Where the system lets no memory file be run (`vm.memfd_noexec` is 2, see
+/// `Documentation/userspace-api/mfd_noexec.rst` of the kernel) it is the file itself, and a jail
+/// needs a Landlock rule for it: see [`is_sealed`].
+///
 /// # Errors
-/// Fails where `vm.memfd_noexec` is 2, and where the program is longer (`FileTooLarge`).
-pub fn seal(program: impl Read, max: u64) -> io::Result<OwnedFd> {
+/// Fails where the program is longer (`FileTooLarge`) or cannot be read.
+pub fn seal(program: &File, max: u64) -> io::Result<OwnedFd> {
     let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
     let executable = MFdFlags::from_bits_retain(libc::MFD_EXEC);
-    let memory = memfd_create("keepgate-program", flags | executable).map_err(noexec)?;
+    let memory = match memfd_create("keepgate-program", flags | executable) {
+        Err(Errno::EACCES) if program.metadata()?.len() > max => {
+            return Err(ErrorKind::FileTooLarge.into());
+        }
+        Err(Errno::EACCES) => return Ok(program.try_clone()?.into()),
+        made => made?,
+    };
     let mut memory = File::from(memory);
     let length = io::copy(&mut program.take(max.saturating_add(1)), &mut memory)?;
     if length > max {
@@ -34,30 +47,43 @@ pub fn seal(program: impl Read, max: u64) -> io::Result<OwnedFd> {
     Ok(memory)
 }
 
-fn noexec(errno: Errno) -> io::Error {
-    if errno != Errno::EACCES {
-        return errno.into();
-    }
-    let what = "this system lets no memory file be executed: set vm.memfd_noexec to 0 or 1";
-    io::Error::new(ErrorKind::PermissionDenied, what)
+/// The program of this process, as [`seal`] makes it.
+///
+/// # Errors
+/// Fails where `/proc` is not there.
+pub fn own() -> io::Result<OwnedFd> {
+    seal(&File::open("/proc/self/exe")?, OWN_MAX)
+}
+
+/// It is a sealed memory file, not a file of the host.
+pub fn is_sealed(program: BorrowedFd<'_>) -> bool {
+    fcntl(program.as_fd(), FcntlArg::F_GET_SEALS).is_ok_and(|seals| seals != 0)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
+    use std::io::{Seek, Write};
     use std::os::unix::fs::FileExt;
 
     use super::*;
 
     #[test]
     fn a_sealed_program_cannot_be_changed_and_has_a_limit() {
-        let sealed = File::from(seal(&b"\x7fELF"[..], 4).unwrap());
+        let file = |bytes: &[u8]| {
+            let mut file = tempfile::tempfile().unwrap();
+            file.write_all(bytes).unwrap();
+            file.rewind().unwrap();
+            file
+        };
+        let sealed = File::from(seal(&file(b"\x7fELF"), 4).unwrap());
+        assert!(is_sealed(sealed.as_fd()));
+        assert!(!is_sealed(file(b"x").as_fd()));
         let mut head = [0; 4];
         sealed.read_exact_at(&mut head, 0).unwrap();
         assert_eq!(&head, b"\x7fELF");
         assert!((&sealed).write_all(b"x").is_err());
         assert!(sealed.set_len(0).is_err());
-        let long = seal(&b"\x7fELF!"[..], 4).unwrap_err();
+        let long = seal(&file(b"\x7fELF!"), 4).unwrap_err();
         assert_eq!(long.kind(), ErrorKind::FileTooLarge);
     }
 }

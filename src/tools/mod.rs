@@ -15,7 +15,7 @@ use std::process::ExitCode;
 
 use crate::jail::foreign::init;
 use crate::jail::probe;
-use crate::sys::users;
+use crate::sys::{process, users};
 use order::{Fault, Reply};
 
 /// `argv[0]` of a jailed tool.
@@ -26,6 +26,10 @@ const BROKEN: u8 = 70;
 
 /// Runs the tool `name`; the whole life of a jailed process.
 pub fn run(name: &str) -> ExitCode {
+    // A program that is no memory file can be dumped at first.
+    if process::undumpable().is_err() {
+        return ExitCode::from(BROKEN);
+    }
     match name {
         "noop" => return ExitCode::SUCCESS,
         "self-test" => return probe::run(),

@@ -11,7 +11,7 @@ use keepgate::jail::foreign::view::Users;
 use keepgate::jail::limits::ToolLimits;
 use keepgate::jail::world::World;
 use keepgate::jail::{Jail, NO_CGROUPS, TOO_OLD};
-use keepgate::sys::jail::sealed_program;
+use keepgate::sys::sealed;
 
 use super::report::{Report, median};
 
@@ -83,7 +83,7 @@ pub(crate) fn spawner() {
         .write(true)
         .open("/dev/null")
         .unwrap();
-    let program = sealed_program().unwrap();
+    let program = sealed::own().unwrap();
     // A handle that outlives the move into an empty world.
     let handle = std::fs::File::open(&own).unwrap();
     let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&handle));

@@ -14,10 +14,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use super::{limits, lists};
 use crate::error::{Context, Error, Result};
 use crate::sys::filter::{Clone3, Filter};
-use crate::sys::jail::{FirstProcess, Jailed, sealed_program};
+use crate::sys::jail::{FirstProcess, Jailed};
 use crate::sys::mounts::{self, Copy};
-use crate::sys::packet;
 use crate::sys::users::Mapper;
+use crate::sys::{packet, sealed};
 use crate::wire::frame::{self, PACKET_MAX, sealed_memfd};
 use crate::wire::manifest::{Class, Manifest};
 use spec::{Runs, Says, Shown, Spec};
@@ -98,7 +98,7 @@ impl Foreign {
     pub fn new(views: Views, users: Option<Users>) -> Result<Self> {
         let what = || "prepare foreign jails".into();
         Ok(Self {
-            program: sealed_program().context(what)?,
+            program: sealed::own().context(what)?,
             views,
             users,
             mapper: Mapper::default(),

@@ -80,7 +80,6 @@ fn program() -> OwnedFd {
 fn through(layers: Layers) -> Vec<String> {
     let rules = if layers.filter { TOOL } else { ANYTHING };
     let template = Template {
-        ruleset: layers.ruleset.then(nothing).flatten(),
         parent: own_pidfd().unwrap(),
     };
     let limits = ToolLimits {
@@ -91,8 +90,10 @@ fn through(layers: Layers) -> Vec<String> {
     let (input, output) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
     let fds = [input.as_fd(), output.as_fd(), output.as_fd()];
     let program = program();
+    let ruleset = layers.ruleset.then(nothing).flatten();
     let jail = Native {
         program: program.as_fd(),
+        ruleset: ruleset.as_ref().map(AsFd::as_fd),
         argv: &[c"keepgate-tool", c"self-test"],
         fds: &fds,
         filter: &Filter::compile(&[rules], Clone3::Missing).unwrap(),

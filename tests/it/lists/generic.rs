@@ -75,7 +75,6 @@ int main(void) {
 /// Starts `program` under the generic list; its output, once it ended well.
 fn run(program: &Path) -> String {
     let template = Template {
-        ruleset: None,
         parent: own_pidfd().unwrap(),
     };
     let limits = ToolLimits {
@@ -88,6 +87,7 @@ fn run(program: &Path) -> String {
     let program = File::open(program).unwrap();
     let jail = Native {
         program: program.as_fd(),
+        ruleset: None,
         argv: &[c"x"],
         fds: &fds,
         filter: &Filter::compile(&[NATIVE_GENERIC], Clone3::Missing).unwrap(),
