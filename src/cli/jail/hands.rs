@@ -161,8 +161,10 @@ fn refused(fault: JailFault, detail: &str) -> Failure {
             "what runs must be executable by everybody and beneath a path that is shown \
              read-only",
         )),
-        JailFault::Outside | JailFault::Changed | JailFault::TooLarge | JailFault::Stuck | JailFault::Failed => {
-            error.into()
-        }
+        JailFault::Outside
+        | JailFault::Changed
+        | JailFault::TooLarge
+        | JailFault::Stuck
+        | JailFault::Failed => error.into(),
     }
 }

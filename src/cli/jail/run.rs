@@ -24,7 +24,7 @@ fn carry_out(app: &App, options: &JailRunArgs) -> Result<Exit, Failure> {
     let name = argv.first().map(String::as_str).unwrap_or_default();
     let found = program::find(&manifest, name)?;
     let ends = Ends::new(app.screen.json())?;
-    harden_supervisor().context(|| "harden this process".into())?;
+    harden_supervisor(true).context(|| "harden this process".into())?;
     let mut jailer = private::jailer(&manifest, options.strict)?;
     let egress = match manifest.net.is_empty() {
         true => None,
