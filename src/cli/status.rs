@@ -10,7 +10,7 @@ use crate::config::{Config, DEFAULT_PLANE};
 use crate::error::{Context, Result};
 use crate::wire::admin::Ask;
 
-mod screen;
+pub(super) mod screen;
 
 /// Roles a keeper is linked with.
 const LINKS: usize = 3;

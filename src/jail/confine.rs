@@ -66,7 +66,7 @@ impl Starts {
 /// accepted. The process must end then: it may be confined by half.
 pub fn role(role: Role, confine: &Confine) -> Result<()> {
     match process::threads().context(|| "count this role's threads".into())? {
-        1 => apply(role, confine, &[], Starts::Tools),
+        1 => apply(role, confine, &[], None, Starts::Tools),
         _ => Err(Error::new("a role must be confined before it has threads")),
     }
 }
@@ -76,19 +76,30 @@ pub fn role(role: Role, confine: &Confine) -> Result<()> {
 /// # Errors
 /// As [`role`], but for threads.
 pub fn role_of_this_thread(role: Role, confine: &Confine) -> Result<()> {
-    apply(role, confine, &[], Starts::Tools)
+    apply(role, confine, &[], None, Starts::Tools)
 }
 
-/// As [`role`], for a jailer whose world is made already: it may open beneath `roots`, has one
-/// thread, and starts jails as `starts` says.
+/// As [`role`], for a jailer whose world is made already: it may open beneath `roots`, make cgroups
+/// in the directory `cgroup`, has one thread, and starts jails as `starts` says.
 ///
 /// # Errors
 /// As [`role`].
-pub fn jailer(confine: &Confine, roots: &[BorrowedFd<'_>], starts: Starts) -> Result<()> {
-    apply(Role::Jailer, confine, roots, starts)
+pub fn jailer(
+    confine: &Confine,
+    roots: &[BorrowedFd<'_>],
+    cgroup: Option<BorrowedFd<'_>>,
+    starts: Starts,
+) -> Result<()> {
+    apply(Role::Jailer, confine, roots, cgroup, starts)
 }
 
-fn apply(role: Role, confine: &Confine, roots: &[BorrowedFd<'_>], starts: Starts) -> Result<()> {
+fn apply(
+    role: Role,
+    confine: &Confine,
+    roots: &[BorrowedFd<'_>],
+    cgroup: Option<BorrowedFd<'_>>,
+    starts: Starts,
+) -> Result<()> {
     let what = || format!("confine role `{}`", role.name());
     let abi = process::landlock_abi();
     for name in landlock::check(abi, &confine.accept)? {
@@ -116,7 +127,8 @@ fn apply(role: Role, confine: &Confine, roots: &[BorrowedFd<'_>], starts: Starts
     let paths = |paths: &'_ [PathBuf]| if none { Vec::new() } else { paths.to_vec() };
     match starts {
         Starts::Tools => {
-            landlock::restrict(role, &paths(&confine.read), &paths(&confine.write), roots)?;
+            let (read, write) = (paths(&confine.read), paths(&confine.write));
+            landlock::restrict(role, &read, &write, roots, cgroup)?;
         }
         // Who is restricted in its files may mount nothing (landlock(7)); it sees its views only.
         Starts::Anything => landlock::restrict_scope()?,

@@ -107,6 +107,7 @@ pub(super) fn restrict(
     read: &[PathBuf],
     write: &[PathBuf],
     roots: &[BorrowedFd<'_>],
+    cgroup: Option<BorrowedFd<'_>>,
 ) -> Result<()> {
     let what = || "restrict this role with Landlock".into();
     let mut ruleset = handled(role != Role::Egress)
@@ -127,6 +128,13 @@ pub(super) fn restrict(
     for root in roots {
         ruleset = ruleset
             .add_rule(PathBeneath::new(root, publish))
+            .context(what)?;
+    }
+    // The kernel makes the files in there: nothing else is made, named or truncated.
+    let leaves = look | make_bitflags!(AccessFs::{WriteFile | MakeDir | RemoveDir});
+    if let Some(cgroup) = cgroup {
+        ruleset = ruleset
+            .add_rule(PathBeneath::new(cgroup, leaves))
             .context(what)?;
     }
     let status = ruleset.restrict_self().context(what)?.ruleset;

@@ -2,13 +2,14 @@
 //!
 //! A native tool is this binary, executed from a sealed memory file, as the first process of its own
 //! pid, IPC and host name namespaces, in the jailer's empty network namespace and on its empty
-//! read-only root; as a uid of its own without capabilities; with hard limits; under a Landlock
-//! ruleset without a single rule and a seccomp filter of the few calls it needs. It holds the
-//! descriptors it was given and an empty environment. Each of these layers would be enough against
-//! an ordinary mistake; the self-test tries them all at start. What needs files, threads or children
-//! runs in a [`foreign`] jail.
+//! read-only root; as a uid of its own without capabilities; with hard limits, in a [`cgroup`] of
+//! its own where the host has that; under a Landlock ruleset without a single rule and a seccomp
+//! filter of the few calls it needs. It holds the descriptors it was given and an empty environment.
+//! Each of these layers would be enough against an ordinary mistake; the self-test tries them all at
+//! start. What needs files, threads or children runs in a [`foreign`] jail.
 #![forbid(unsafe_code)]
 
+pub mod cgroup;
 pub mod confine;
 pub mod denied;
 pub mod elf;
@@ -21,6 +22,7 @@ pub mod profile;
 mod self_test;
 pub mod world;
 
+pub use cgroup::NO_CGROUPS;
 pub use landlock::{FLOOR as ABI_FLOOR, TOO_OLD};
 pub use self_test::{Verdict, self_test};
 
@@ -39,10 +41,6 @@ use limits::ToolLimits;
 const TOOL: &str = include_str!("seccomp/tool.json");
 /// What an observed one may beside that, until it runs.
 const OBSERVED: &str = include_str!("seccomp/observed.json");
-
-/// Degradation: no cgroup with memory and process controllers is delegated to Keepgate, so that
-/// jails are limited by rlimits only (`setrlimit(2)`).
-pub const NO_CGROUPS: &str = "no-cgroup-controllers";
 
 /// A native jail ready to be filled any number of times.
 #[derive(Debug)]
@@ -81,8 +79,7 @@ impl Jail {
     pub fn new(program: OwnedFd, users: Option<Users>, accept: &[String]) -> Result<Self> {
         let what = || "prepare the jail".into();
         let landlock_abi = process::landlock_abi();
-        let mut degraded = landlock::check(landlock_abi, accept)?;
-        degraded.push(NO_CGROUPS.into());
+        let degraded = landlock::check(landlock_abi, accept)?;
         let template = Template {
             parent: own_pidfd().context(what)?,
         };
@@ -98,8 +95,8 @@ impl Jail {
         })
     }
 
-    /// Starts `tool` as user number `slot` with `fds` as its descriptors 0, 1, …; where it is given,
-    /// `listener` gets the listener of its refused calls.
+    /// Starts `tool` as user number `slot` with `fds` as its descriptors 0, 1, …, in `cgroup` where
+    /// one is given; where it is given, `listener` gets the listener of its refused calls.
     ///
     /// # Errors
     /// Names the step that failed; nothing runs then.
@@ -110,6 +107,7 @@ impl Jail {
         limits: ToolLimits,
         slot: u32,
         listener: Option<BorrowedFd<'_>>,
+        cgroup: Option<BorrowedFd<'_>>,
     ) -> Result<Jailed> {
         let what = || "start a jail".into();
         let tool = CString::new(tool).context(what)?;
@@ -126,15 +124,22 @@ impl Jail {
             limits: &limits.all(),
             uid: self.uid(slot),
             listener,
+            cgroup,
         };
         self.template.spawn(&jail).context(what)
     }
 
-    /// Starts a static program that is not ours, as user number `slot`.
+    /// Starts a static program that is not ours, as user number `slot`, in `cgroup` where one is
+    /// given.
     ///
     /// # Errors
     /// As [`Jail::spawn`].
-    pub fn run(&self, what: &Static<'_>, slot: u32) -> Result<Jailed> {
+    pub fn run(
+        &self,
+        what: &Static<'_>,
+        slot: u32,
+        cgroup: Option<BorrowedFd<'_>>,
+    ) -> Result<Jailed> {
         let doing = || "start a jail".into();
         let class = what.manifest.class;
         let list = match class {
@@ -162,6 +167,7 @@ impl Jail {
             limits: &limits::of(class, &what.manifest.limits, own),
             uid,
             listener: what.listener,
+            cgroup,
         };
         self.template.spawn(&jail).context(doing)
     }

@@ -20,20 +20,27 @@ const ROOT_INODES: u64 = 1024;
 /// What a process keeps of the host after [`World::enter`].
 #[derive(Debug)]
 pub struct World {
+    cgroup: Option<OwnedFd>,
     roots: BTreeMap<PathBuf, OwnedFd>,
     descriptors: OwnedFd,
     views: Option<Views>,
 }
 
 impl World {
-    /// Leaves the host's namespaces, with private copies of `roots`. Without privileges it does so
-    /// in a user namespace of its own. Roots that are not there are left out, and named in the log.
+    /// Leaves the host's namespaces, with private copies of `roots` and of the directory `cgroup`.
+    /// Without privileges it does so in a user namespace of its own. Roots and a cgroup that are not
+    /// there are left out, and named in the log.
     /// The foreign ones among `manifests` get their views; their programs run as one of `users`.
     ///
     /// # Errors
     /// Fails where the system does not let this user make namespaces, or threads exist, and on a
     /// manifest's path that is not there.
-    pub fn enter(roots: &[PathBuf], manifests: &[Manifest], users: Users) -> Result<Self> {
+    pub fn enter(
+        roots: &[PathBuf],
+        cgroup: Option<&Path>,
+        manifests: &[Manifest],
+        users: Users,
+    ) -> Result<Self> {
         let what = || "make the jailer's namespaces".to_owned();
         if process::threads().context(what)? != 1 {
             return Err(Error::new(
@@ -58,6 +65,12 @@ impl World {
                 }
             }
         }
+        // A copy like the roots': the host's own mount would lead up to the host by `..`.
+        let cgroup = cgroup.and_then(|path| {
+            let lost = |error: &_| tracing::error!(path = %path.display(), %error, "no cgroup");
+            let copy = mounts::clone_tree(path, Copy::Data);
+            copy.inspect_err(lost).ok()
+        });
         // Later the way to reopen a descriptor, and to name a file that has no name.
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let descriptors = open("/proc/self/fd", flags, Mode::empty()).context(what)?;
@@ -76,6 +89,7 @@ impl World {
             mounts::new_root(1, || Ok(())).context(what)?;
         }
         Ok(Self {
+            cgroup,
             roots: copies,
             descriptors,
             views,
@@ -95,6 +109,11 @@ impl World {
     /// The views of foreign jails, once.
     pub fn take_views(&mut self) -> Option<Views> {
         self.views.take()
+    }
+
+    /// The copy of the cgroup's directory, once.
+    pub fn take_cgroup(&mut self) -> Option<OwnedFd> {
+        self.cgroup.take()
     }
 
     /// The directory of this process' descriptors by number.

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use super::running::Running;
 use super::trouble::Trouble;
 use crate::error::Error;
+use crate::jail::cgroup::{self, Cgroups, Leaf};
 use crate::jail::foreign::view::Users;
 use crate::jail::foreign::{self, Foreign, Job};
 use crate::jail::limits::ToolLimits;
@@ -15,11 +16,15 @@ use crate::wire::frame;
 use crate::wire::manifest::{Class, Manifest};
 use crate::wire::messages::JailFault;
 
+/// CPU time of a jail in percent of one processor.
+const CPU_PERCENT: u32 = 100;
+
 /// What a jailer can start.
 #[derive(Debug)]
 pub(super) struct Jails {
     native: Jail,
     foreign: Option<Foreign>,
+    cgroups: Cgroups,
     manifests: BTreeMap<String, Manifest>,
     users: Option<Users>,
     observe: bool,
@@ -31,6 +36,7 @@ impl Jails {
     pub(super) fn new(
         native: Jail,
         foreign: Option<Foreign>,
+        cgroups: Cgroups,
         manifests: Vec<Manifest>,
         users: Option<Users>,
         observe: bool,
@@ -41,24 +47,58 @@ impl Jails {
         Self {
             native,
             foreign,
+            cgroups,
             manifests: manifests.collect(),
             users,
             observe,
         }
     }
 
-    /// Starts one of Keepgate's own tools; with where it speaks, where it does.
+    /// The leaves, to give them back.
+    pub(super) fn cgroups(&mut self) -> &mut Cgroups {
+        &mut self.cgroups
+    }
+
+    fn leaf(&mut self, memory: u64, processes: u64) -> Result<Option<Leaf>, Trouble> {
+        let limits = cgroup::Limits {
+            memory,
+            processes,
+            cpu_percent: CPU_PERCENT,
+        };
+        let leaf = self.cgroups.take(limits);
+        leaf.map_err(|error| Trouble::failed("take a cgroup", error))
+    }
+
+    /// A jail that was not started leaves its leaf as it was.
+    fn keep<T>(
+        &mut self,
+        started: Result<T, Trouble>,
+        leaf: Option<Leaf>,
+    ) -> Result<(T, Option<Leaf>), Trouble> {
+        match started {
+            Ok(started) => Ok((started, leaf)),
+            Err(trouble) => {
+                leaf.map(|leaf| self.cgroups.give_back(leaf));
+                Err(trouble)
+            }
+        }
+    }
+
+    /// Starts one of Keepgate's own tools; with where it speaks, where it does, and its leaf.
     pub(super) fn tool(
-        &self,
+        &mut self,
         tool: &str,
         fds: &[BorrowedFd<'_>],
         limits: ToolLimits,
         slot: u32,
-    ) -> Result<(Jailed, Option<OwnedFd>), Trouble> {
+    ) -> Result<((Jailed, Option<OwnedFd>), Option<Leaf>), Trouble> {
         let link = pair_if(self.observe)?;
         let listener = link.as_ref().map(|(_, theirs)| theirs.as_fd());
-        let jailed = self.native.spawn(tool, fds, limits, slot, listener);
-        Ok((jailed.map_err(failed)?, link.map(|(ours, _)| ours)))
+        let leaf = self.leaf(limits.memory, 0)?;
+        let cgroup = leaf.as_ref().map(Leaf::fd);
+        let started = self.native.spawn(tool, fds, limits, slot, listener, cgroup);
+        let (jailed, leaf) = self.keep(started.map_err(failed), leaf)?;
+        Ok(((jailed, link.map(|(ours, _)| ours)), leaf))
     }
 
     /// Starts a program under the manifest `name`. `fds` are its standard input, output and error,
@@ -70,6 +110,29 @@ impl Jails {
         argv: &[String],
         fds: &[OwnedFd],
         slot: u32,
+    ) -> Result<Running, Trouble> {
+        let missing = || Trouble::new(JailFault::NotFound, "no such manifest");
+        let Manifest { class, limits, .. } = self.manifests.get(name).ok_or_else(missing)?;
+        let memory = limits.memory;
+        // The first process of a foreign jail is ours, and the program the second.
+        let first = u64::from(*class == Class::Foreign);
+        let processes = limits.processes.saturating_add(first);
+        let leaf = self.leaf(memory, processes)?;
+        let cgroup = leaf.as_ref().map(Leaf::fd);
+        let started = self.start(name, program, argv, fds, slot, cgroup);
+        let (mut running, leaf) = self.keep(started, leaf)?;
+        running.leaf = leaf;
+        Ok(running)
+    }
+
+    fn start(
+        &mut self,
+        name: &str,
+        program: &str,
+        argv: &[String],
+        fds: &[OwnedFd],
+        slot: u32,
+        cgroup: Option<BorrowedFd<'_>>,
     ) -> Result<Running, Trouble> {
         let missing = || Trouble::new(JailFault::NotFound, "no such manifest");
         let manifest = self.manifests.get(name).ok_or_else(missing)?;
@@ -85,8 +148,9 @@ impl Jails {
             (Class::Foreign, []) => {
                 let job = Job::Run { program, argv };
                 let foreign = self.foreign.as_mut().ok_or_else(missing)?;
-                let foreign::Running { jailed, link } =
-                    foreign.spawn(name, &job, stdio, slot).map_err(failed)?;
+                let foreign::Running { jailed, link } = foreign
+                    .spawn(name, &job, stdio, slot, cgroup)
+                    .map_err(failed)?;
                 (jailed, Some(link))
             }
             (Class::Native | Class::NativeGeneric, [program]) => {
@@ -98,7 +162,7 @@ impl Jails {
                     stdio,
                     listener: link.as_ref().map(|(_, theirs)| theirs.as_fd()),
                 };
-                let jailed = self.native.run(&what, slot).map_err(failed)?;
+                let jailed = self.native.run(&what, slot, cgroup).map_err(failed)?;
                 (jailed, link.map(|(ours, _)| ours))
             }
             _ => {

@@ -24,6 +24,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Context, Error, Result};
+use crate::jail::cgroup::{Cgroups, Delegation};
 use crate::jail::confine::{self, Confine, Starts};
 use crate::jail::foreign::Foreign;
 use crate::jail::foreign::view::Users;
@@ -55,6 +56,8 @@ pub struct JailerSetup {
     pub roots: Vec<PathBuf>,
     /// Degradations the operator accepts, by name.
     pub accept: Vec<String>,
+    /// The cgroups it may use.
+    pub cgroup: Delegation,
 }
 
 /// Serves until told to stop or the supervisor is gone. A jailer whose self-test failed reports
@@ -74,18 +77,18 @@ pub fn run(control: OwnedFd, setup: JailerSetup) -> Result<()> {
         first: own,
         count: 1,
     });
-    let mut world = World::enter(&setup.roots, &setup.manifests, users)?;
+    let Delegation { path, lack } = setup.cgroup;
+    let mut world = World::enter(&setup.roots, path.as_deref(), &setup.manifests, users)?;
     let jail = Jail::new(program, setup.jail_users, &setup.accept)?;
     let foreign = match world.take_views() {
         Some(views) => Some(Foreign::new(views, setup.jail_users)?),
         None => None,
     };
-    confine::jailer(
-        &setup.confine,
-        &world.roots(),
-        Starts::of(&setup.manifests, setup.observe),
-    )?;
-    let verdict = self_test(&jail, &setup.separation)?;
+    let mut cgroups = Cgroups::enter(world.take_cgroup().map(Into::into), lack);
+    let starts = Starts::of(&setup.manifests, setup.observe);
+    confine::jailer(&setup.confine, &world.roots(), cgroups.fd(), starts)?;
+    cgroups.fill();
+    let verdict = self_test(&jail, &mut cgroups, &setup.separation)?;
     if verdict.fit {
         let took_us = verdict.report.took_us;
         tracing::info!(plane = setup.plane, took_us, "self-test passed");
@@ -100,6 +103,7 @@ pub fn run(control: OwnedFd, setup: JailerSetup) -> Result<()> {
     let jails = Jails::new(
         jail,
         foreign,
+        cgroups,
         setup.manifests,
         setup.jail_users,
         setup.observe,

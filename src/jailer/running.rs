@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use super::watch::Watch;
+use crate::jail::cgroup::{Cgroups, Leaf};
 use crate::jail::foreign::{self, Heard};
 use crate::sys::jail::Jailed;
 use crate::sys::spawn::{End, Usage};
@@ -14,6 +15,8 @@ use crate::wire::messages::JailEnd;
 #[derive(Debug)]
 pub(super) struct Running {
     jailed: Jailed,
+    /// Its cgroup, where it has one.
+    pub(super) leaf: Option<Leaf>,
     /// The user it runs as.
     pub(super) slot: u32,
     since: Instant,
@@ -80,6 +83,7 @@ impl Running {
         });
         Self {
             jailed,
+            leaf: None,
             slot,
             since,
             deadline: since + Duration::from_millis(wall_ms),
@@ -159,18 +163,35 @@ impl Running {
     pub(super) fn kill(&mut self, why: &'static str) {
         if self.limit.is_none() {
             self.limit = Some(why);
+            if let Some(leaf) = &mut self.leaf {
+                leaf.kill();
+            }
             self.jailed.kill();
         }
     }
 
-    /// Waits for its end.
-    pub(super) fn end(mut self, uid: Option<u32>) -> std::io::Result<Result<JailEnd, NeverRan>> {
+    /// Waits for its end, and gives its cgroup back.
+    pub(super) fn end(
+        mut self,
+        uid: Option<u32>,
+        cgroups: &mut Cgroups,
+    ) -> std::io::Result<Result<JailEnd, NeverRan>> {
         let wall = self.since.elapsed();
         // What it said before it ended.
         while self.speaks() {
             drop(self.hear(uid));
         }
-        let (end, usage) = self.jailed.wait()?;
+        let ended = self.jailed.wait();
+        let killed = matches!(ended, Ok((End::Killed(libc::SIGKILL), _)));
+        let counted = self.leaf.map(|mut leaf| {
+            // Perhaps by its cgroup, from outside: it is of no more use then.
+            if killed {
+                leaf.kill();
+            }
+            cgroups.give_back(leaf)
+        });
+        let counted = counted.unwrap_or_default();
+        let (end, usage) = ended?;
         let (said, denials) = match self.inside {
             Some(Inside { said, watch, .. }) => (said, watch.map(Watch::finish)),
             None => (Said::default(), None),
@@ -184,15 +205,18 @@ impl Running {
         });
         let spent = usage.cpu_us >= self.cpu_s.saturating_mul(1_000_000);
         let cpu = signal == Some(libc::SIGXCPU) || (signal == Some(libc::SIGKILL) && spent);
-        let limit = self.limit.or(cpu.then_some("cpu"));
+        // A program that was refused a process and went on without has met no limit that ended it.
+        let group = counted.limit.filter(|_| code != Some(0));
+        let limit = self.limit.or(group).or(cpu.then_some("cpu"));
         Ok(Ok(JailEnd {
             code,
             signal,
             limit: limit.map(str::to_owned),
             denials: denials.unwrap_or_default(),
             wall_us: u64::try_from(wall.as_micros()).unwrap_or(u64::MAX),
-            cpu_us: usage.cpu_us,
+            cpu_us: counted.cpu_us.unwrap_or(0).max(usage.cpu_us),
             rss_kib: usage.rss_kib,
+            peak_kib: counted.peak.map(|bytes| bytes / 1024),
         }))
     }
 

@@ -65,10 +65,11 @@ impl Server {
         }
     }
 
-    /// Until told to stop, or the supervisor is gone. No jail is left.
+    /// Until told to stop, or the supervisor is gone. No jail and no leaf is left.
     pub(super) fn run(mut self) -> Result<()> {
         let answer = self.serve();
         self.end_all();
+        self.jails.cgroups().close();
         answer
     }
 
@@ -280,8 +281,9 @@ impl Server {
             memory,
             file,
         };
-        let (jailed, link) = self.jails.tool(tool, &fds, limits, slot)?;
-        let running = Running::new(jailed, slot, wall_ms, cpu_s, Class::Native, link);
+        let ((jailed, link), leaf) = self.jails.tool(tool, &fds, limits, slot)?;
+        let mut running = Running::new(jailed, slot, wall_ms, cpu_s, Class::Native, link);
+        running.leaf = leaf;
         self.running.insert(ticket, running);
         if let Some(unnamed) = opened.unnamed {
             self.unnamed.insert(ticket, unnamed);
@@ -370,7 +372,7 @@ impl Server {
             return;
         };
         let uid = self.jails.uid(running.slot);
-        match running.end(uid) {
+        match running.end(uid, self.jails.cgroups()) {
             Ok(Ok(end)) => self.tell(&JailerToKeeper::Exited { ticket, end }, &[]),
             Ok(Err(never)) => {
                 let Trouble { fault, detail } = Trouble::never_ran(never.why, never.exec);
@@ -408,7 +410,7 @@ impl Server {
         }
         for (ticket, running) in std::mem::take(&mut self.running) {
             let uid = self.jails.uid(running.slot);
-            if let Err(error) = running.end(uid) {
+            if let Err(error) = running.end(uid, self.jails.cgroups()) {
                 tracing::error!(%ticket, %error, "lost the end of a jail");
             }
         }

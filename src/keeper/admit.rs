@@ -151,7 +151,7 @@ mod tests {
     use crate::keeper::state::Agent;
     use crate::keeper::{ONE_USER, Setup};
     use crate::wire::frame;
-    use crate::wire::messages::SelfTest;
+    use crate::wire::messages::{Limiting, SelfTest};
 
     /// A keeper that nobody is linked to, whose agent `a` may call `calls` times a minute.
     fn keeper(state: &std::path::Path, calls: u64) -> Keeper {
@@ -212,6 +212,7 @@ mod tests {
                     attempted: 1,
                     succeeded: vec!["socket".into()],
                     degraded: Vec::new(),
+                    limiting: Limiting::default(),
                     took_us: 0,
                 };
                 let fitness = Fitness { fit: false, report };

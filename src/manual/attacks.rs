@@ -369,6 +369,38 @@ pub const ATTACKS: &[Attack] = &[
         tests: JAIL,
     },
     Attack {
+        name: "jail escape: outliving the call",
+        what: "starts processes in sessions of their own, or kills the jailer, so that something runs on after the call",
+        stage: Stage::Jail,
+        tests: &[
+            "it::jailer::cgroups::nothing_in_a_jails_leaf_outlives_the_jail",
+            "it::jailer::cgroups::the_kill_of_a_cgroup_ends_a_jail",
+            "it::jailer::cgroups::a_killed_jailers_leaves_are_the_next_ones_to_remove",
+            "it::cgroups::a_delegated_cgroup_is_divided_used_and_given_back",
+        ],
+    },
+    Attack {
+        name: "jail escape: a limit that does not hold",
+        what: "profits from a limit that the kernel took and forgot, or that a used cgroup had for the last jail",
+        stage: Stage::Jail,
+        tests: &[
+            "jail::cgroup::tests::pool::a_limit_that_was_taken_and_forgotten_is_noticed",
+            "jail::cgroup::tests::pool::a_limit_that_cannot_be_set_later_keeps_the_jail_from_starting",
+            "jail::cgroup::tests::pool::leaves_are_made_ahead_and_only_what_differs_is_written",
+            "jail::cgroup::tests::pool::memory_that_a_jail_leaves_is_not_the_next_ones_loss",
+        ],
+    },
+    Attack {
+        name: "cgroups without end",
+        what: "takes over a jailer and makes cgroups until the kernel's memory ends, or lifts what limits its plane",
+        stage: Stage::Supervisor,
+        tests: &[
+            "jail::cgroup::tests::delegate::the_supervisor_moves_out_of_the_way_and_gives_a_jailer_its_own",
+            "it::cgroups::a_delegated_cgroup_is_divided_used_and_given_back",
+            "it::cgroups::a_jailers_subtree_has_an_end",
+        ],
+    },
+    Attack {
         name: "jail escape: large kernel interfaces",
         what: "io_uring, bpf, perf, userfaultfd, modules, kexec, clocks: probes `sys_*`",
         stage: Stage::Jail,

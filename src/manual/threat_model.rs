@@ -30,7 +30,7 @@
 //! | front | ask as any agent of its plane; withhold answers | decide, read a file, reach a network, act as another plane |
 //! | jailed tool | use up its limits; lie in its result | open a name, make a socket, see another process, outlive its call |
 //! | egress | use and lie about the leases that are open | make a lease, read the log, reach the keeper but by results |
-//! | jailer | read and change files beneath the roots of its plane | reach a network, read the log, decide |
+//! | jailer | read and change files beneath the roots of its plane; limit its jails by nothing | make cgroups beyond its pool, touch another plane's, reach a network, read the log, decide |
 //! | keeper | decide anything for its plane | reach a network by itself, act on another plane |
 //! | supervisor | everything: it starts the roles | |
 //!
@@ -67,8 +67,10 @@
 //! - **One user.** Started without root, all roles share one uid. Another program of that user can
 //!   read the operator's token and the state. `status` says `separation: one user`, and a live
 //!   request that cannot be taken back is forbidden.
-//! - **Limits by process, not by group.** Memory and processors of a jail are bounded by rlimits;
-//!   many jails at the same time add up. `status` names the degradation `no-cgroup-controllers`.
+//! - **Limits by process, not by group,** where the host delegates no cgroup with memory, pids and cpu
+//!   controllers: each process of a jail is bounded by rlimits, and many add up. `status` names the
+//!   degradation `no-cgroup-controllers` with its reason. The limits of jails that run at the same
+//!   time add up in any case: bound them all by the unit (`MemoryMax=`).
 //! - **A root that others can write.** A user who may write beneath a root can put a file there for
 //!   an agent to read, or change one between two calls of an agent. What the keeper saw before a
 //!   write is checked again when it is published, and no sooner.

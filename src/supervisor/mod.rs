@@ -66,6 +66,9 @@ pub fn serve(config: &Config, paths: &Paths) -> Result<()> {
             }
         } else if planes.iter().all(Plane::is_down) {
             status::remove(paths);
+            // With them goes their hold on the cgroup.
+            drop(planes);
+            boot.release();
             return Ok(());
         }
         if stopping.is_some_and(|since| now.duration_since(since) > STOP_GRACE) {

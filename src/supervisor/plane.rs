@@ -385,6 +385,9 @@ impl Plane {
             .take()
             .map(|running| now.duration_since(running.since));
         tracing::error!(plane = self.name, role = role.name(), how, "role ended");
+        if role == Role::Jailer && lived.is_some() {
+            self.setup.renew_cgroup();
+        }
         if lived.is_some_and(|lived| lived > STEADY) {
             seat.pause = PAUSE_MIN;
         }

@@ -14,6 +14,7 @@ use crate::config::{Config, JAIL_UIDS_PER_PLANE, Paths, Plane, UIDS_PER_PLANE};
 use crate::egress::EgressSetup;
 use crate::error::{Context, Error, Result};
 use crate::front::FrontSetup;
+use crate::jail::cgroup::{Delegation, Lack, Subtree};
 use crate::jail::confine::Confine;
 use crate::jail::foreign::view::Users;
 use crate::jailer::JailerSetup;
@@ -34,10 +35,12 @@ pub(super) struct Boot {
     resolvers: Vec<String>,
     ca: Vec<String>,
     token_sha256: Option<String>,
+    cgroups: std::result::Result<Arc<Subtree>, Lack>,
 }
 
 impl Boot {
-    /// Opens the program the roles run, and reads what they need from the host.
+    /// Opens the program the roles run, reads what they need from the host, and takes possession
+    /// of the cgroup this process is in, where it was left to it.
     pub(super) fn new(config: &Config, paths: &Paths) -> Result<Self> {
         let program = crate::sys::spawn::program().context(|| "open this program".into())?;
         let authorities = fs::read_to_string(SYSTEM_CA).into_iter().collect();
@@ -62,8 +65,33 @@ impl Boot {
             resolvers,
             ca,
             token_sha256,
+            cgroups: cgroups(),
         })
     }
+
+    /// Gives the cgroup back; after all roles have ended.
+    pub(super) fn release(self) {
+        if let Some(cgroups) = self.cgroups.ok().and_then(Arc::into_inner) {
+            cgroups.release();
+        }
+    }
+
+    fn delegation(&self, plane: &str, owner: Option<u32>) -> Delegation {
+        match &self.cgroups {
+            Ok(cgroups) => cgroups.plane(plane, owner),
+            Err(lack) => Delegation {
+                path: None,
+                lack: Some(lack.clone()),
+            },
+        }
+    }
+}
+
+/// Never a reason not to start: the lack has a name, and its reason is shown.
+fn cgroups() -> std::result::Result<Arc<Subtree>, Lack> {
+    Subtree::claim().map(Arc::new).inspect_err(|lack| {
+        tracing::warn!(why = lack.why, mend = lack.mend, "jails have no cgroups");
+    })
 }
 
 /// Set-ups of one plane's roles.
@@ -71,6 +99,7 @@ impl Boot {
 pub(super) struct Setup {
     /// The program to run.
     pub(super) program: Arc<OwnedFd>,
+    cgroups: Option<Arc<Subtree>>,
     operator: u32,
     keeper: keeper::Setup,
     jailer: JailerSetup,
@@ -149,6 +178,7 @@ impl Setup {
             separation,
             roots,
             accept: appliance.accept.clone(),
+            cgroup: boot.delegation(name, uids.as_ref().map(|uids| uids.of(Role::Jailer))),
         };
         let version = env!("CARGO_PKG_VERSION").to_owned();
         let front = FrontSetup {
@@ -166,12 +196,20 @@ impl Setup {
         let program = Arc::clone(&boot.program);
         Ok(Self {
             program,
+            cgroups: boot.cgroups.as_ref().ok().map(Arc::clone),
             operator,
             keeper,
             jailer,
             front,
             egress,
         })
+    }
+
+    /// Ends what an ended jailer has left running, and makes the next one's cgroups.
+    pub(super) fn renew_cgroup(&mut self) {
+        if let Some(cgroups) = &self.cgroups {
+            self.jailer.cgroup = cgroups.plane(&self.jailer.plane, self.jailer.confine.uid);
+        }
     }
 
     /// The uid that owns the admin socket.

@@ -32,6 +32,9 @@ const EXEC: &str = "execve";
 /// `CLONE_CLEAR_SIGHAND` (libc's constant is too narrow).
 const CLEAR_SIGHAND: u64 = 1 << 32;
 
+/// `CLONE_INTO_CGROUP` (libc's constant is too narrow).
+const INTO_CGROUP: u64 = 1 << 33;
+
 /// Resource, soft and hard limit.
 pub type Limit = (u32, u64, u64);
 
@@ -62,6 +65,8 @@ pub(super) struct Start<'a> {
     pub(super) fds: &'a [BorrowedFd<'a>],
     /// `CLONE_NEW*` flags.
     pub(super) namespaces: u64,
+    /// The cgroup it begins in; this process' own where none is given.
+    pub(super) cgroup: Option<BorrowedFd<'a>>,
     /// Capabilities it has as a program although its user is not root (`capabilities(7)`,
     /// "Ambient").
     pub(super) ambient: &'a [u8],
@@ -102,6 +107,7 @@ impl<'a> Start<'a> {
             env: &[],
             fds,
             namespaces: 0,
+            cgroup: None,
             ambient: &[],
             lockdown: None,
         }
@@ -169,6 +175,11 @@ pub(super) fn start(start: &Start<'_>) -> Result<Child, Failed> {
     let mut flags = u64::from(flags.cast_unsigned()) | start.namespaces;
     // No handler of ours may run in the child: it would run in our memory.
     flags |= CLEAR_SIGHAND;
+    // Never outside of it: what it does before its first instruction counts there already.
+    let cgroup = start
+        .cgroup
+        .and_then(|fd| u64::try_from(fd.as_raw_fd()).ok());
+    flags |= cgroup.map_or(0, |_| INTO_CGROUP);
     let arguments = libc::clone_args {
         flags,
         pidfd: std::ptr::from_mut(&mut pidfd).expose_provenance() as u64,
@@ -180,7 +191,7 @@ pub(super) fn start(start: &Start<'_>) -> Result<Child, Failed> {
         tls: 0,
         set_tid: 0,
         set_tid_size: 0,
-        cgroup: 0,
+        cgroup: cgroup.unwrap_or(0),
     };
     // SAFETY: stack and shared state outlive the child's use of them, because CLONE_VFORK stops
     // this thread until the child has left our memory.

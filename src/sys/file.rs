@@ -1,7 +1,7 @@
 //! Replacing a file whole: readers see the old content or the new, never a part. The only user of
 //! rename.
 
-use std::ffi::OsString;
+use std::ffi::{CStr, OsString};
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -93,6 +93,16 @@ pub fn has_acl(file: BorrowedFd<'_>) -> io::Result<bool> {
         Err(Errno::ENODATA | Errno::EOPNOTSUPP) => Ok(false),
         Err(errno) => Err(errno.into()),
     }
+}
+
+/// The extended attribute `name` of an open file is there and holds `1`.
+#[expect(unsafe_code, reason = "fgetxattr has no wrapper")]
+pub(super) fn mark(file: BorrowedFd<'_>, name: &CStr) -> bool {
+    let mut value = [0_u8; 1];
+    let place = value.as_mut_ptr().cast();
+    // SAFETY: the name is a C string, and no more than the length given is written to the array.
+    let len = unsafe { libc::fgetxattr(file.as_raw_fd(), name.as_ptr(), place, value.len()) };
+    len == 1 && value == *b"1"
 }
 
 fn temporary(path: &Path) -> io::Result<PathBuf> {

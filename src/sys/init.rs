@@ -93,6 +93,7 @@ pub fn start(program: &Program<'_>) -> Result<Started, Failure> {
         env: program.env,
         fds: &fds,
         namespaces: 0,
+        cgroup: None,
         ambient: &[],
         lockdown: Some(Lockdown {
             uid: program.uid,

@@ -40,6 +40,8 @@ pub struct Native<'a> {
     pub uid: Option<u32>,
     /// Where the descriptor goes at which its refused calls are told, where `filter` observes.
     pub listener: Option<BorrowedFd<'a>>,
+    /// The cgroup it begins in, where it has one.
+    pub cgroup: Option<BorrowedFd<'a>>,
 }
 
 /// Capabilities a jailer needs for foreign jails, and the first process of each keeps for a moment.
@@ -52,6 +54,8 @@ pub struct FirstProcess<'a> {
     pub program: BorrowedFd<'a>,
     /// Its descriptors, numbered from 0.
     pub fds: &'a [BorrowedFd<'a>],
+    /// The cgroup it begins in, where it has one.
+    pub cgroup: Option<BorrowedFd<'a>>,
 }
 
 impl FirstProcess<'_> {
@@ -65,6 +69,7 @@ impl FirstProcess<'_> {
         let start = Start {
             namespaces: u64::from(namespaces.cast_unsigned()),
             ambient: &MAKES,
+            cgroup: self.cgroup,
             ..Start::new(self.program, &argv, self.fds)
         };
         Jailed::start(&start)
@@ -118,6 +123,7 @@ impl Template {
     pub fn spawn(&self, jail: &Native<'_>) -> io::Result<Jailed> {
         let start = Start {
             namespaces: u64::from(NAMESPACES.cast_unsigned()),
+            cgroup: jail.cgroup,
             lockdown: Some(Lockdown {
                 uid: jail.uid,
                 bounding: &BOUNDING,

@@ -3,6 +3,7 @@
 
 mod bpf;
 pub mod calls;
+pub mod cgroup;
 pub mod exec;
 pub mod file;
 pub mod filter;

@@ -195,7 +195,8 @@ pub struct Limits {
     pub wall_ms: u64,
     /// CPU time in seconds (`RLIMIT_CPU`).
     pub cpu_s: u64,
-    /// Address space in bytes (`RLIMIT_AS`).
+    /// Address space of each process (`RLIMIT_AS`), and memory of all of them (`memory.max`), in
+    /// bytes.
     pub memory: u64,
     /// Largest file written, in bytes (`RLIMIT_FSIZE`).
     pub file: u64,
@@ -357,8 +358,11 @@ pub struct JailEnd {
     pub wall_us: u64,
     /// CPU microseconds, user and system.
     pub cpu_us: u64,
-    /// Peak resident memory in KiB.
+    /// Peak resident memory in KiB, of the process that had most.
     pub rss_kib: u64,
+    /// Peak memory of the whole jail in KiB (`memory.peak`), where its cgroup counts it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peak_kib: Option<u64>,
 }
 
 /// Jailer to keeper.
@@ -420,8 +424,24 @@ pub struct SelfTest {
     pub succeeded: Vec<String>,
     /// Named degradations, for example `landlock-abi-below-6`, `no-cgroup-controllers`.
     pub degraded: Vec<String>,
+    /// How jails are limited and ended.
+    #[serde(default)]
+    pub limiting: Limiting,
     /// Microseconds the self-test took.
     pub took_us: u64,
+}
+
+/// How jails are limited as groups of processes, and ended. Each process has rlimits beside that.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limiting {
+    /// Cgroup controllers that limit a whole jail: `memory`, `pids`, `cpu`.
+    pub controllers: Vec<String>,
+    /// All processes of a jail are killed at once (`cgroup.kill`).
+    pub kill: bool,
+    /// Why that is not all; nothing where it is.
+    pub why: Option<String>,
+    /// What the operator can do about it.
+    pub mend: Option<String>,
 }
 
 /// One way out that a plane's operator allows to `http.request`.

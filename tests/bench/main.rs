@@ -64,8 +64,10 @@ fn run() {
         );
         return;
     }
-    if arguments == ["spawner"] {
-        spawn::spawner();
+    if let [spawner, group @ ..] = arguments.as_slice()
+        && spawner == "spawner"
+    {
+        spawn::spawner(group.first().map(String::as_str));
         return;
     }
     let mut report = Report::default();

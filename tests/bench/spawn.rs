@@ -1,12 +1,13 @@
 //! A native jail against `posix_spawn` and bare fork + exec of the same binary: this one, which
 //! ends at once when it is called as a jailed tool.
 
-use std::io::Write;
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
+use keepgate::jail::cgroup::{self, Cgroups, Delegation, Lack, Leaf, Subtree};
 use keepgate::jail::foreign::view::Users;
 use keepgate::jail::limits::ToolLimits;
 use keepgate::jail::world::World;
@@ -34,7 +35,8 @@ pub(crate) struct Spawned {
 
 /// Measures in processes of their own: what prepares for jails cannot be taken back.
 pub(crate) fn measure(report: &mut Report) -> Spawned {
-    let [jail, posix, fork] = ask(true);
+    let group = Group::new();
+    let [jail, leaf, posix, fork] = ask(true, group.as_ref());
     report.note(
         "posix_spawn of the same binary, p50",
         format!("{:.0} us", posix * 1e6),
@@ -45,11 +47,20 @@ pub(crate) fn measure(report: &mut Report) -> Spawned {
     );
     report.note("native jail, p50", format!("{:.0} us", jail * 1e6));
     report.at_most("native jail / posix_spawn, root", jail / posix, 1.3, " x");
+    match group {
+        Some(_) => report.at_most(
+            "native jail in a pooled cgroup / posix_spawn, root",
+            leaf / posix,
+            1.8,
+            " x",
+        ),
+        None => report.note("native jail in a pooled cgroup", "no cgroup2 here".into()),
+    }
     report.note(
         "native jail / fork + exec, root",
         format!("{:.2} x", jail / fork),
     );
-    let [jail_user, posix_user, _] = ask(false);
+    let [jail_user, _, posix_user, _] = ask(false, None);
     report.at_most(
         "native jail / posix_spawn, unprivileged",
         jail_user / posix_user,
@@ -59,9 +70,33 @@ pub(crate) fn measure(report: &mut Report) -> Spawned {
     Spawned { jail }
 }
 
-fn ask(root: bool) -> [f64; 3] {
+/// A cgroup for the process that spawns, which may do there what it likes.
+struct Group(PathBuf);
+
+impl Group {
+    fn new() -> Option<Self> {
+        let (top, _) = cgroup::host()?;
+        let own = std::fs::read_to_string("/proc/self/cgroup").unwrap();
+        let own = own.lines().find_map(|line| line.strip_prefix("0::/"))?;
+        let name = format!("keepgate-test-bench-{}", std::process::id());
+        let path = top.join(own).join(name);
+        std::fs::create_dir(&path).ok()?;
+        Some(Self(path))
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // The spawner has ended and left nothing but these.
+        for below in ["plane-bench/jailer", "plane-bench", "supervisor", ""] {
+            drop(std::fs::remove_dir(self.0.join(below)));
+        }
+    }
+}
+
+fn ask(root: bool, group: Option<&Group>) -> [f64; 4] {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.arg("spawner");
+    command.arg("spawner").args(group.map(|group| &group.0));
     if !root {
         command.uid(TOOL).gid(TOOL);
     }
@@ -75,8 +110,19 @@ fn ask(root: bool) -> [f64; 3] {
     numbers.try_into().unwrap()
 }
 
-/// The process that spawns: prints three medians in seconds.
-pub(crate) fn spawner() {
+/// What the supervisor does at its start, in the cgroup at `path`.
+fn delegation(path: Option<&str>) -> Delegation {
+    let lack = || Lack::new("not measured", "");
+    let Some(path) = path else {
+        let lack = Some(lack());
+        return Delegation { path: None, lack };
+    };
+    std::fs::write(format!("{path}/cgroup.procs"), "0").unwrap();
+    Subtree::claim().unwrap().plane("bench", None)
+}
+
+/// The process that spawns: prints four medians in seconds.
+pub(crate) fn spawner(group: Option<&str>) {
     let own = std::env::current_exe().unwrap();
     let null = std::fs::File::options()
         .read(true)
@@ -93,7 +139,10 @@ pub(crate) fn spawner() {
         fork.push(command(&path, true));
     }
     let root = nix::unistd::geteuid().is_root();
-    drop(World::enter(&[], &[], USERS).unwrap());
+    let Delegation { path, lack } = delegation(group);
+    let mut world = World::enter(&[], path.as_deref(), &[], USERS).unwrap();
+    let mut cgroups: Cgroups = Cgroups::enter(world.take_cgroup().map(Into::into), lack);
+    cgroups.fill();
     let accept = [NO_CGROUPS.to_owned(), TOO_OLD.to_owned()];
     let jail = Jail::new(program, root.then_some(USERS), &accept).unwrap();
     let limits = ToolLimits {
@@ -101,18 +150,32 @@ pub(crate) fn spawner() {
         memory: 1 << 30,
         file: 1 << 20,
     };
-    let mut jailed = Vec::new();
+    let own = cgroup::Limits {
+        memory: limits.memory,
+        processes: 0,
+        cpu_percent: 100,
+    };
+    let (mut jailed, mut pooled) = (Vec::new(), Vec::new());
+    let fds = [null.as_fd(); 3];
     for _ in 0..ROUNDS {
         let start = Instant::now();
-        let one = jail
-            .spawn("noop", &[null.as_fd(); 3], limits, 0, None)
-            .unwrap();
+        let one = jail.spawn("noop", &fds, limits, 0, None, None).unwrap();
         one.wait().unwrap();
         jailed.push(start.elapsed().as_secs_f64());
+        // All that a call pays for it: taken, entered, emptied, read, given back.
+        let start = Instant::now();
+        let leaf = cgroups.take(own).unwrap();
+        let into = leaf.as_ref().map(Leaf::fd);
+        let one = jail.spawn("noop", &fds, limits, 0, None, into).unwrap();
+        one.wait().unwrap();
+        leaf.map(|leaf| cgroups.give_back(leaf));
+        pooled.push(start.elapsed().as_secs_f64());
     }
-    let all = [median(&mut jailed), median(&mut posix), median(&mut fork)];
-    let mut output = std::io::stdout();
-    writeln!(output, "{} {} {}", all[0], all[1], all[2]).unwrap();
+    assert_eq!(cgroups.limiting().kill, group.is_some(), "{cgroups:?}");
+    cgroups.close();
+    let mut all = [jailed, pooled, posix, fork];
+    let all: Vec<String> = all.iter_mut().map(|all| median(all).to_string()).collect();
+    println!("{}", all.join(" "));
 }
 
 /// Seconds from start to end of one process; setting a uid makes std fork.

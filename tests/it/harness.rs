@@ -6,6 +6,7 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -29,6 +30,80 @@ pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     while !condition() {
         assert!(Instant::now() < until, "never came true: {what}");
         std::thread::park_timeout(Duration::from_millis(5));
+    }
+}
+
+/// A cgroup of a test, below this process' own; dropped, it ends with all that is in it.
+pub(crate) struct Cgroup {
+    path: PathBuf,
+}
+
+impl Cgroup {
+    /// A new one; nothing, and a word about it, where none can be made here.
+    pub(crate) fn new() -> Option<Self> {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let Some((top, _)) = keepgate::jail::cgroup::host() else {
+            eprintln!("no cgroup2 is mounted: what needs cgroups is not tested here");
+            return None;
+        };
+        let own = fs::read_to_string("/proc/self/cgroup").unwrap();
+        let own = own.lines().find_map(|line| line.strip_prefix("0::/"));
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("keepgate-test-{}-{number}", std::process::id());
+        let path = top.join(own.unwrap()).join(name);
+        match fs::create_dir(&path) {
+            Ok(()) => Some(Self { path }),
+            Err(error) => {
+                let path = path.display();
+                eprintln!("cannot make `{path}` ({error}): what needs cgroups is not tested here");
+                None
+            }
+        }
+    }
+
+    /// Its directory.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What a file of it holds.
+    pub(crate) fn read(&self, file: &str) -> String {
+        fs::read_to_string(self.path.join(file)).unwrap()
+    }
+
+    /// Names of the cgroups in it, sorted.
+    pub(crate) fn children(&self) -> Vec<String> {
+        let entries = fs::read_dir(&self.path).unwrap().map(Result::unwrap);
+        let groups = entries.filter(|entry| entry.file_type().unwrap().is_dir());
+        let mut names: Vec<_> = groups
+            .map(|entry| entry.file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        fn remove(path: &Path) -> std::io::Result<()> {
+            for entry in fs::read_dir(path)? {
+                let entry = entry?;
+                if entry.file_type()?.is_dir() {
+                    remove(&entry.path())?;
+                }
+            }
+            fs::remove_dir(path)
+        }
+        drop(fs::write(self.path.join("cgroup.kill"), "1"));
+        eventually("an empty cgroup", || {
+            let events = fs::read_to_string(self.path.join("cgroup.events"));
+            events.map_or(true, |text| text.contains("populated 0"))
+        });
+        if let Err(error) = remove(&self.path)
+            && !std::thread::panicking()
+        {
+            panic!("remove `{}`: {error}", self.path.display());
+        }
     }
 }
 
@@ -79,6 +154,14 @@ impl Appliance {
     /// Starts the supervisor and waits until the plane serves.
     pub(crate) fn serve(&mut self) {
         self.serve_by(Command::new(binary()));
+    }
+
+    /// As [`Appliance::serve`], with the supervisor in `group` from its first instruction.
+    pub(crate) fn serve_in(&mut self, group: &Cgroup) {
+        let mut command = Command::new("bash");
+        let script = "echo $$ > \"$0/cgroup.procs\" && exec \"$@\"";
+        command.args(["-c", script]).arg(group.path()).arg(binary());
+        self.serve_by(command);
     }
 
     /// The same with a command that runs the binary with the arguments it is given.

@@ -10,6 +10,7 @@
 )]
 
 mod calls;
+mod cgroups;
 mod corpus;
 mod crash;
 mod files;

@@ -2,9 +2,11 @@
 
 use std::fs;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::Check;
+use crate::jail::NO_CGROUPS;
+use crate::jail::cgroup::{Controllers, NO_MOUNT, VERSION_1, host};
 use crate::jail::profile::refused_namespaces;
 use crate::supervisor::DESCRIPTORS;
 use crate::sys::process::{descriptors, landlock_abi};
@@ -26,7 +28,7 @@ pub(super) fn all(accepted: &[String], root: bool) -> Vec<Check> {
         landlock(landlock_abi(), accepted),
         seccomp(&read("/proc/sys/kernel/seccomp/actions_avail")),
         namespaces(root),
-        cgroup(accepted),
+        cgroup(host(), accepted),
         open_files(descriptors().map_or(0, |(_, hard)| hard)),
         clock(SystemClock.now()),
         synchronised(),
@@ -100,14 +102,29 @@ fn namespaces(root: bool) -> Check {
     }
 }
 
-fn cgroup(accepted: &[String]) -> Check {
-    let why = "memory and processors of a jail are limited by process (rlimits), not by cgroup, so \
-               many jails at once add up; this release makes no cgroups";
-    match accepted.iter().any(|name| name == "no-cgroup-controllers") {
-        true => Check::new("host.cgroup", why, "rlimits only (accepted)"),
-        false => Check::new("host.cgroup", why, "rlimits only")
-            .warn("know it, and put `no-cgroup-controllers` into `accept`"),
+/// What the host could give; what a running plane has of it is another check.
+fn cgroup(found: Option<(PathBuf, Controllers)>, accepted: &[String]) -> Check {
+    let why = "without cgroup controllers, memory, processes and CPU time are limited for each \
+               process of a jail (rlimits), and many of them add up";
+    let check = |found: String| Check::new("host.cgroup", why, found);
+    let accepted = accepted.iter().any(|name| name == NO_CGROUPS);
+    let (check, mend) = match found {
+        None => (check("no cgroup2 is mounted".into()), NO_MOUNT),
+        Some((point, controllers)) if controllers.all() => {
+            let names = controllers.names().join(", ");
+            return check(format!("cgroup2 at {} with {names}", point.display()));
+        }
+        Some((point, controllers)) => {
+            let missing = controllers.missing().join(", ");
+            let found = format!("cgroup2 at {} without {missing}", point.display());
+            (check(found), VERSION_1)
+        }
+    };
+    if accepted {
+        let found = format!("{} (accepted)", check.found);
+        return Check { found, ..check };
     }
+    check.warn(format!("{mend}; or put `{NO_CGROUPS}` into `accept`"))
 }
 
 /// Of this process; the supervisor's may be another where it was started another way.
@@ -241,6 +258,22 @@ mod tests {
         assert_eq!(kernel("7.0").verdict, Verdict::Ok);
         assert_eq!(kernel("6.9.3").verdict, Verdict::Warn);
         assert_eq!(kernel("odd").verdict, Verdict::Warn);
+    }
+
+    #[test]
+    fn controllers_that_the_host_has_not_are_named() {
+        let at = |text| Some(("/x".into(), Controllers::parse(text)));
+        let accept = [NO_CGROUPS.to_owned()];
+        let check = cgroup(at("memory pids cpu io"), &[]);
+        assert_eq!(check.verdict, Verdict::Ok);
+        assert_eq!(check.found, "cgroup2 at /x with memory, pids, cpu");
+        let check = cgroup(at("pids"), &[]);
+        assert_eq!(check.verdict, Verdict::Warn);
+        assert_eq!(check.found, "cgroup2 at /x without memory, cpu");
+        assert!(check.mend.unwrap().contains("cgroup_no_v1=all"));
+        let check = cgroup(at(""), &accept);
+        assert_eq!((check.verdict, check.mend), (Verdict::Ok, None));
+        assert!(cgroup(None, &[]).mend.unwrap().starts_with("mount "));
     }
 
     #[test]

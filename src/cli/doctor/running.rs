@@ -8,7 +8,9 @@ use serde_json::Value;
 use super::Check;
 use crate::cli::app::App;
 use crate::cli::layout::{number, text};
+use crate::cli::status::screen;
 use crate::config::{Config, Plane};
+use crate::jail::NO_CGROUPS;
 use crate::wire::admin::Ask;
 
 pub(super) fn all(app: &App, config: &Config, status: &Value) -> Vec<Check> {
@@ -20,6 +22,7 @@ pub(super) fn all(app: &App, config: &Config, status: &Value) -> Vec<Check> {
         checks.push(serves(name, plane));
         checks.extend(version(name, plane));
         checks.extend(missing(name, plane));
+        checks.extend(limits(name, plane));
         let answers = plane.get("version").is_some();
         if let Some(configured) = config.planes.get(name).filter(|_| answers) {
             let agents = agents(app, name);
@@ -89,6 +92,19 @@ fn missing(name: &str, plane: &Value) -> Option<Check> {
         Check::new(format!("run.{name}.protection"), why, found)
             .warn_unless(names.is_empty(), mend),
     )
+}
+
+/// Whole jails are limited and ended by their cgroups.
+fn limits(name: &str, plane: &Value) -> Option<Check> {
+    let how = plane.pointer("/jailer/self_test/limiting")?;
+    let why = "what a jail may use is counted for all its processes together only in a cgroup";
+    let check = Check::new(format!("run.{name}.limits"), why, screen::limits(plane));
+    let lacks = how.get("why").is_some_and(Value::is_string);
+    let accepted = plane.get("accepted").and_then(Value::as_array);
+    if accepted.is_some_and(|names| names.iter().any(|name| name == NO_CGROUPS)) {
+        return Some(check);
+    }
+    Some(check.warn_unless(!lacks, text(how, "mend")))
 }
 
 /// Name and uid of each enrolled agent; none where the keeper does not say.
@@ -165,6 +181,25 @@ mod tests {
                 .unwrap()
                 .ends_with("accept = [\"one-user\"]")
         );
+    }
+
+    #[test]
+    fn what_limits_jails_is_told_with_what_would_limit_them_better() {
+        let plane = |why: Value, accepted: Value| {
+            let how = json!({"controllers": [], "kill": true, "why": why, "mend": "do x"});
+            json!({"jailer": {"self_test": {"limiting": how}}, "accepted": accepted})
+        };
+        let check = limits("p", &plane(json!("y"), json!([]))).unwrap();
+        assert_eq!(
+            (check.verdict, check.mend.as_deref()),
+            (Verdict::Warn, Some("do x"))
+        );
+        assert_eq!(check.found, "of whole jails, by cgroup: kill; y");
+        let accepted = limits("p", &plane(json!("y"), json!([NO_CGROUPS]))).unwrap();
+        assert_eq!(accepted.verdict, Verdict::Ok);
+        let complete = limits("p", &plane(Value::Null, json!([]))).unwrap();
+        assert_eq!(complete.verdict, Verdict::Ok);
+        assert!(limits("p", &json!({"serving": false})).is_none());
     }
 
     #[test]

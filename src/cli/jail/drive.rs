@@ -256,5 +256,6 @@ fn lost(signal: i32) -> JailEnd {
         wall_us: 0,
         cpu_us: 0,
         rss_kib: 0,
+        peak_kib: None,
     }
 }

@@ -15,6 +15,7 @@ use serde::Serialize;
 use crate::config::Config;
 use crate::egress::EgressSetup;
 use crate::error::{Context, Error, Kind, Result};
+use crate::jail::cgroup::{Delegation, Lack, UNIT};
 use crate::jail::confine::Confine;
 use crate::jail::foreign::view::Users;
 use crate::jail::{NO_CGROUPS, TOO_OLD};
@@ -113,6 +114,10 @@ fn jailer_setup(manifest: &Manifest, strict: bool) -> JailerSetup {
         separation: separation.into(),
         roots: Vec::new(),
         accept: accepted(strict),
+        cgroup: Delegation {
+            path: None,
+            lack: Some(Lack::new("a jail run by hand has no cgroup", UNIT)),
+        },
     }
 }
 

@@ -62,6 +62,7 @@ fn one(screen: &Screen, name: &str, plane: &Value) -> String {
         row("agents", agents(plane));
         row("log", log(screen, plane));
         row("jail", jail(screen, plane));
+        row("limits", limits(plane));
         row("degraded", degraded(screen, plane));
         row("unknown", unknown(screen, plane));
         row("up", duration(number(plane, "uptime_s")));
@@ -139,6 +140,23 @@ fn jail(screen: &Screen, plane: &Value) -> String {
             Style::Bad,
             format!("unfit: {}", names(test, "succeeded").join(", ")),
         ),
+    }
+}
+
+/// How jails are limited as groups, and why by less than could be.
+pub(in crate::cli) fn limits(plane: &Value) -> String {
+    let Some(how) = plane.pointer("/jailer/self_test/limiting") else {
+        return String::new();
+    };
+    let mut by = names(how, "controllers");
+    by.extend((how.get("kill").and_then(Value::as_bool) == Some(true)).then(|| "kill".into()));
+    let shown = match by.as_slice() {
+        [] => "of each process only (rlimits)".to_owned(),
+        by => format!("of whole jails, by cgroup: {}", by.join(", ")),
+    };
+    match how.get("why").and_then(Value::as_str) {
+        Some(why) => format!("{shown}; {}", Escaped::cut(why, 256)),
+        None => shown,
     }
 }
 
@@ -236,7 +254,7 @@ mod tests {
             "policy": {"digest": "0123456789abcdef", "file": "a.cedar", "applied": "2026-11-24T09:12:47.123456Z"},
             "agents": 2, "in_flight": 1,
             "log": {"size": 8812, "root": "ff00ff00ff00ff00ff", "blocked": null},
-            "jailer": {"fit": true, "self_test": {"attempted": 61, "landlock_abi": 7}},
+            "jailer": {"fit": true, "self_test": {"attempted": 61, "landlock_abi": 7, "limiting": {"controllers": ["pids"], "kill": true, "why": "no\nmore"}}},
             "degraded": ["one-user", "no-cgroup-controllers"], "missing": ["one-user"],
             "unknown": {"total": 1, "calls": [{"seq": 7}]},
             "uptime_s": 3_661,
@@ -251,12 +269,26 @@ mod tests {
             agents      2 enrolled, 1 call in flight\n  \
             log         8,812 entries, root ff00ff00ff00ff00\n  \
             jail        all of 61 forbidden actions failed as they must, Landlock ABI 7\n  \
+            limits      of whole jails, by cgroup: pids, kill; no\\nmore\n  \
             degraded    one-user, no-cgroup-controllers (accepted)\n  \
             unknown     1 call has no outcome: look at entry 7 with `keepgate log show`\n  \
             up          1 h 1 min\n  \
             roles       keeper (1 restart) ready\n              \
             front is not ready: bad\\u{1b}\n";
         assert_eq!(all(&Screen::new(false, true), &value), expected);
+    }
+
+    #[test]
+    fn limits_say_what_they_are_of() {
+        let of = |how| limits(&json!({"jailer": {"self_test": {"limiting": how}}}));
+        let all = json!({"controllers": ["memory", "pids", "cpu"], "kill": true, "why": null});
+        assert_eq!(
+            of(all),
+            "of whole jails, by cgroup: memory, pids, cpu, kill"
+        );
+        let none = json!({"controllers": [], "kill": false, "why": "x"});
+        assert_eq!(of(none), "of each process only (rlimits); x");
+        assert_eq!(limits(&json!({})), "");
     }
 
     #[test]

@@ -111,7 +111,8 @@ impl Foreign {
         &self.views
     }
 
-    /// Starts a jail of `view`. Its program has `stdio` and nothing else.
+    /// Starts a jail of `view`, in `cgroup` where one is given. Its program has `stdio` and nothing
+    /// else.
     ///
     /// # Errors
     /// Names the step that failed; nothing runs then. Later failures are heard on the link.
@@ -121,6 +122,7 @@ impl Foreign {
         job: &Job<'_>,
         stdio: [BorrowedFd<'_>; 3],
         slot: u32,
+        cgroup: Option<BorrowedFd<'_>>,
     ) -> Result<Running> {
         let what = || "start a foreign jail".to_owned();
         let view = self
@@ -152,6 +154,7 @@ impl Foreign {
         let first = FirstProcess {
             program: self.program.as_fd(),
             fds: &fds,
+            cgroup,
         };
         let jailed = first.spawn().context(what)?;
         Ok(Running { jailed, link })

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::sync::mpsc::{Sender, channel};
 
+use keepgate::jail::cgroup::Delegation;
 use keepgate::jail::confine::Confine;
 use keepgate::jail::foreign::view::Users;
 use keepgate::jailer::JailerSetup;
@@ -93,6 +94,7 @@ pub(super) fn setup(root: &Path) -> JailerSetup {
         separation: "separate uids".into(),
         roots: vec![root.into()],
         accept: vec![],
+        cgroup: Delegation::default(),
     }
 }
 

@@ -100,6 +100,7 @@ fn through(layers: Layers) -> Vec<String> {
         limits: &limits.all(),
         uid: layers.uid.then_some(JAIL_UID),
         listener: None,
+        cgroup: None,
     };
     let jailed = template.spawn(&jail).unwrap();
     jailed.wait().unwrap();

@@ -3,7 +3,6 @@
 use std::fs;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{PermissionsExt, chown};
-use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command};
 
@@ -12,19 +11,24 @@ use keepgate::wire::messages::{FileOrder, OpenAs};
 
 use super::driver::{Process, begin, mode, setup};
 use super::orders::present;
+use crate::harness::Cgroup;
 
 /// `nobody`: a user without a single right.
 const NOBODY: u32 = 65_534;
 
-/// Starts the program as a role is started, but as another user: `bash` gives it the name of a
-/// jailer, and its standard input as descriptor 3.
-fn start_as_nobody(program: &Path, control: OwnedFd) -> Child {
+/// Starts the program as a role is started, but as another user, and in `group` where there is one:
+/// `bash` gives it the name of a jailer, and its standard input as descriptor 3.
+fn start_as_nobody(program: &Path, control: OwnedFd, group: Option<&Path>) -> Child {
+    let jailer = "exec -a keepgate-jailer \"$0\" test 3<&0 0</dev/null";
+    let script = "[[ -z $0 ]] || echo $$ > \"$0/cgroup.procs\" || exit; \
+                  exec setpriv --reuid \"$1\" --regid \"$1\" --clear-groups bash --norc -c \"$2\" \"$3\"";
     Command::new("bash")
-        .args(["-c", "exec -a keepgate-jailer \"$0\" test 3<&0 0</dev/null"])
+        .args(["--norc", "-c", script])
+        .arg(group.unwrap_or(Path::new("")))
+        .args([&NOBODY.to_string(), jailer])
         .arg(program)
         .env_clear()
-        .uid(NOBODY)
-        .gid(NOBODY)
+        .env("PATH", "/usr/bin:/bin")
         .stdin(control)
         .spawn()
         .unwrap()
@@ -32,6 +36,18 @@ fn start_as_nobody(program: &Path, control: OwnedFd) -> Child {
 
 #[test]
 fn an_ordinary_user_has_the_same_jail() {
+    works(None);
+    // The same in a cgroup that was delegated to this user.
+    let Some(group) = super::cgroups::subtree(NOBODY) else {
+        return;
+    };
+    let own = group.path().join("jailer/cgroup.procs");
+    chown(own, Some(NOBODY), Some(NOBODY)).unwrap();
+    works(Some(&group));
+    assert_eq!(group.children(), ["jailer"]);
+}
+
+fn works(group: Option<&Cgroup>) {
     // A place for the program that this user can see.
     let directory = tempfile::tempdir().unwrap();
     mode(directory.path(), 0o755);
@@ -45,8 +61,17 @@ fn an_ordinary_user_has_the_same_jail() {
     setup.jail_users = None;
     setup.separation = keepgate::keeper::ONE_USER.into();
     let (control, theirs) = frame::pair().unwrap();
-    let process = Process::Other(start_as_nobody(&program, theirs));
+    // Only root brings a process here from somewhere else.
+    let before = group.map(|group| group.path().join("jailer"));
+    setup.cgroup.path = group.map(|group| group.path().into());
+    let process = Process::Other(start_as_nobody(&program, theirs, before.as_deref()));
     let jailer = begin(process, control, root, &setup, None).unwrap();
+    assert_eq!(
+        jailer.test.limiting.kill,
+        group.is_some(),
+        "{:?}",
+        jailer.test
+    );
     assert_eq!(jailer.test.succeeded, [""; 0]);
     assert_eq!(jailer.test.separation, "one user");
     fs::write(jailer.path("a"), b"mine").unwrap();
