@@ -48,9 +48,11 @@ pub enum Starts {
 }
 
 impl Starts {
-    /// What `manifests` ask for, where Keepgate's own tools are to be observed or not.
-    pub fn of(manifests: &[Manifest], observe: bool) -> Self {
-        let more = |manifest: &Manifest| manifest.class == Class::Foreign || manifest.observe;
+    /// What `manifests` ask for, where Keepgate's own tools are to be observed or not. Programs that
+    /// are not `sealed` need a Landlock rule each, and theirs is not known yet.
+    pub fn of(manifests: &[Manifest], observe: bool, sealed: bool) -> Self {
+        let more =
+            |manifest: &Manifest| manifest.class == Class::Foreign || manifest.observe || !sealed;
         match observe || manifests.iter().any(more) {
             true => Self::Anything,
             false => Self::Tools,
@@ -66,7 +68,7 @@ impl Starts {
 /// accepted. The process must end then: it may be confined by half.
 pub fn role(role: Role, confine: &Confine) -> Result<()> {
     match process::threads().context(|| "count this role's threads".into())? {
-        1 => apply(role, confine, &[], None, Starts::Tools),
+        1 => apply(role, confine, None, Starts::Tools),
         _ => Err(Error::new("a role must be confined before it has threads")),
     }
 }
@@ -76,30 +78,30 @@ pub fn role(role: Role, confine: &Confine) -> Result<()> {
 /// # Errors
 /// As [`role`], but for threads.
 pub fn role_of_this_thread(role: Role, confine: &Confine) -> Result<()> {
-    apply(role, confine, &[], None, Starts::Tools)
+    apply(role, confine, None, Starts::Tools)
 }
 
-/// As [`role`], for a jailer whose world is made already: it may open beneath `roots`, make cgroups
-/// in the directory `cgroup`, has one thread, and starts jails as `starts` says.
+/// What a jailer holds by descriptor, and may go on using.
+#[derive(Debug)]
+pub struct Holds<'a> {
+    /// The operator's roots, to open and publish beneath.
+    pub roots: Vec<BorrowedFd<'a>>,
+    /// The directory of its cgroups, to make more.
+    pub cgroup: Option<BorrowedFd<'a>>,
+    /// The tools' program, to run it.
+    pub program: BorrowedFd<'a>,
+}
+
+/// As [`role`], for a jailer whose world is made already: it has one thread, uses what it `holds`,
+/// and starts jails as `starts` says.
 ///
 /// # Errors
 /// As [`role`].
-pub fn jailer(
-    confine: &Confine,
-    roots: &[BorrowedFd<'_>],
-    cgroup: Option<BorrowedFd<'_>>,
-    starts: Starts,
-) -> Result<()> {
-    apply(Role::Jailer, confine, roots, cgroup, starts)
+pub fn jailer(confine: &Confine, holds: &Holds<'_>, starts: Starts) -> Result<()> {
+    apply(Role::Jailer, confine, Some(holds), starts)
 }
 
-fn apply(
-    role: Role,
-    confine: &Confine,
-    roots: &[BorrowedFd<'_>],
-    cgroup: Option<BorrowedFd<'_>>,
-    starts: Starts,
-) -> Result<()> {
+fn apply(role: Role, confine: &Confine, holds: Option<&Holds<'_>>, starts: Starts) -> Result<()> {
     let what = || format!("confine role `{}`", role.name());
     let abi = process::landlock_abi();
     for name in landlock::check(abi, &confine.accept)? {
@@ -128,7 +130,7 @@ fn apply(
     match starts {
         Starts::Tools => {
             let (read, write) = (paths(&confine.read), paths(&confine.write));
-            landlock::restrict(role, &read, &write, roots, cgroup)?;
+            landlock::restrict(role, &read, &write, holds)?;
         }
         // Who is restricted in its files may mount nothing (landlock(7)); it sees its views only.
         Starts::Anything => landlock::restrict_scope()?,

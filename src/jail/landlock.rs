@@ -11,6 +11,7 @@ use landlock::{
     RulesetCreated, RulesetCreatedAttr, RulesetStatus, Scope, make_bitflags,
 };
 
+use super::confine::Holds;
 use crate::error::{Context, Error, Kind, Result};
 use crate::sys::sealed;
 use crate::wire::messages::Role;
@@ -44,13 +45,18 @@ pub(super) fn check(abi: i32, accept: &[String]) -> Result<Vec<String>> {
 /// [`check`] has looked at before.
 pub(super) fn nothing_but(program: BorrowedFd<'_>) -> Result<Option<OwnedFd>> {
     let what = || "make an empty Landlock ruleset".into();
-    let mut ruleset = handled(true).context(what)?.create().context(what)?;
-    if !sealed::is_sealed(program) {
-        let rights = AccessFs::ReadFile | AccessFs::Execute;
-        let rule = PathBeneath::new(program, rights);
-        ruleset = ruleset.add_rule(rule).context(what)?;
+    let ruleset = handled(true).context(what)?.create().context(what)?;
+    may_run(ruleset, program).map(Into::into)
+}
+
+fn may_run(ruleset: RulesetCreated, program: BorrowedFd<'_>) -> Result<RulesetCreated> {
+    if sealed::is_sealed(program) {
+        return Ok(ruleset);
     }
-    Ok(ruleset.into())
+    let rule = PathBeneath::new(program, AccessFs::ReadFile | AccessFs::Execute);
+    ruleset
+        .add_rule(rule)
+        .context(|| "allow a program that is no memory file".into())
 }
 
 /// What a foreign jail's program may do with what it sees: read all of it, and this.
@@ -106,8 +112,7 @@ pub(super) fn restrict(
     role: Role,
     read: &[PathBuf],
     write: &[PathBuf],
-    roots: &[BorrowedFd<'_>],
-    cgroup: Option<BorrowedFd<'_>>,
+    holds: Option<&Holds<'_>>,
 ) -> Result<()> {
     let what = || "restrict this role with Landlock".into();
     let mut ruleset = handled(role != Role::Egress)
@@ -125,17 +130,18 @@ pub(super) fn restrict(
             ruleset = allow(ruleset, path, rights)?;
         }
     }
-    for root in roots {
-        ruleset = ruleset
-            .add_rule(PathBeneath::new(root, publish))
-            .context(what)?;
-    }
-    // The kernel makes the files in there: nothing else is made, named or truncated.
-    let leaves = look | make_bitflags!(AccessFs::{WriteFile | MakeDir | RemoveDir});
-    if let Some(cgroup) = cgroup {
-        ruleset = ruleset
-            .add_rule(PathBeneath::new(cgroup, leaves))
-            .context(what)?;
+    if let Some(holds) = holds {
+        for root in &holds.roots {
+            let rule = PathBeneath::new(root, publish);
+            ruleset = ruleset.add_rule(rule).context(what)?;
+        }
+        // The kernel makes the files in there: nothing else is made, named or truncated.
+        let leaves = look | make_bitflags!(AccessFs::{WriteFile | MakeDir | RemoveDir});
+        if let Some(cgroup) = holds.cgroup {
+            let rule = PathBeneath::new(cgroup, leaves);
+            ruleset = ruleset.add_rule(rule).context(what)?;
+        }
+        ruleset = may_run(ruleset, holds.program)?;
     }
     let status = ruleset.restrict_self().context(what)?.ruleset;
     if status == RulesetStatus::NotEnforced {

@@ -6,6 +6,8 @@ use crate::wire::manifest::{Class, Quantities};
 
 /// Descriptors of Keepgate's own tools.
 const TOOL_DESCRIPTORS: u64 = 32;
+/// Number of a native program's own descriptor, which is gone once it runs.
+const PROGRAM: u64 = crate::sys::exec::PROGRAM.unsigned_abs() as u64;
 /// Bytes of stack; a program of a foreign jail may ask for more.
 const STACK: u64 = 8 << 20;
 /// Most a program of a foreign jail may ask for.
@@ -56,16 +58,17 @@ pub(super) fn of(class: Class, wanted: &Quantities, own: u64) -> [Limit; 13] {
             wanted.processes.saturating_add(own),
         ),
     };
-    let stack_max = match class {
-        Class::Native | Class::NativeGeneric => STACK,
-        Class::Foreign => STACK_MAX,
+    let (stack_max, descriptors) = match class {
+        // The numbers that the filter knows by name can then never be opened again.
+        Class::Native | Class::NativeGeneric => (STACK, wanted.descriptors.min(PROGRAM)),
+        Class::Foreign => (STACK_MAX, wanted.descriptors),
     };
     [
         cpu(wanted.cpu_s),
         memory,
         hard(libc::RLIMIT_FSIZE, wanted.file),
         (libc::RLIMIT_STACK, STACK, stack_max),
-        hard(libc::RLIMIT_NOFILE, wanted.descriptors),
+        hard(libc::RLIMIT_NOFILE, descriptors),
         hard(libc::RLIMIT_NPROC, processes),
         hard(libc::RLIMIT_CORE, 0),
         hard(libc::RLIMIT_MEMLOCK, 0),

@@ -172,6 +172,11 @@ impl Jail {
         self.template.spawn(&jail).context(doing)
     }
 
+    /// The tools' program.
+    pub fn program(&self) -> BorrowedFd<'_> {
+        self.program.as_fd()
+    }
+
     fn uid(&self, slot: u32) -> Option<u32> {
         self.users.map(|users| users.uid(slot))
     }

@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Context, Error, Result};
 use crate::jail::cgroup::{Cgroups, Delegation};
-use crate::jail::confine::{self, Confine, Starts};
+use crate::jail::confine::{self, Confine, Holds, Starts};
 use crate::jail::foreign::Foreign;
 use crate::jail::foreign::view::Users;
 use crate::jail::world::World;
@@ -85,8 +85,14 @@ pub fn run(control: OwnedFd, setup: JailerSetup) -> Result<()> {
         None => None,
     };
     let mut cgroups = Cgroups::enter(world.take_cgroup().map(Into::into), lack);
-    let starts = Starts::of(&setup.manifests, setup.observe);
-    confine::jailer(&setup.confine, &world.roots(), cgroups.fd(), starts)?;
+    let sealed = sealed::is_sealed(jail.program());
+    let starts = Starts::of(&setup.manifests, setup.observe, sealed);
+    let holds = Holds {
+        roots: world.roots(),
+        cgroup: cgroups.fd(),
+        program: jail.program(),
+    };
+    confine::jailer(&setup.confine, &holds, starts)?;
     cgroups.fill();
     let verdict = self_test(&jail, &mut cgroups, &setup.separation)?;
     if verdict.fit {

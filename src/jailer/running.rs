@@ -108,7 +108,7 @@ impl Running {
             .and_then(|inside| inside.watch.as_ref());
         std::iter::once((Source::End, self.jailed.as_fd()))
             .chain(link.map(|link| (Source::Link, link.as_fd())))
-            .chain(watch.map(|watch| (Source::Refused, watch.as_fd())))
+            .chain(watch.and_then(Watch::fd).map(|fd| (Source::Refused, fd)))
     }
 
     /// Hears one thing it says; gives the socket of its proxy, if it was that. `uid` is its user's.
@@ -154,8 +154,9 @@ impl Running {
             && let Some(watch) = &mut inside.watch
             && let Err(error) = watch.answer(proc)
         {
+            // What was told so far is told in the end; its further calls are refused by the kernel.
             tracing::warn!(%error, "no longer observing a jail");
-            inside.watch = None;
+            watch.stop();
         }
     }
 

@@ -15,10 +15,15 @@ use crate::sys::process::FileUser;
 use crate::wire::manifest::Class;
 use crate::wire::messages::Denial;
 
+/// Most refused calls that are told of one jail: each costs the jailer a moment that other jails
+/// wait for. After that the kernel refuses them (`ENOSYS`), and nobody is told.
+const TOLD_MAX: u32 = 10_000;
+
 /// A jail under observation.
 #[derive(Debug)]
 pub(super) struct Watch {
-    listener: Listener,
+    listener: Option<Listener>,
+    told: u32,
     class: Class,
     /// Its user, as whom its memory can be read.
     uid: Option<u32>,
@@ -39,7 +44,8 @@ impl Watch {
     /// Observes at `listener`.
     pub(super) fn new(listener: OwnedFd, class: Class, uid: Option<u32>) -> io::Result<Self> {
         Ok(Self {
-            listener: Listener::new(listener)?,
+            listener: Some(Listener::new(listener)?),
+            told: 0,
             class,
             uid,
             denials: Denials::default(),
@@ -48,7 +54,10 @@ impl Watch {
 
     /// Notes one refused call and answers it.
     pub(super) fn answer(&mut self, proc: Option<BorrowedFd<'_>>) -> io::Result<()> {
-        let Some(asked) = self.listener.receive()? else {
+        let Some(listener) = &self.listener else {
+            return Ok(());
+        };
+        let Some(asked) = listener.receive()? else {
             return Ok(());
         };
         let memory = Waiting(proc.and_then(|proc| self.memory(proc, asked.thread)));
@@ -58,11 +67,26 @@ impl Watch {
         };
         let (denial, errno) = denied(self.class, call, &memory);
         // What was read is its own only if it still waits: its number may be another's by now.
-        if self.listener.waits(&asked)? {
+        if listener.waits(&asked)? {
             self.denials.add(denial);
-            self.listener.refuse(asked, errno)?;
+            listener.refuse(asked, errno)?;
+        }
+        self.told = self.told.saturating_add(1);
+        if self.told >= TOLD_MAX {
+            tracing::warn!("a jail is refused too many calls for them to be told");
+            self.listener = None;
         }
         Ok(())
+    }
+
+    /// What to watch, as long as calls are told.
+    pub(super) fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.listener.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Lets the kernel refuse what is still to come.
+    pub(super) fn stop(&mut self) {
+        self.listener = None;
     }
 
     /// What was refused.
@@ -78,11 +102,5 @@ impl Watch {
         openat(proc, path.as_str(), flags, Mode::empty())
             .ok()
             .map(File::from)
-    }
-}
-
-impl AsFd for Watch {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.listener.as_fd()
     }
 }

@@ -14,7 +14,7 @@ use super::raw;
 
 /// Number under which a child holds its program until it runs: the seccomp filters of tools allow
 /// `execveat` of this number only.
-pub(super) const PROGRAM: RawFd = 200;
+pub const PROGRAM: RawFd = 200;
 /// Number under which a child holds the socket that its observer listens at, until it runs.
 const LISTENER: RawFd = PROGRAM + 1;
 /// Lowest number that no child keeps.
