@@ -18,6 +18,7 @@ use tokio::time::timeout;
 use super::refusal::{Class, Refusal};
 use crate::call::http::{Target, address};
 use crate::error::{Context, Error, Result};
+use crate::jail::denied::NOT_PUBLIC;
 
 /// Addresses looked at for one name.
 const ADDRESSES_MAX: usize = 16;
@@ -127,8 +128,7 @@ fn permitted(found: &[IpAddr], private: &[String]) -> Result<Vec<IpAddr>, Refusa
         }
     }
     if permitted.is_empty() {
-        let hint = "list it under `private` in the rule to allow it";
-        let detail = format!("{}; {hint}", refused.join(", "));
+        let detail = format!("{}{NOT_PUBLIC}", refused.join(", "));
         return Err(Refusal::new(Class::AddressRefused, detail));
     }
     Ok(permitted)

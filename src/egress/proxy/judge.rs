@@ -6,6 +6,7 @@ use hyper::StatusCode;
 use super::head::{Body, Head, Odd};
 use super::refused::Refused;
 use crate::call::http::{Scheme, Target};
+use crate::jail::denied::UNLISTED;
 use crate::wire::manifest::Destination;
 
 /// The only ways out of one jail.
@@ -52,9 +53,7 @@ impl List {
         let mut entries = self.0.iter().filter(listed).peekable();
         if entries.peek().is_none() {
             let there = destination(&target);
-            let say = format!(
-                "the jail's manifest does not lead to {there}; to allow it: net = [\"{there}\"]"
-            );
+            let say = format!("{UNLISTED}{there}; to allow it: net = [\"{there}\"]");
             return Err(Refused::new(StatusCode::FORBIDDEN, say));
         }
         let private = entries.flat_map(|one| one.private.clone()).collect();

@@ -13,7 +13,7 @@ mod show;
 mod words;
 
 pub use collect::Denials;
-pub use report::{UNLISTED, of_hop, of_limit, sentence};
+pub use report::{NOT_PUBLIC, UNLISTED, of_hop, of_limit, sentence};
 
 use nix::errno::Errno;
 

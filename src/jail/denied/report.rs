@@ -16,7 +16,7 @@ use crate::wire::text::escaped;
 /// How the proxy begins what it says of a destination that no manifest names.
 pub const UNLISTED: &str = "the jail's manifest does not lead to ";
 /// How egress ends what it says of an address that is not public.
-const NOT_PUBLIC: &str = "; list it under `private` in the rule to allow it";
+pub const NOT_PUBLIC: &str = "; list it under `private` in the rule to allow it";
 /// What no manifest can name.
 const NONE: &str = "no manifest can allow it";
 

@@ -21,7 +21,7 @@ macro_rules! list {
 type Named = (&'static str, &'static [&'static str], Clone3);
 
 /// Every filter there is, as the product puts them together.
-const LISTS: [Named; 9] = [
+const LISTS: [Named; 11] = [
     ("tool", &[list!("tool")], Clone3::Missing),
     (
         "native-generic",
@@ -43,6 +43,16 @@ const LISTS: [Named; 9] = [
     ),
     ("hostile", &[list!("hostile")], Clone3::Ruled),
     ("supervisor", &[list!("supervisor")], Clone3::Ruled),
+    (
+        "tool, observed",
+        &[list!("tool"), list!("observed")],
+        Clone3::Missing,
+    ),
+    (
+        "native-generic, observed",
+        &[list!("native-generic"), list!("observed")],
+        Clone3::Missing,
+    ),
 ];
 
 #[test]

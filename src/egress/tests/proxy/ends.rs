@@ -147,8 +147,10 @@ fn connections_beyond_the_limit_wait_for_their_turn() {
     let (go, gone) = mpsc::channel::<()>();
     let gone = Mutex::new(gone);
     let server = handle(move |stream, requests| {
-        drop(requests.send(fakes::read_request(stream)));
+        let request = fakes::read_request(stream);
+        // Before it is told: who hears of it counts.
         count.fetch_add(1, Ordering::SeqCst);
+        drop(requests.send(request));
         gone.lock().unwrap().recv().unwrap_or_default();
         drop(stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"));
     });
