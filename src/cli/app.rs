@@ -62,14 +62,15 @@ impl App {
     /// A connection to the keeper of the plane meant.
     pub(super) fn keeper(&self) -> Result<Client> {
         let plane = self.plane()?;
-        Client::connect(&self.paths.admin_socket(&plane), &plane, self.token()?)
+        let client = Client::connect(&self.paths.admin_socket(&plane), &plane, self.token()?)?;
+        Ok(client.watching(self.paths.supervisor_status()))
     }
 
     /// As [`App::keeper`]; nothing where it does not run, or this user may not ask it.
     pub(super) fn keeper_if_any(&self, plane: &str) -> Result<Option<Client>> {
         match Client::reach(&self.paths.admin_socket(plane), plane, self.token()?) {
             Err(error) if error.kind() == Kind::Denied => Ok(None),
-            reached => reached,
+            reached => Ok(reached?.map(|client| client.watching(self.paths.supervisor_status()))),
         }
     }
 

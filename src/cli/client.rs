@@ -1,10 +1,12 @@
 //! Asks a plane's keeper, over the operator's socket.
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde_json::Value;
 
 use crate::error::{Context, Error, Kind, Result};
@@ -17,6 +19,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const LONG: Duration = Duration::from_secs(3_600);
 /// How long `status` waits, so that it always says something.
 pub(super) const SHORT: Duration = Duration::from_secs(5);
+/// Silence after which it is looked up whether the keeper starts at all.
+const DOUBT: Duration = Duration::from_secs(3);
 /// Longest token file, in bytes.
 const TOKEN_MAX: u64 = 4_096;
 
@@ -26,6 +30,8 @@ pub(super) struct Client {
     stream: UnixStream,
     plane: String,
     token: Option<Token>,
+    /// The supervisor's word on who runs, where that is asked for.
+    status: Option<PathBuf>,
 }
 
 impl Client {
@@ -40,6 +46,7 @@ impl Client {
                 stream,
                 plane: plane.into(),
                 token,
+                status: None,
             })),
             Err(error)
                 if matches!(
@@ -64,6 +71,15 @@ impl Client {
             Error::new(format!("plane `{plane}` does not run here"))
                 .hint("start it with `keepgate serve`; `keepgate status` shows what runs")
         })
+    }
+
+    /// Does not wait long for a keeper that does not start, as `status` (the supervisor's) says.
+    #[must_use]
+    pub(super) fn watching(self, status: PathBuf) -> Self {
+        Self {
+            status: Some(status),
+            ..self
+        }
     }
 
     /// Asks one question and waits for the answer.
@@ -98,6 +114,9 @@ impl Client {
             self.stream.set_read_timeout(Some(patience))?;
             self.stream.set_write_timeout(Some(patience))?;
             (&self.stream).write_all(&line)?;
+            if let Some(why) = self.refusal(patience) {
+                return Err(std::io::Error::other(why));
+            }
             let most = u64::try_from(LINE_MAX).unwrap_or(u64::MAX);
             let mut answer = Vec::new();
             BufReader::new((&self.stream).take(most)).read_until(b'\n', &mut answer)?;
@@ -110,8 +129,24 @@ impl Client {
         parse_answer(&answer)
     }
 
+    /// Why no answer will come, where none comes at first and the keeper does not start.
+    fn refusal(&self, patience: Duration) -> Option<String> {
+        let status = self.status.as_deref()?;
+        let mut fds = [PollFd::new(self.stream.as_fd(), PollFlags::POLLIN)];
+        let wait = PollTimeout::try_from(DOUBT.min(patience)).unwrap_or(PollTimeout::MAX);
+        match poll(&mut fds, wait) {
+            Ok(0) => super::status::keeper_refuses(status, &self.plane),
+            Ok(_) | Err(_) => None,
+        }
+    }
+
     fn silent(&self, error: std::io::Error) -> Error {
         let what = format!("plane `{}` does not answer", self.plane);
+        if error.kind() == ErrorKind::Other {
+            return Error::new(what)
+                .because(error)
+                .hint("mend that; the supervisor tries to start it again by itself");
+        }
         let hint = "`keepgate status` says why; its keeper may be starting, or stopping";
         if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) {
             return Error::new(format!("{what} in time")).hint(hint);
@@ -223,6 +258,27 @@ mod tests {
             .ask_within(Ask::Status, Duration::from_millis(20))
             .unwrap_err();
         assert!(error.message().ends_with("in time"), "{error}");
+    }
+
+    #[test]
+    fn a_keeper_that_does_not_start_is_not_waited_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let _listener = UnixListener::bind(directory.path().join("s")).unwrap();
+        let status = directory.path().join("status.json");
+        let ask = |ready: bool| {
+            let keeper = serde_json::json!({"ready": ready, "restarts": 3, "why": "no key"});
+            let told = serde_json::json!({
+                "pid": std::process::id(),
+                "planes": {"p": {"keeper": keeper}},
+            });
+            std::fs::write(&status, told.to_string()).unwrap();
+            let client = Client::connect(&directory.path().join("s"), "p", None).unwrap();
+            let client = client.watching(status.clone());
+            client.ask_within(Ask::Status, Duration::from_millis(20))
+        };
+        let error = ask(false).unwrap_err();
+        assert_eq!(error.message(), "plane `p` does not answer: no key");
+        assert!(ask(true).unwrap_err().message().ends_with("in time"));
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! `keepgate status`: every plane on one screen, from its keeper, or where that is silent from the
 //! supervisor.
 
+use std::path::Path;
+
 use serde_json::{Map, Value, json};
 
 use super::app::App;
@@ -9,6 +11,8 @@ use super::exit::Exit;
 use crate::config::{Config, DEFAULT_PLANE};
 use crate::error::{Context, Result};
 use crate::wire::admin::Ask;
+use crate::wire::messages::Role;
+use crate::wire::text::escaped;
 
 pub(super) mod screen;
 
@@ -89,9 +93,25 @@ fn names(app: &App, config: Option<&Config>, supervisor: &Option<Value>) -> Resu
 
 /// What the supervisor says of itself, where it runs and this user may read it.
 pub(super) fn supervisor(app: &App) -> Option<Value> {
+    supervisor_at(&app.paths.supervisor_status())
+}
+
+/// Why the keeper of a plane does not start, where it is tried again and again.
+pub(super) fn keeper_refuses(status: &Path, plane: &str) -> Option<String> {
+    let supervisor = supervisor_at(status)?;
+    let keeper = supervisor
+        .get("planes")?
+        .get(plane)?
+        .get(Role::Keeper.name())?;
+    let why = keeper.get("why")?.as_str()?;
+    let ready = keeper.get("ready").and_then(Value::as_bool);
+    (ready == Some(false)).then(|| escaped(why))
+}
+
+fn supervisor_at(status: &Path) -> Option<Value> {
     use std::io::Read;
     let mut text = String::new();
-    let file = std::fs::File::open(app.paths.supervisor_status()).ok()?;
+    let file = std::fs::File::open(status).ok()?;
     file.take(FILE_MAX).read_to_string(&mut text).ok()?;
     let value: Value = serde_json::from_str(&text).context(String::new).ok()?;
     let pid = i32::try_from(value.get("pid")?.as_i64()?).ok()?;

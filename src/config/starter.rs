@@ -56,7 +56,8 @@ const HEAD: &str = r#"# Keepgate's configuration. After a change: `keepgate doct
 # Every configuration that is served is recorded in the log.
 
 [appliance]
-# Name of this install. With a plane's name it is the origin of that plane's log.
+# Name of this install. With a plane's name it is the origin of that plane's log: choose it before
+# the first start, it stays as long as the log does.
 name = "{name}"
 # The uid that may give orders, besides root. Only where `keepgate serve` runs as root.
 # operator_uid = 0

@@ -22,6 +22,20 @@ pub(super) fn in_force(state: &Path, origin: &str) -> Result<Arc<dyn Sealer>> {
     let Some(wanted) = key_in_force(&state.join("log"))? else {
         return Ok(Arc::new(SoftwareSealer::open(&current)?));
     };
+    // A key names its log, which is named after the install.
+    let named = wanted
+        .split_once('+')
+        .map_or(wanted.as_str(), |(named, _)| named);
+    if named != origin {
+        let name = named.split_once('/').map_or(named, |(name, _)| name);
+        return Err(Error::of(
+            Kind::Usage,
+            format!("the log is that of `{named}`, and this is `{origin}`"),
+        )
+        .hint(format!(
+            "an install keeps its name while it keeps its log: set `name = \"{name}\"` again"
+        )));
+    }
     for file in [&current, &next] {
         if !file.exists() {
             continue;
@@ -58,4 +72,45 @@ pub(super) fn successor(state: &Path) -> Result<(SoftwareSealer, PathBuf)> {
 /// The key change is in the log: its file takes the old one's place.
 pub(super) fn succeed(state: &Path, successor: &Path) -> Result<()> {
     rename_durably(successor, &path(state)).context(|| "put the new log key in place".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::audit::{Log, Options};
+    use crate::keeper::state::State;
+    use crate::time::SystemClock;
+
+    #[test]
+    fn another_name_is_told_apart_from_another_key() {
+        let place = tempfile::tempdir().unwrap();
+        std::fs::create_dir(place.path().join("keys")).unwrap();
+        let sealer = in_force(place.path(), "old/p").unwrap();
+        let state = Arc::new(Mutex::new(State::default()));
+        let log = Log::open(
+            &place.path().join("log"),
+            "old/p",
+            sealer,
+            Arc::new(SystemClock),
+            state,
+            Options::default(),
+        );
+        drop(log.unwrap());
+        in_force(place.path(), "old/p").unwrap();
+        let error = in_force(place.path(), "new/p").map(drop).unwrap_err();
+        assert_eq!(
+            error.message(),
+            "the log is that of `old/p`, and this is `new/p`"
+        );
+        assert!(error.hint_text().unwrap().contains("name = \"old\""));
+        std::fs::remove_file(path(place.path())).unwrap();
+        SoftwareSealer::create(&path(place.path())).unwrap();
+        let error = in_force(place.path(), "old/p").map(drop).unwrap_err();
+        assert!(
+            error.message().contains("is not the log's key"),
+            "{error:?}"
+        );
+    }
 }

@@ -50,7 +50,10 @@ fn start(role: Role) -> Result<()> {
         drop(frame::send(
             reporter.as_fd(),
             &Report::Unfit {
-                why: error.message(),
+                why: match error.hint_text() {
+                    Some(hint) => format!("{}; {hint}", error.message()),
+                    None => error.message(),
+                },
             },
             &[],
             &[],
