@@ -94,6 +94,7 @@ fn run(program: &Path) -> String {
         limits: &limits.all(),
         uid: None,
         listener: None,
+        cgroup: None,
     };
     let (end, _) = template.spawn(&jail).unwrap().wait().unwrap();
     let mut text = String::new();
