@@ -159,7 +159,9 @@ impl Appliance {
     /// As [`Appliance::serve`], with the supervisor in `group` from its first instruction.
     pub(crate) fn serve_in(&mut self, group: &Cgroup) {
         let mut command = Command::new("bash");
-        let script = "echo $$ > \"$0/cgroup.procs\" && exec \"$@\"";
+        // Where an earlier one was killed, nobody may be above its leaf.
+        let script = "[[ -d $0/supervisor ]] && in=$0/supervisor || in=$0; \
+                      echo $$ > \"$in/cgroup.procs\" && exec \"$@\"";
         command.args(["-c", script]).arg(group.path()).arg(binary());
         self.serve_by(command);
     }

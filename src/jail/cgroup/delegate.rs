@@ -75,23 +75,33 @@ impl Subtree {
                 Lack::new(what, delegation())
             })
         };
+        let own = open(path)?;
         let parent = path.parent().filter(|_| path.ends_with(SUPERVISOR));
-        match parent.map(|parent| (open(parent), parent)) {
-            // systemd put it there by itself (`DelegateSubgroup=supervisor`).
-            Some((Ok(base), parent)) if base.is_delegated() => {
-                Self::divide(base, parent, top, false)
-            }
-            _ => Self::settle(open(path)?, path, top, std::process::id()),
-        }
+        let parent = parent.and_then(|parent| Some((open(parent).ok()?, parent)));
+        Self::settle(own, parent, path, top, std::process::id())
     }
 }
 
 impl<N: Node> Subtree<N> {
-    /// As [`Subtree::claim`], for the process `pid`, which is this one.
-    pub(super) fn settle(own: N, path: &Path, top: Controllers, pid: u32) -> Result<Self, Lack> {
+    /// As [`Subtree::claim`], for the process `pid`, which is this one. `parent` is there where the
+    /// name of `own` is that of the leaf it would move to.
+    pub(super) fn settle(
+        own: N,
+        parent: Option<(N, &Path)>,
+        path: &Path,
+        top: Controllers,
+        pid: u32,
+    ) -> Result<Self, Lack> {
         let refuse = |why: String| Err(Lack::new(why, delegation()));
-        // The top of the whole hierarchy alone has no such file (cgroup-v2, "Core Interface Files").
-        if own.read("cgroup.events").is_err() {
+        // systemd put it there by itself (`DelegateSubgroup=supervisor`), or it is the next one of a
+        // supervisor that had no time to give the cgroup back.
+        if let Some((base, path)) = parent {
+            let left = || is_below_top(&base) && is_alone(&base, pid) && is_alone(&own, pid);
+            if base.is_delegated() || left() {
+                return Self::divide(base, path, top, false);
+            }
+        }
+        if !is_below_top(&own) {
             return refuse("it runs in the top cgroup, which is nobody's own".into());
         }
         if !own.is_delegated() && !is_alone(&own, pid) {
@@ -217,6 +227,11 @@ impl<N: Node> Subtree<N> {
             tracing::warn!(%error, "cannot give the supervisor's cgroup back");
         }
     }
+}
+
+/// The top of the whole hierarchy alone has no such file (cgroup-v2, "Core Interface Files").
+fn is_below_top<N: Node>(group: &N) -> bool {
+    group.read("cgroup.events").is_ok()
 }
 
 /// The process `pid` is the only one in it, and nobody else has made cgroups there.

@@ -18,7 +18,15 @@ fn own(controllers: &str, others: &str) -> (tempfile::TempDir, Fake) {
 
 fn claim(fake: &Fake) -> Result<Subtree<Fake>, Lack> {
     let top = Controllers::parse(ALL);
-    Subtree::settle(fake.again(), Path::new("/base"), top, SELF)
+    Subtree::settle(fake.again(), None, Path::new("/base"), top, SELF)
+}
+
+/// Of a process that is in the leaf already.
+fn claim_below(fake: &Fake) -> Result<Subtree<Fake>, Lack> {
+    let top = Controllers::parse(ALL);
+    let own = fake.child("supervisor").unwrap();
+    let parent = Some((fake.again(), Path::new("/base")));
+    Subtree::settle(own, parent, Path::new("/base/supervisor"), top, SELF)
 }
 
 fn refusal(fake: &Fake) -> String {
@@ -129,6 +137,39 @@ fn two_supervisors_do_not_share_a_cgroup() {
     assert_eq!(refusal(&fake), "another Keepgate uses its cgroup");
     assert_eq!(fake.done(), ["make supervisor"], "it is there");
     assert!(directory.path().join("plane-a").exists());
+}
+
+#[test]
+fn a_supervisor_that_begins_in_its_leaf_stays_there() {
+    // Put there by systemd, beside a process that systemd keeps there for a moment.
+    let (directory, fake) = tree(ALL);
+    fake.make("supervisor").unwrap();
+    let leaf = directory.path().join("supervisor");
+    fs::write(leaf.join("cgroup.procs"), format!("{SELF}\n78\n")).unwrap();
+    let path = |subtree: &Subtree<Fake>| subtree.plane("p", None).path;
+    assert_ne!(
+        claim_below(&fake).ok().as_ref().and_then(path).as_deref(),
+        Some(Path::new("/base/plane-p"))
+    );
+    fake.kernel.borrow_mut().delegated = true;
+    let subtree = claim_below(&fake).unwrap();
+    assert_eq!(path(&subtree).unwrap(), Path::new("/base/plane-p"));
+    // The next one of one that was killed, without a mark: nobody else is there.
+    fake.kernel.borrow_mut().delegated = false;
+    fs::write(leaf.join("cgroup.procs"), format!("{SELF}\n")).unwrap();
+    fake.done();
+    let subtree = claim_below(&fake).unwrap();
+    assert!(!fake.done().join(" ").contains("cgroup.procs"));
+    assert_eq!(path(&subtree).unwrap(), Path::new("/base/plane-p"));
+    subtree.release();
+    assert_eq!(fake.children().unwrap(), ["supervisor"]);
+    // With somebody above, it is a leaf like any other.
+    fs::write(directory.path().join("cgroup.procs"), "77\n").unwrap();
+    let subtree = claim_below(&fake).unwrap();
+    assert_eq!(
+        path(&subtree).unwrap(),
+        Path::new("/base/supervisor/plane-p")
+    );
 }
 
 #[test]
