@@ -3,7 +3,7 @@
 
 use hyper::StatusCode;
 
-use super::head::{Body, Head, Odd};
+use super::head::{self, Body, Head, Odd};
 use super::refused::Refused;
 use crate::call::http::{Scheme, Target};
 use crate::wire::manifest::Destination;
@@ -158,6 +158,33 @@ fn host(head: &Head, target: &Target) -> Result<(), Refused> {
 
 fn bad(say: impl Into<String>) -> Refused {
     Refused::new(StatusCode::BAD_REQUEST, say)
+}
+
+/// For a fuzz target: nothing but what is listed may leave, and what is said of it is one line.
+pub(super) fn fuzz(bytes: &[u8]) -> bool {
+    let Some(head) = head::fuzz(bytes) else {
+        return false;
+    };
+    let listed = |port| Destination {
+        host: "a.example".into(),
+        port,
+        private: Vec::new(),
+    };
+    let list = List::new(vec![listed(80), listed(443)]);
+    match list.judge(&head) {
+        Ok(admitted) => {
+            let there = destination(&admitted.target);
+            assert!(["a.example:80", "a.example:443"].contains(&there.as_str()));
+            let asked = head.target.to_ascii_lowercase();
+            assert!(asked.contains("a.example"), "it was not asked for: {asked}");
+            true
+        }
+        Err(refused) => {
+            let said = String::from_utf8(refused.response(true)).unwrap_or_default();
+            assert!(said.is_ascii() && said.lines().count() == 5, "{said}");
+            false
+        }
+    }
 }
 
 #[cfg(test)]
