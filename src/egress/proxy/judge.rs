@@ -189,6 +189,8 @@ pub(super) fn fuzz(bytes: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn list(entries: &[(&str, u16)]) -> List {
@@ -405,5 +407,17 @@ mod tests {
         let list = List::new(vec![entry(443, "10.0.0.0/8"), entry(80, "127.0.0.0/8")]);
         let head = Head::parse(b"CONNECT a.example:443 HTTP/1.1\r\n\r\n").unwrap();
         assert_eq!(list.judge(&head).unwrap().private, ["10.0.0.0/8"]);
+    }
+
+    proptest! {
+        #[test]
+        fn anything_like_a_request_leaves_for_what_is_listed_or_not_at_all(
+            method in "CONNECT|GET|POST",
+            target in "(http://)?(a\\.example|b\\.example|[ab.@\\[\\]%0-9]{0,12}):?(80|443|)/?[a-z?#@:./]{0,9}",
+            fields in "(\r\n(Host|host|Content-Length|Transfer-Encoding|X): ?(a\\.example|5|chunked|\r|\n|)){0,4}",
+        ) {
+            let head = format!("{method} {target} HTTP/1.1{fields}\r\n\r\n");
+            fuzz(head.as_bytes());
+        }
     }
 }
