@@ -546,6 +546,137 @@ pub const ATTACKS: &[Attack] = &[
         ],
     },
     Attack {
+        name: "way out by an empty list",
+        what: "hopes that a jail whose manifest lists no destination may go anywhere",
+        stage: Stage::Egress,
+        tests: &[
+            "egress::tests::proxy::tunnels::an_empty_list_leads_nowhere",
+            "egress::proxy::judge::tests::what_is_not_listed_is_refused_with_the_line_that_would_allow_it",
+        ],
+    },
+    Attack {
+        name: "proxy name differential",
+        what: "asks the proxy for a listed name with NUL, dot, user info, percent sign, zone or odd \
+               address in it, which its resolver reads as another",
+        stage: Stage::Egress,
+        tests: &[
+            "egress::proxy::judge::tests::a_name_with_two_readings_is_refused",
+            "egress::tests::proxy::tunnels::a_name_that_is_not_listed_is_never_looked_up",
+        ],
+    },
+    Attack {
+        name: "exfiltration by look-up through the proxy",
+        what: "puts what it read into the labels of a name that the proxy is asked for",
+        stage: Stage::Egress,
+        tests: &["egress::tests::proxy::tunnels::a_name_that_is_not_listed_is_never_looked_up"],
+    },
+    Attack {
+        name: "DNS rebinding of a listed name",
+        what: "lets a listed name change to a private address between check and connection, or later",
+        stage: Stage::Egress,
+        tests: &[
+            "egress::tests::proxy::tunnels::a_name_is_looked_up_once_and_dialled_as_checked",
+            "egress::tests::proxy::tunnels::private_addresses_are_refused_by_name_and_by_number",
+        ],
+    },
+    Attack {
+        name: "CONNECT to another port",
+        what: "opens a tunnel to a listed host's mail, database or administration port",
+        stage: Stage::Egress,
+        tests: &["egress::tests::proxy::tunnels::another_port_of_a_listed_host_is_not_listed"],
+    },
+    Attack {
+        name: "another protocol in a tunnel",
+        what: "speaks SSH, mail or plain HTTP where the proxy expects TLS",
+        stage: Stage::Egress,
+        tests: &[
+            "egress::tests::proxy::tunnels::a_tunnel_is_tls_with_the_host_it_was_opened_to",
+            "egress::proxy::records::tests::what_is_no_record_is_refused_at_its_first_byte",
+        ],
+    },
+    Attack {
+        name: "domain fronting by server name",
+        what: "opens a tunnel to a listed host and names another one in its ClientHello: at once, \
+               twice, in pieces, or hidden",
+        stage: Stage::Egress,
+        tests: &[
+            "egress::tests::proxy::tunnels::a_tunnel_is_tls_with_the_host_it_was_opened_to",
+            "egress::tests::proxy::tunnels::a_hello_may_come_in_pieces",
+            "egress::tests::proxy::clients::curl_goes_through_and_shows_why_not",
+        ],
+    },
+    Attack {
+        name: "domain fronting by a second ClientHello",
+        what: "names the listed host first, and another once the server has asked for a new hello",
+        stage: Stage::Egress,
+        tests: &[
+            "egress::tests::proxy::tunnels::a_second_hello_is_held_to_the_same_name",
+            "egress::proxy::records::tests::after_a_retry_the_next_handshake_message_is_a_hello_for_the_same_host",
+            "egress::tests::proxy::tunnels::a_real_retry_goes_through",
+        ],
+    },
+    Attack {
+        name: "domain fronting by Host",
+        what: "asks the proxy for a listed URL with another host in `Host`, or with two",
+        stage: Stage::Egress,
+        tests: &[
+            "egress::proxy::judge::tests::host_and_target_are_one",
+            "egress::tests::proxy::requests::a_request_that_is_read_in_two_ways_is_refused_and_not_dialled",
+        ],
+    },
+    Attack {
+        name: "request smuggling through the proxy",
+        what: "gives a length twice or in two ways, folds a line or breaks a chunk, so that a second \
+               request hides in the first",
+        stage: Stage::Egress,
+        tests: &[
+            "egress::proxy::head::tests::what_two_readers_could_understand_differently_is_refused",
+            "egress::tests::proxy::requests::a_request_that_is_read_in_two_ways_is_refused_and_not_dialled",
+            "egress::tests::proxy::requests::chunks_that_are_none_end_the_request",
+            "egress::tests::proxy::requests::what_follows_a_request_is_not_another",
+        ],
+    },
+    Attack {
+        name: "way around the proxy",
+        what: "ignores the proxy's variables and connects by itself",
+        stage: Stage::Egress,
+        tests: &[
+            "egress::tests::proxy::clients::a_jail_in_its_own_network_gets_out_through_its_socket_only",
+        ],
+    },
+    Attack {
+        name: "proxy for others",
+        what: "has egress accept on a socket that others than the jail can reach, or listen by itself",
+        stage: Stage::Egress,
+        tests: &[
+            "egress::tests::proxy::ends::only_a_listening_socket_on_loopback_makes_a_proxy",
+            "it::jailer::confined::a_role_works_when_confined_and_does_nothing_else",
+        ],
+    },
+    Attack {
+        name: "endless use of the proxy",
+        what: "moves more bytes, opens more connections or holds them longer than the manifest says",
+        stage: Stage::Egress,
+        tests: &[
+            "egress::tests::proxy::ends::no_byte_goes_beyond_the_limit_and_then_everything_is_closed",
+            "egress::tests::proxy::ends::what_the_jail_sends_counts_as_well",
+            "egress::tests::proxy::ends::time_is_up_for_everything_at_once",
+            "egress::tests::proxy::ends::connections_beyond_the_limit_wait_for_their_turn",
+            "egress::tests::proxy::ends::many_connections_are_told_in_one_packet",
+            "egress::proxy::tests::a_silent_tunnel_is_closed_in_time",
+            "egress::proxy::tests::half_a_head_is_refused_in_time",
+        ],
+    },
+    Attack {
+        name: "use of the proxy after its jail",
+        what: "keeps a tunnel beyond the end of the ticket or the keeper",
+        stage: Stage::Egress,
+        tests: &[
+            "egress::tests::proxy::ends::a_revoked_proxy_closes_its_tunnels_and_listens_no_more",
+            "egress::tests::proxy::ends::a_keeper_that_dies_takes_its_proxies_along",
+        ],
+    },
+    Attack {
         name: "server in the middle",
         what: "shows a certificate of another authority, of another name, or a stolen public part",
         stage: Stage::Egress,

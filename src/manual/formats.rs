@@ -9,6 +9,7 @@
 //! | the operator's protocol | `keepgate` and keeper | [`crate::wire::admin`] | 8 MiB a line |
 //! | a tool's order and reply | keeper and jailed tool | [`crate::tools::order`] | 4 MiB |
 //! | requests and responses | jailed `http.request` and egress | [`crate::tools::http::stream`] | 1 MiB a request body |
+//! | HTTP and TLS through the proxy | programs in foreign jails and egress | [`crate::egress::proxy`] | 32 KiB a head, 16 KiB a ClientHello |
 //! | `keepgate.toml` | operator and supervisor | [`crate::config`] | 1 MiB |
 //! | policies | operator and keeper | [`crate::policy`] | 256 KiB |
 //! | tool definitions | product and keeper | [`crate::catalog`] | |

@@ -73,12 +73,17 @@
 //! `it::files::a_root_that_is_not_writable_is_not_written`.
 //!
 //! **14. A request leaves only for what a rule names**: scheme, host, port, method and path, on
-//! every redirect anew, to an address that was checked and no other.
+//! every redirect anew, to an address that was checked and no other. The proxy of a foreign jail
+//! leads only to the hosts and ports of its manifest, in the same way, and TLS within only to the
+//! host it was asked for.
 //! Shown by `it::http::what_is_not_listed_never_reaches_the_network`,
 //! `egress::tests::plain::what_no_rule_names_is_not_dialled`,
 //! `egress::tests::redirects::a_redirect_beyond_the_rules_is_refused_and_not_dialled`,
 //! `egress::tests::names::a_name_is_resolved_once_and_its_address_dialled`,
-//! `egress::tests::names::private_answers_are_refused_in_every_form`.
+//! `egress::tests::names::private_answers_are_refused_in_every_form`,
+//! `egress::tests::proxy::tunnels::an_empty_list_leads_nowhere`,
+//! `egress::tests::proxy::tunnels::a_name_is_looked_up_once_and_dialled_as_checked`,
+//! `egress::tests::proxy::tunnels::a_tunnel_is_tls_with_the_host_it_was_opened_to`.
 //!
 //! # Walls
 //!

@@ -52,6 +52,11 @@
 //!   agent: permit reads, list few hosts, stay in rehearsal.
 //! - **A permitted host can be told anything.** Path, query and body of a permitted request carry
 //!   what the agent puts there.
+//! - **A tunnel is sealed.** The proxy of a foreign jail holds TLS to the host that the manifest
+//!   lists, by its address and by the name in the ClientHello, and sees nothing within: not the
+//!   `Host` of a request, not a name encrypted with ECH behind an outer name that is listed, not a
+//!   TLS 1.2 renegotiation. A server that serves many names behind one certificate may be told
+//!   another of its names there.
 //! - **A whole older state, put back.** A log with its own, older checkpoint verifies: nothing
 //!   outside the machine counts how far it was. Keep the last size and root that `log verify`
 //!   printed, or a copy of `checkpoint`, elsewhere.

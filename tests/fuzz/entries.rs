@@ -18,6 +18,7 @@ use keepgate::call::path::RootPath;
 use keepgate::call::{Caller, admit};
 use keepgate::catalog::Catalog;
 use keepgate::config::Config;
+use keepgate::egress::proxy;
 use keepgate::front::{self, Line, Lines, Message};
 use keepgate::jail::elf::{HEAD, Program};
 use keepgate::jail::profile::{self, Draft};
@@ -45,6 +46,8 @@ pub const ENTRIES: &[(&str, Parser)] = &[
     ("root-path", root_path),
     ("http-target", http_target),
     ("egress-stream", egress_stream),
+    ("proxy-head", proxy::fuzz_head),
+    ("proxy-tunnel", proxy::fuzz_tunnel),
     ("tool-reply", tool_reply),
     ("log-segment", log_segment),
     ("log-entry", log_entry),

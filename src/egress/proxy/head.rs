@@ -183,13 +183,9 @@ fn is_token(byte: u8) -> bool {
 }
 
 /// For a fuzz target: a head that is taken is written and read again as the same.
-pub(super) fn fuzz(bytes: &[u8]) -> bool {
-    let Some((head, _)) = end(bytes).and_then(|end| bytes.split_at_checked(end)) else {
-        return false;
-    };
-    let Ok(head) = Head::parse(head) else {
-        return false;
-    };
+pub(super) fn fuzz(bytes: &[u8]) -> Option<Head> {
+    let (head, _) = end(bytes).and_then(|end| bytes.split_at_checked(end))?;
+    let head = Head::parse(head).ok()?;
     let version = if head.old { "HTTP/1.0" } else { "HTTP/1.1" };
     let mut written = format!("{} {} {version}\r\n", head.method, head.target).into_bytes();
     for (name, value) in &head.fields {
@@ -199,8 +195,11 @@ pub(super) fn fuzz(bytes: &[u8]) -> bool {
     }
     written.extend_from_slice(b"\r\n");
     assert_eq!(end(&written), Some(written.len()), "a head within a head");
-    assert_eq!(Head::parse(&written), Ok(head), "a second reading differs");
-    true
+    if written.len() <= HEAD_MAX {
+        let again = Head::parse(&written);
+        assert_eq!(again.as_ref(), Ok(&head), "a second reading differs");
+    }
+    Some(head)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 
 use hyper::StatusCode;
 
-use super::head::{Body, Head, Odd};
+use super::head::{self, Body, Head, Odd};
 use super::refused::Refused;
 use crate::call::http::{Scheme, Target};
 use crate::jail::denied::UNLISTED;
@@ -159,8 +159,37 @@ fn bad(say: impl Into<String>) -> Refused {
     Refused::new(StatusCode::BAD_REQUEST, say)
 }
 
+/// For a fuzz target: nothing but what is listed may leave, and what is said of it is one line.
+pub(super) fn fuzz(bytes: &[u8]) -> bool {
+    let Some(head) = head::fuzz(bytes) else {
+        return false;
+    };
+    let listed = |port| Destination {
+        host: "a.example".into(),
+        port,
+        private: Vec::new(),
+    };
+    let list = List::new(vec![listed(80), listed(443)]);
+    match list.judge(&head) {
+        Ok(admitted) => {
+            let there = destination(&admitted.target);
+            assert!(["a.example:80", "a.example:443"].contains(&there.as_str()));
+            let asked = head.target.to_ascii_lowercase();
+            assert!(asked.contains("a.example"), "it was not asked for: {asked}");
+            true
+        }
+        Err(refused) => {
+            let said = String::from_utf8(refused.response(true)).unwrap_or_default();
+            assert!(said.is_ascii() && said.lines().count() == 5, "{said}");
+            false
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn list(entries: &[(&str, u16)]) -> List {
@@ -377,5 +406,17 @@ mod tests {
         let list = List::new(vec![entry(443, "10.0.0.0/8"), entry(80, "127.0.0.0/8")]);
         let head = Head::parse(b"CONNECT a.example:443 HTTP/1.1\r\n\r\n").unwrap();
         assert_eq!(list.judge(&head).unwrap().private, ["10.0.0.0/8"]);
+    }
+
+    proptest! {
+        #[test]
+        fn anything_like_a_request_leaves_for_what_is_listed_or_not_at_all(
+            method in "CONNECT|GET|POST",
+            target in "(http://)?(a\\.example|b\\.example|[ab.@\\[\\]%0-9]{0,12}):?(80|443|)/?[a-z?#@:./]{0,9}",
+            fields in "(\r\n(Host|host|Content-Length|Transfer-Encoding|X): ?(a\\.example|5|chunked|\r|\n|)){0,4}",
+        ) {
+            let head = format!("{method} {target} HTTP/1.1{fields}\r\n\r\n");
+            fuzz(head.as_bytes());
+        }
     }
 }

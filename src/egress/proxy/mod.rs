@@ -219,12 +219,12 @@ fn scarce(error: &io::Error) -> bool {
     )
 }
 
-/// For a fuzz target: a request's head as a jail sends it; whether it was taken.
+/// For a fuzz target: a request's head as a jail sends it; whether it may leave to `a.example`.
 ///
 /// # Panics
-/// Where a head that is taken is read in two ways.
+/// Where a head is read in two ways, or leaves for anywhere else.
 pub fn fuzz_head(bytes: &[u8]) -> bool {
-    head::fuzz(bytes)
+    judge::fuzz(bytes)
 }
 
 /// For a fuzz target: a tunnel's beginning as a jail sends it; whether it asks for `a.example`.

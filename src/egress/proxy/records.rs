@@ -215,7 +215,7 @@ impl Client {
         if self.message.len() < length {
             return Ok(());
         }
-        if self.left != 0 {
+        if self.left != 0 || self.message.len() > length {
             return Err(Odd("something follows the ClientHello in its record"));
         }
         match hello::name(&self.message)? {

@@ -73,9 +73,10 @@ enum Broken {
 
 /// An error of the jail's socket.
 fn of_peer(error: io::Error) -> Broken {
-    match error.kind() {
-        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Broken::Gone,
-        _ => Broken::Io(error),
+    let left = [io::ErrorKind::ConnectionReset, io::ErrorKind::BrokenPipe];
+    match left.contains(&error.kind()) {
+        true => Broken::Gone,
+        false => Broken::Io(error),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use proptest::prelude::*;
 use rustls::{ClientConfig, ClientConnection, RootCertStore};
 
 use super::super::hello::tests::{message, names};
@@ -156,4 +157,77 @@ fn rustls_reads_the_same_name() {
     bytes[at] = b'b';
     assert_eq!(by_rustls(&bytes).as_deref(), Some("b.example"));
     assert!(!fuzz(&bytes));
+}
+
+/// What OpenSSL 3.0, curl, Python 3.11, Node 20 and Go sent, kept as seeds of the fuzz target.
+#[test]
+fn the_hellos_of_real_clients_are_understood() {
+    let seeds = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/fuzz/corpus/proxy-tunnel"
+    );
+    let mut clients = 0;
+    for seed in std::fs::read_dir(seeds).unwrap() {
+        let seed = seed.unwrap();
+        if seed.file_name().to_string_lossy().starts_with("client-") {
+            let bytes = std::fs::read(seed.path()).unwrap();
+            assert!(fuzz(&bytes), "{seed:?}");
+            assert_eq!(by_rustls(&bytes).as_deref(), Some("a.example"), "{seed:?}");
+            clients += 1;
+        }
+    }
+    assert_eq!(clients, 6);
+}
+
+/// Bytes with some of them overwritten, put in or taken out.
+fn bent(bytes: Vec<u8>) -> impl Strategy<Value = Vec<u8>> {
+    let change = (any::<prop::sample::Index>(), any::<u8>(), 0..3);
+    prop::collection::vec(change, 0..6).prop_map(move |changes| {
+        let mut bytes = bytes.clone();
+        for (at, byte, how) in changes {
+            let at = at.index(bytes.len());
+            match how {
+                0 => bytes[at] = byte,
+                1 => bytes.insert(at, byte),
+                _ => drop((bytes.len() > 1).then(|| bytes.remove(at))),
+            }
+        }
+        bytes
+    })
+}
+
+/// A ClientHello in pieces, as a real one has its extensions.
+fn spread() -> Vec<u8> {
+    let extensions = [
+        (0, names(&[b"a.example"])),
+        (10, b"\0\x02\0\x1d".to_vec()),
+        (13, b"\0\x02\x04\x03".to_vec()),
+        (43, b"\x02\x03\x04".to_vec()),
+        (51, [&b"\0\x24\0\x1d\0\x20"[..], &[9; 32]].concat()),
+    ];
+    message(&extensions)
+        .chunks(40)
+        .flat_map(|piece| record(HANDSHAKE, piece))
+        .collect()
+}
+
+#[test]
+fn what_is_bent_by_the_property_is_taken_when_straight() {
+    assert!(fuzz(&spread()));
+    assert_eq!(by_rustls(&spread()).as_deref(), Some("a.example"));
+}
+
+proptest! {
+    #[test]
+    fn a_bent_hello_is_refused_or_read_as_rustls_reads_it(
+        bytes in bent(spread()),
+        more in prop::collection::vec(any::<u8>(), 0..20),
+    ) {
+        fuzz(&[bytes, more].concat());
+    }
+
+    #[test]
+    fn a_bent_answer_is_the_same_in_pieces(bytes in bent(server(SERVER_HELLO, RETRY))) {
+        fuzz(&bytes);
+    }
 }
