@@ -10,6 +10,7 @@ use crate::cli::args::JailRunArgs;
 use crate::cli::exit::Exit;
 use crate::error::{Context, Error, Result};
 use crate::sys::process::harden_supervisor;
+use crate::wire::manifest::Quantities;
 use crate::wire::messages::SelfTest;
 use crate::wire::text::escaped;
 
@@ -41,7 +42,7 @@ fn carry_out(app: &App, options: &JailRunArgs) -> Result<Exit, Failure> {
     let test = jailer.test.clone();
     let hands = Hands::new(&mut jailer, egress, &manifest)?;
     let ran = drive::run(hands, found, &argv, ends, manifest.limits.output)?;
-    report(app, options, &ran, &test)?;
+    report(app, options, &ran, &test, manifest.limits)?;
     Ok(match ran.signal {
         Some(signal) => Exit::of(None, Some(signal)),
         None => Exit::of(ran.end.code, ran.end.signal),
@@ -60,27 +61,26 @@ fn words(options: &JailRunArgs) -> Result<Vec<String>> {
     options.program.iter().map(text).collect()
 }
 
-fn report(app: &App, options: &JailRunArgs, ran: &Ran, test: &SelfTest) -> Result<()> {
+fn report(
+    app: &App,
+    options: &JailRunArgs,
+    ran: &Ran,
+    test: &SelfTest,
+    had: Quantities,
+) -> Result<()> {
     if app.screen.json() {
-        return app.screen.value(&value(ran, test));
+        return app.screen.value(&value(ran, test, had));
     }
     if options.quiet {
         return Ok(());
     }
-    let limit = ran.end.limit.as_deref().filter(|_| ran.signal.is_none());
-    if let Some(limit) = limit {
-        app.screen.note(format!("limit: {}", told::limit(limit)));
-    }
-    for denial in &ran.end.denials {
-        app.screen.note(format!("denied: {}", told::denial(denial)));
-    }
-    for told in ran.hops.iter().filter_map(told::hop) {
-        app.screen.note(format!("denied: {told}"));
+    for told in told::of_end(&ran.end, had, &ran.hops) {
+        app.screen.note(format!("denied: {}", told.say));
     }
     Ok(())
 }
 
-fn value(ran: &Ran, test: &SelfTest) -> Value {
+fn value(ran: &Ran, test: &SelfTest, had: Quantities) -> Value {
     let [(output, output_bytes), (error, error_bytes)] = &ran.kept;
     json!({
         "exit": ran.end.code,
@@ -93,7 +93,7 @@ fn value(ran: &Ran, test: &SelfTest) -> Value {
         "stdout_bytes": output_bytes,
         "stderr": String::from_utf8_lossy(error),
         "stderr_bytes": error_bytes,
-        "denials": ran.end.denials,
+        "denials": told::of_end(&ran.end, had, &ran.hops),
         "hops": ran.hops,
         "degraded": test.degraded,
     })

@@ -2,7 +2,7 @@
 //! own, and has one meaning.
 
 use std::fs;
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::view::{Unseen, View};
@@ -38,7 +38,7 @@ pub(super) fn check(draft: &Draft, host: &Host) -> Result<()> {
     let said = |writable| move |said| Entry { said, writable };
     let all = draft.ro.iter().map(said(false));
     for entry in all.chain(draft.rw.iter().map(said(true))) {
-        let real = look(&entry)?;
+        let real = look(&entry, host)?;
         keep_own(&entry, &real, host)?;
         for before in &entries {
             apart(&entry, before)?;
@@ -59,7 +59,7 @@ pub(super) fn check(draft: &Draft, host: &Host) -> Result<()> {
 }
 
 /// Looks at what is there; gives where it is without links.
-fn look(entry: &Entry<'_>) -> Result<PathBuf> {
+fn look(entry: &Entry<'_>, host: &Host) -> Result<PathBuf> {
     let path = entry.path();
     if path == Path::new("/") {
         return Err(match entry.writable {
@@ -87,9 +87,9 @@ fn look(entry: &Entry<'_>) -> Result<PathBuf> {
             format!("write where it leads: `{better}`"),
         ));
     }
-    let kind = fs::metadata(&real)
-        .map_err(|error| entry.wrong(format!("cannot be looked at: {error}"), "see who may"))?
-        .file_type();
+    let meta = fs::metadata(&real)
+        .map_err(|error| entry.wrong(format!("cannot be looked at: {error}"), "see who may"))?;
+    let kind = meta.file_type();
     if entry.writable && is_link(path) {
         let better = shown(&real);
         return Err(entry.wrong(
@@ -107,6 +107,18 @@ fn look(entry: &Entry<'_>) -> Result<PathBuf> {
         return Err(entry.wrong(
             format!("is {odd}, a way out of the jail"),
             "jails see directories and regular files only",
+        ));
+    }
+    let mode = meta.permissions().mode();
+    let wanted = if kind.is_dir() { 0o005 } else { 0o004 };
+    if host.root && !entry.writable && mode & wanted != wanted {
+        let shown = shown(path);
+        return Err(entry.wrong(
+            format!(
+                "has mode {:04o}: the jail's own user cannot read it",
+                mode & 0o7777
+            ),
+            format!("chmod o+rX {shown}, or make it writable for the jail"),
         ));
     }
     if entry.writable && !kind.is_dir() {
