@@ -10,6 +10,8 @@
 //! | a tool's order and reply | keeper and jailed tool | [`crate::tools::order`] | 4 MiB |
 //! | requests and responses | jailed `http.request` and egress | [`crate::tools::http::stream`] | 1 MiB a request body |
 //! | `keepgate.toml` | operator and supervisor | [`crate::config`] | 1 MiB |
+//! | manifests of jails | operator and `keepgate jail` | [`crate::jail::profile`] | 256 KiB |
+//! | headers of programs | operator's files and `keepgate jail run` | [`crate::jail::elf`] | the first 64 KiB |
 //! | policies | operator and keeper | [`crate::policy`] | 256 KiB |
 //! | tool definitions | product and keeper | [`crate::catalog`] | |
 //! | paths beneath a root, URLs, request ids | everywhere | [`crate::call::path`], [`crate::call::http`], [`crate::call::id`] | 4096 bytes a path |

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::drive::{self, Ends, Ran};
 use super::hands::Hands;
+use super::users::Own;
 use super::{Failure, asked, private, program, told};
 use crate::cli::app::App;
 use crate::cli::args::JailRunArgs;
@@ -24,12 +25,13 @@ fn carry_out(app: &App, options: &JailRunArgs) -> Result<Exit, Failure> {
     let manifest = asked::manifest(app, options)?;
     let name = argv.first().map(String::as_str).unwrap_or_default();
     let found = program::find(&manifest, name)?;
+    let users = Own::new()?;
     let ends = Ends::new(app.screen.json())?;
-    harden_supervisor(true).context(|| "harden this process".into())?;
-    let mut jailer = private::jailer(&manifest, options.strict)?;
+    harden_supervisor(manifest.observe).context(|| "harden this process".into())?;
+    let mut jailer = private::jailer(&manifest, users, options.strict)?;
     let egress = match manifest.net.is_empty() {
         true => None,
-        false => Some(private::egress(options.strict)?),
+        false => Some(private::egress(users, options.strict)?),
     };
     let degraded = &jailer.test.degraded;
     if !options.quiet && !degraded.is_empty() {

@@ -38,8 +38,7 @@ pub(super) fn check(draft: &Draft, host: &Host) -> Result<()> {
     let said = |writable| move |said| Entry { said, writable };
     let all = draft.ro.iter().map(said(false));
     for entry in all.chain(draft.rw.iter().map(said(true))) {
-        let real = look(&entry, host)?;
-        keep_own(&entry, &real, host)?;
+        look(&entry, host)?;
         for before in &entries {
             apart(&entry, before)?;
         }
@@ -58,8 +57,8 @@ pub(super) fn check(draft: &Draft, host: &Host) -> Result<()> {
     draft.dir.as_ref().map_or(Ok(()), |dir| start(&view, dir))
 }
 
-/// Looks at what is there; gives where it is without links.
-fn look(entry: &Entry<'_>, host: &Host) -> Result<PathBuf> {
+/// Looks at what is there.
+fn look(entry: &Entry<'_>, host: &Host) -> Result<()> {
     let path = entry.path();
     if path == Path::new("/") {
         return Err(match entry.writable {
@@ -78,6 +77,7 @@ fn look(entry: &Entry<'_>, host: &Host) -> Result<PathBuf> {
         ));
     }
     let real = follow(entry)?;
+    keep_own(entry, &real, host)?;
     let above = path.parent().unwrap_or(Path::new("/"));
     let real_above = fs::canonicalize(above).unwrap_or_else(|_| above.into());
     if real_above != above {
@@ -127,7 +127,7 @@ fn look(entry: &Entry<'_>, host: &Host) -> Result<PathBuf> {
             "name the directory it is in",
         ));
     }
-    Ok(real)
+    Ok(())
 }
 
 /// `/tmp` itself cannot be shown, but a directory beneath it can; nothing beneath the others can.
