@@ -358,14 +358,15 @@ pub enum JailCommand {
     /// to your standard output and error through pipes. What it was refused is told on standard
     /// error when it has ended, with the line of a manifest that would allow it.
     #[command(
-        after_help = "Ends as the program did, or with 128+N where signal N ended it; 125 where \
-        the jail could not be\nmade, 126 where the program cannot be run, 127 where it was not \
-        found. With --json, one object:\nexit, signal, limit, wall_us, cpu_us, rss_kib, stdout, \
-        stderr (text, the first MiB of each) and their\nlengths, denials, hops, degraded.\n\n\
+        after_help = "Ends as the program did, or with 128+N where signal N ended it; with \
+        125 where the jail could not be made, 126 where the program cannot be run, 127 where it was \
+        not found. With --json, one object: exit, signal, limit, wall_us, cpu_us, rss_kib, stdout, \
+        stderr (text, the first MiB of each), stdout_bytes, stderr_bytes, denials, hops, degraded.\n\n\
         Examples:\n  \
         keepgate jail run -- python3 -c 'print(6 * 7)'\n  \
         keepgate jail run --rw ./repo --chdir ./repo -- git status\n  \
-        keepgate jail run --net api.example.net:443 --env TOKEN -- ./fetch.py\n  \
+        keepgate jail run --net api.example.net:443 -- curl https://api.example.net/\n  \
+        keepgate jail run --ro . --env TOKEN -- ./report.py\n  \
         keepgate jail run --profile native --json -- ./static-tool < input\n  \
         keepgate jail run --profile ./tool.toml --wall 10 -- node server.js"
     )]
@@ -398,8 +399,8 @@ pub enum JailCommand {
 /// Options of `jail run`.
 #[derive(Debug, Args)]
 pub struct JailRunArgs {
-    /// What the jail is: foreign, native, native-generic, or a manifest file
-    #[arg(long, value_name = "PROFILE|FILE", default_value = "foreign",
+    /// What the jail is: foreign, native, native-generic, or a manifest file [default: foreign]
+    #[arg(long, value_name = "PROFILE|FILE", default_value = "foreign", hide_default_value = true,
           value_hint = ValueHint::FilePath)]
     pub profile: PathBuf,
     /// Show it this path, read-only

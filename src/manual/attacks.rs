@@ -928,6 +928,68 @@ pub const ATTACKS: &[Attack] = &[
             "it::log::an_unwritable_log_refuses_calls_and_says_why",
         ],
     },
+    // --- jails run by hand ----------------------------------------------------------------------
+    Attack {
+        name: "manifest that shows the gate",
+        what: "has a jail see Keepgate's own state, token or sockets, by name, from above, or by a link",
+        stage: Stage::Operator,
+        tests: &[
+            "jail::profile::tests::keepgates_own_files_are_never_shown",
+            "it::jail_run::profiles::the_installs_own_files_are_never_shown",
+        ],
+    },
+    Attack {
+        name: "link in a manifest",
+        what: "makes a path of a manifest a symbolic link to elsewhere, to nothing, or in a circle",
+        stage: Stage::Operator,
+        tests: &[
+            "jail::profile::tests::paths_that_are_not_there_or_not_files_are_named",
+            "it::jail_run::profiles::a_circle_of_links_is_named",
+        ],
+    },
+    Attack {
+        name: "way out through a path",
+        what: "has a socket, a pipe or a device shown, which leads out of any jail",
+        stage: Stage::Operator,
+        tests: &["jail::profile::tests::paths_that_are_not_there_or_not_files_are_named"],
+    },
+    Attack {
+        name: "the caller's descriptors",
+        what: "writes to the caller's terminal or files through its standard input",
+        stage: Stage::Operator,
+        tests: &["it::jail_run::streams::a_jail_never_has_the_callers_own_descriptors"],
+    },
+    Attack {
+        name: "the caller's environment",
+        what: "reads keys from the variables of whoever runs it",
+        stage: Stage::Operator,
+        tests: &[
+            "it::jail_run::foreign::the_callers_environment_stays_outside_unless_named",
+            "it::jail_run::native::a_native_program_has_no_environment",
+        ],
+    },
+    Attack {
+        name: "survivor",
+        what: "leaves a process behind that outlives the program, the command or its death",
+        stage: Stage::Operator,
+        tests: &[
+            "it::jail_run::limits::what_a_program_leaves_behind_dies_with_it",
+            "it::jail_run::limits::a_signal_to_the_command_ends_the_jail",
+            "it::jail_run::limits::a_command_that_is_killed_takes_its_jail_with_it",
+        ],
+    },
+    Attack {
+        name: "host name with two readings",
+        what: "names a way out in another spelling, with a wildcard, or with a NUL, so that checks differ",
+        stage: Stage::Operator,
+        tests: &["jail::profile::tests::ways_out_are_as_egress_reads_them"],
+    },
+    Attack {
+        name: "program replaced while it is looked at",
+        what: "changes a static program between the look at it and its start",
+        stage: Stage::Operator,
+        tests: &["sys::sealed::tests::a_sealed_program_cannot_be_changed_and_has_a_limit"],
+    },
     // --- screens --------------------------------------------------------------------------------
     Attack {
         name: "terminal escape",

@@ -11,6 +11,8 @@
 //! | requests and responses | jailed `http.request` and egress | [`crate::tools::http::stream`] | 1 MiB a request body |
 //! | HTTP and TLS through the proxy | programs in foreign jails and egress | [`crate::egress::proxy`] | 32 KiB a head, 16 KiB a ClientHello |
 //! | `keepgate.toml` | operator and supervisor | [`crate::config`] | 1 MiB |
+//! | manifests of jails | operator and `keepgate jail` | [`crate::jail::profile`] | 256 KiB |
+//! | headers of programs | operator's files and `keepgate jail run` | [`crate::jail::elf`] | the first 64 KiB |
 //! | policies | operator and keeper | [`crate::policy`] | 256 KiB |
 //! | tool definitions | product and keeper | [`crate::catalog`] | |
 //! | paths beneath a root, URLs, request ids | everywhere | [`crate::call::path`], [`crate::call::http`], [`crate::call::id`] | 4096 bytes a path |

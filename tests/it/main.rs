@@ -16,6 +16,7 @@ mod crash;
 mod files;
 mod harness;
 mod http;
+mod jail_run;
 mod jailer;
 mod journal;
 mod lists;

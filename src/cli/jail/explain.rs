@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::told;
+use super::told::{self, Told};
 use crate::cli::app::App;
 use crate::cli::exit::Exit;
 use crate::cli::log::find;
 use crate::error::{Error, Kind, Result};
-use crate::wire::messages::{Denial, Hop, Layer};
+use crate::wire::messages::{Denial, Hop};
 use crate::wire::text::escaped;
 
 /// What an outcome says of its jail; entries of older versions may say less.
@@ -59,48 +59,22 @@ fn text(value: &Value, pointer: &str) -> String {
     text.unwrap_or_default().to_owned()
 }
 
-/// Each thing that was refused: the layer, what was tried, what would allow it, and the sentence.
-fn refused(outcome: &Value) -> Vec<Value> {
-    let body = outcome.get("body").unwrap_or(&Value::Null);
-    let part = |name: &str| body.get(name).cloned().unwrap_or(Value::Null);
-    let jail: Jail = serde_json::from_value(part("jail")).unwrap_or_default();
-    let hops: Vec<Hop> = serde_json::from_value(part("hops")).unwrap_or_default();
-    let mut all = Vec::new();
-    if let Some(limit) = &jail.limit {
-        all.push(
-            json!({"layer": Layer::Limit, "attempt": limit, "allow": null, "count": 1,
-            "say": told::limit(limit)}),
-        );
-    }
-    for denial in &jail.denials {
-        let mut value = json!(denial);
-        if let Some(members) = value.as_object_mut() {
-            members.insert("say".into(), told::denial(denial).into());
-        }
-        all.push(value);
-    }
-    for hop in &hops {
-        if let Some(say) = told::hop(hop) {
-            all.push(
-                json!({"layer": Layer::Egress, "attempt": hop.target, "allow": null,
-                "count": 1, "say": say}),
-            );
-        }
-    }
-    all
+/// Each thing that was refused.
+fn refused(outcome: &Value) -> Vec<Told> {
+    let part = |name: &str| outcome.pointer(name).cloned().unwrap_or(Value::Null);
+    let jail: Jail = serde_json::from_value(part("/body/jail")).unwrap_or_default();
+    let hops: Vec<Hop> = serde_json::from_value(part("/body/hops")).unwrap_or_default();
+    told::all(jail.limit.as_deref(), None, &jail.denials, &hops)
 }
 
-fn sentences(refused: &[Value]) -> String {
-    if refused.is_empty() {
-        return "nothing was refused in this call".into();
+fn sentences(refused: &[Told]) -> String {
+    match refused {
+        [] => "nothing was refused in this call".into(),
+        _ => refused
+            .iter()
+            .map(|told| format!("{}\n", told.say))
+            .collect(),
     }
-    // Outside text in them is escaped where they are made.
-    let say = |one: &Value| {
-        one.get("say")
-            .and_then(Value::as_str)
-            .map(|say| format!("{say}\n"))
-    };
-    refused.iter().filter_map(say).collect()
 }
 
 #[cfg(test)]
@@ -123,12 +97,12 @@ mod tests {
         }});
         let refused = refused(&outcome);
         assert_eq!(refused.len(), 3, "{refused:?}");
-        assert_eq!(refused[1]["count"], 2);
+        assert_eq!(refused[1].count, 2);
         let said = sentences(&refused);
         for part in [
-            "`wall_s`",
-            "ptrace() was refused",
-            "https://a.example/ was refused",
+            "limit `wall`",
+            "`ptrace()` 2 times",
+            "reach `GET https://a.example/`",
         ] {
             assert!(said.contains(part), "{said}");
         }

@@ -13,6 +13,7 @@ mod program;
 mod pump;
 mod run;
 mod told;
+mod users;
 
 pub(super) use check::run as check;
 pub(super) use explain::run as explain;

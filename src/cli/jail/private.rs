@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::signal::Signal;
-use nix::unistd::{dup2_stderr, geteuid};
+use nix::unistd::dup2_stderr;
 use serde::Serialize;
 
+use super::users::Own;
 use crate::config::Config;
 use crate::egress::EgressSetup;
 use crate::error::{Context, Error, Kind, Result};
@@ -34,17 +35,6 @@ const STOPPING: Duration = Duration::from_secs(2);
 const NAME: &str = "run";
 /// Longest end of a role's diagnostics that an error shows, in characters.
 const LAST_WORDS: usize = 300;
-
-/// Uids of private roles and their jails, where root starts them: above those that an install with
-/// the default `uid_base` and all its planes has, and below the dynamic users of systemd.
-mod uid {
-    /// The jailer.
-    pub(super) const JAILER: u32 = 64_880;
-    /// Egress.
-    pub(super) const EGRESS: u32 = 64_881;
-    /// The jail's program.
-    pub(super) const JAIL: u32 = 64_882;
-}
 
 /// A role, ready, and the keeper's end of the link to it.
 #[derive(Debug)]
@@ -70,8 +60,8 @@ pub(super) struct Jailer {
 ///
 /// # Errors
 /// Fails where it cannot serve, and, `strict`, where a protection is missing.
-pub(super) fn jailer(manifest: &Manifest, strict: bool) -> Result<Jailer> {
-    let role = Private::start(Role::Jailer, &jailer_setup(manifest, strict))?;
+pub(super) fn jailer(manifest: &Manifest, users: Option<Own>, strict: bool) -> Result<Jailer> {
+    let role = Private::start(Role::Jailer, &jailer_setup(manifest, users, strict))?;
     let heard = frame::recv::<JailerToKeeper>(role.link.as_fd(), 0)?;
     let Some(JailerToKeeper::SelfTest { fit: true, report }) = heard.map(|frame| frame.say) else {
         return Err(Error::new("the jailer did not pass its self-test"));
@@ -88,9 +78,9 @@ pub(super) fn jailer(manifest: &Manifest, strict: bool) -> Result<Jailer> {
 ///
 /// # Errors
 /// Fails where it cannot serve.
-pub(super) fn egress(strict: bool) -> Result<Private> {
+pub(super) fn egress(users: Option<Own>, strict: bool) -> Result<Private> {
     let setup = EgressSetup {
-        confine: confine(uid::EGRESS, strict),
+        confine: confine(users.map(|users| users.egress), strict),
         plane: NAME.into(),
         resolvers: Config::default().resolvers(),
         ca: Vec::new(),
@@ -99,18 +89,21 @@ pub(super) fn egress(strict: bool) -> Result<Private> {
     Private::start(Role::Egress, &setup)
 }
 
-fn jailer_setup(manifest: &Manifest, strict: bool) -> JailerSetup {
-    let root = geteuid().is_root();
-    let separation = if root { "separate uids" } else { "one user" };
+fn jailer_setup(manifest: &Manifest, users: Option<Own>, strict: bool) -> JailerSetup {
+    let separation = match users {
+        Some(_) => "separate uids",
+        None => "one user",
+    };
     JailerSetup {
         observe: false,
-        confine: confine(uid::JAILER, strict),
+        confine: confine(users.map(|users| users.jailer), strict),
         plane: NAME.into(),
-        jail_users: root.then_some(Users {
-            first: uid::JAIL,
+        jail_users: users.map(|users| Users {
+            first: users.jail,
             count: 1,
         }),
         manifests: vec![manifest.clone()],
+        observe: false,
         separation: separation.into(),
         roots: Vec::new(),
         accept: accepted(strict),
@@ -121,8 +114,7 @@ fn jailer_setup(manifest: &Manifest, strict: bool) -> JailerSetup {
     }
 }
 
-fn confine(uid: u32, strict: bool) -> Confine {
-    let uid = geteuid().is_root().then_some(uid);
+fn confine(uid: Option<u32>, strict: bool) -> Confine {
     Confine {
         uid,
         gid: uid,

@@ -43,7 +43,9 @@ fn foreign(manifest: &Manifest, view: &View<'_>, name: &str) -> Result<Found, Fa
     let home = manifest.dir.as_deref().unwrap_or(Path::new(HOME));
     let path = manifest.env.get("PATH").map_or(PATH, String::as_str);
     let candidates: Vec<PathBuf> = if name.contains('/') {
-        vec![home.join(name)]
+        // A path from where the caller is means the same file where the jail sees it too.
+        let here = std::path::absolute(name).ok();
+        std::iter::once(home.join(name)).chain(here).collect()
     } else {
         let entries = path.split(':').filter(|entry| !entry.is_empty());
         entries.map(|entry| home.join(entry).join(name)).collect()

@@ -4,12 +4,14 @@ use serde_json::{Value, json};
 
 use super::drive::{self, Ends, Ran};
 use super::hands::Hands;
+use super::users::Own;
 use super::{Failure, asked, private, program, told};
 use crate::cli::app::App;
 use crate::cli::args::JailRunArgs;
 use crate::cli::exit::Exit;
 use crate::error::{Context, Error, Result};
 use crate::sys::process::harden_supervisor;
+use crate::wire::manifest::Quantities;
 use crate::wire::messages::SelfTest;
 use crate::wire::text::escaped;
 
@@ -23,12 +25,13 @@ fn carry_out(app: &App, options: &JailRunArgs) -> Result<Exit, Failure> {
     let manifest = asked::manifest(app, options)?;
     let name = argv.first().map(String::as_str).unwrap_or_default();
     let found = program::find(&manifest, name)?;
+    let users = Own::new()?;
     let ends = Ends::new(app.screen.json())?;
-    harden_supervisor(true).context(|| "harden this process".into())?;
-    let mut jailer = private::jailer(&manifest, options.strict)?;
+    harden_supervisor(manifest.observe).context(|| "harden this process".into())?;
+    let mut jailer = private::jailer(&manifest, users, options.strict)?;
     let egress = match manifest.net.is_empty() {
         true => None,
-        false => Some(private::egress(options.strict)?),
+        false => Some(private::egress(users, options.strict)?),
     };
     let degraded = &jailer.test.degraded;
     if !options.quiet && !degraded.is_empty() {
@@ -41,7 +44,7 @@ fn carry_out(app: &App, options: &JailRunArgs) -> Result<Exit, Failure> {
     let test = jailer.test.clone();
     let hands = Hands::new(&mut jailer, egress, &manifest)?;
     let ran = drive::run(hands, found, &argv, ends, manifest.limits.output)?;
-    report(app, options, &ran, &test)?;
+    report(app, options, &ran, &test, manifest.limits)?;
     Ok(match ran.signal {
         Some(signal) => Exit::of(None, Some(signal)),
         None => Exit::of(ran.end.code, ran.end.signal),
@@ -60,27 +63,26 @@ fn words(options: &JailRunArgs) -> Result<Vec<String>> {
     options.program.iter().map(text).collect()
 }
 
-fn report(app: &App, options: &JailRunArgs, ran: &Ran, test: &SelfTest) -> Result<()> {
+fn report(
+    app: &App,
+    options: &JailRunArgs,
+    ran: &Ran,
+    test: &SelfTest,
+    had: Quantities,
+) -> Result<()> {
     if app.screen.json() {
-        return app.screen.value(&value(ran, test));
+        return app.screen.value(&value(ran, test, had));
     }
     if options.quiet {
         return Ok(());
     }
-    let limit = ran.end.limit.as_deref().filter(|_| ran.signal.is_none());
-    if let Some(limit) = limit {
-        app.screen.note(format!("limit: {}", told::limit(limit)));
-    }
-    for denial in &ran.end.denials {
-        app.screen.note(format!("denied: {}", told::denial(denial)));
-    }
-    for told in ran.hops.iter().filter_map(told::hop) {
-        app.screen.note(format!("denied: {told}"));
+    for told in told::of_end(&ran.end, had, &ran.hops) {
+        app.screen.note(format!("denied: {}", told.say));
     }
     Ok(())
 }
 
-fn value(ran: &Ran, test: &SelfTest) -> Value {
+fn value(ran: &Ran, test: &SelfTest, had: Quantities) -> Value {
     let [(output, output_bytes), (error, error_bytes)] = &ran.kept;
     json!({
         "exit": ran.end.code,
@@ -93,7 +95,7 @@ fn value(ran: &Ran, test: &SelfTest) -> Value {
         "stdout_bytes": output_bytes,
         "stderr": String::from_utf8_lossy(error),
         "stderr_bytes": error_bytes,
-        "denials": ran.end.denials,
+        "denials": told::of_end(&ran.end, had, &ran.hops),
         "hops": ran.hops,
         "degraded": test.degraded,
     })

@@ -1,100 +1,156 @@
-//! What a jail refused, in sentences: who refused what, and the line of a manifest that would allow
-//! it. `jail run` and `jail explain` both speak from here.
+//! Everything that did not go well in a jail, in one list: `jail run` and `jail explain` both speak
+//! from here.
 
-use crate::wire::messages::{Denial, Hop, Layer};
+use serde::Serialize;
+
+use crate::jail::denied::{of_hop, of_limit, sentence};
+use crate::wire::manifest::Quantities;
+use crate::wire::messages::{Denial, Hop, JailEnd, Layer};
 use crate::wire::text::Escaped;
 
 /// Longest piece of outside text in a sentence, in characters.
 const PIECE: usize = 256;
 
-/// One thing that was refused.
-pub(super) fn denial(denial: &Denial) -> String {
-    let who = match denial.layer {
-        Layer::Seccomp => "system call list",
-        Layer::Egress => "way out",
-        Layer::Limit => "limit",
-    };
-    let attempt = Escaped::cut(&denial.attempt, PIECE);
-    let times = match denial.count {
-        0 | 1 => String::new(),
-        count => format!(", {count} times"),
-    };
-    let allow = match &denial.allow {
-        Some(line) => format!("`{}` would allow it", Escaped::cut(line, PIECE)),
-        None => "no manifest can allow it".into(),
-    };
-    format!("{attempt} was refused ({who}{times}); {allow}")
+/// One thing, and the sentence about it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct Told {
+    /// The part of the jail.
+    pub(super) layer: Layer,
+    /// What was tried.
+    pub(super) attempt: String,
+    /// The line of a manifest that would allow it.
+    pub(super) allow: Option<String>,
+    /// How often.
+    pub(super) count: u32,
+    /// All of it for a person; escaped.
+    pub(super) say: String,
 }
 
-/// A connection that was refused or failed; nothing for one that was made.
-pub(super) fn hop(hop: &Hop) -> Option<String> {
-    let fault = Escaped::cut(hop.fault.as_deref()?, PIECE);
-    let target = Escaped::cut(&hop.target, PIECE);
-    Some(format!("{target} was refused or failed (way out): {fault}"))
-}
-
-/// The limit that ended a jail.
-pub(super) fn limit(name: &str) -> String {
-    let line = match name {
-        "wall" => "it ran too long; `wall_s` under `[limits]` allows more",
-        "cpu" => "it used too much processor time; `cpu_s` under `[limits]` allows more",
-        "memory" => "it used too much memory; `memory_mib` under `[limits]` allows more",
-        "processes" => "it had too many processes; `processes` under `[limits]` allows more",
-        "output" => "it wrote too much; `output_mib` under `[limits]` allows more",
-        "killed" => "it was ended from outside",
-        _ => "a limit ended it",
-    };
-    match name {
-        "wall" | "cpu" | "memory" | "processes" | "output" | "killed" => line.into(),
-        other => format!("{line}: {}", Escaped::cut(other, PIECE)),
+impl From<Denial> for Told {
+    fn from(denial: Denial) -> Self {
+        let say = sentence(&denial);
+        let Denial {
+            layer,
+            attempt,
+            allow,
+            count,
+        } = denial;
+        Self {
+            layer,
+            attempt,
+            allow,
+            count,
+            say,
+        }
     }
+}
+
+/// The limit first, then what was refused inside, then the way out. `had` are the limits of the
+/// jail, where they are known.
+pub(super) fn all(
+    limit: Option<&str>,
+    had: Option<Quantities>,
+    denials: &[Denial],
+    hops: &[Hop],
+) -> Vec<Told> {
+    let limit = limit.filter(|limit| *limit != "killed");
+    let limit = limit.map(|limit| ended(limit, had));
+    let denials = denials.iter().cloned().map(Told::from);
+    let hops = hops.iter().filter_map(way_out);
+    limit.into_iter().chain(denials).chain(hops).collect()
+}
+
+/// As [`all`], of a jail whose end is at hand.
+pub(super) fn of_end(end: &JailEnd, had: Quantities, hops: &[Hop]) -> Vec<Told> {
+    all(end.limit.as_deref(), Some(had), &end.denials, hops)
+}
+
+fn ended(limit: &str, had: Option<Quantities>) -> Told {
+    if let Some(denial) = had.and_then(|had| of_limit(limit, had)) {
+        return denial.into();
+    }
+    let attempt = Escaped::cut(limit, PIECE).to_string();
+    let say = format!("the limit `{attempt}` ended the jail");
+    Told {
+        layer: Layer::Limit,
+        attempt,
+        allow: None,
+        count: 1,
+        say,
+    }
+}
+
+/// A connection that was not made. One that a manifest cannot help has its reason only.
+fn way_out(hop: &Hop) -> Option<Told> {
+    if let Some(denial) = of_hop(hop) {
+        return Some(denial.into());
+    }
+    let fault = Escaped::cut(hop.fault.as_deref()?, PIECE);
+    let attempt = Escaped::cut(&hop.target, PIECE).to_string();
+    let say = match attempt.is_empty() {
+        true => format!("the way out was closed: {fault}"),
+        false => format!("the way out did not reach `{attempt}`: {fault}"),
+    };
+    Some(Told {
+        layer: Layer::Egress,
+        attempt,
+        allow: None,
+        count: 1,
+        say,
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::jail::denied::UNLISTED;
+    use crate::wire::manifest::{Class, Manifest};
+
+    fn hop(target: &str, fault: Option<&str>) -> Hop {
+        Hop {
+            target: target.into(),
+            address: None,
+            status: None,
+            fault: fault.map(str::to_owned),
+            bytes: 0,
+        }
+    }
 
     #[test]
-    fn sentences_name_who_refused_what_and_what_would_allow_it() {
-        let once = Denial {
+    fn everything_is_told_once_and_the_limit_first() {
+        let denial = Denial {
             layer: Layer::Seccomp,
-            attempt: "ptrace(PTRACE_ATTACH)\u{1b}".into(),
+            attempt: "ptrace()".into(),
             allow: None,
-            count: 1,
+            count: 2,
         };
+        let unlisted = format!("{UNLISTED}a.example:443");
+        let hops = [
+            hop("CONNECT a.example:443", Some(&unlisted)),
+            hop("CONNECT b.example:443", Some("refused\u{1b}")),
+            hop("CONNECT c.example:443", None),
+            hop("", Some("it died")),
+        ];
+        let had = Manifest::of(Class::Foreign).limits;
+        let told = all(
+            Some("wall"),
+            Some(had),
+            std::slice::from_ref(&denial),
+            &hops,
+        );
+        let say: Vec<&str> = told.iter().map(|one| one.say.as_str()).collect();
+        assert_eq!(say.len(), 5, "{say:?}");
+        assert!(say[0].contains("limits.wall_s = 120"), "{say:?}");
+        assert!(say[1].contains("`ptrace()` 2 times"), "{say:?}");
+        assert!(say[2].contains("net = [\"a.example:443\"]"), "{say:?}");
         assert_eq!(
-            denial(&once),
-            "ptrace(PTRACE_ATTACH)\\u{1b} was refused (system call list); no manifest can allow it"
+            say[3],
+            "the way out did not reach `CONNECT b.example:443`: refused\\u{1b}"
         );
-        let often = Denial {
-            layer: Layer::Egress,
-            attempt: "connect to a.example:443".into(),
-            allow: Some("net = [\"a.example:443\"]".into()),
-            count: 3,
-        };
-        assert_eq!(
-            denial(&often),
-            "connect to a.example:443 was refused (way out, 3 times); \
-             `net = [\"a.example:443\"]` would allow it"
-        );
-        let made = Hop {
-            target: "CONNECT a.example:443".into(),
-            address: None,
-            status: Some(200),
-            fault: None,
-            bytes: 0,
-        };
-        assert_eq!(hop(&made), None);
-        let failed = Hop {
-            fault: Some("not listed".into()),
-            ..made
-        };
-        assert!(
-            hop(&failed)
-                .unwrap()
-                .ends_with("failed (way out): not listed")
-        );
-        assert!(limit("wall").contains("`wall_s`"));
-        assert_eq!(limit("new"), "a limit ended it: new");
+        assert_eq!(say[4], "the way out was closed: it died");
+        assert_eq!(told[2].allow.as_deref(), Some("net = [\"a.example:443\"]"));
+        let unknown = all(Some("wall"), None, &[], &[]);
+        assert_eq!(unknown[0].say, "the limit `wall` ended the jail");
+        assert_eq!(all(Some("killed"), None, &[], &[]), []);
     }
 }

@@ -2,7 +2,7 @@
 //! own, and has one meaning.
 
 use std::fs;
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::view::{Unseen, View};
@@ -38,8 +38,7 @@ pub(super) fn check(draft: &Draft, host: &Host) -> Result<()> {
     let said = |writable| move |said| Entry { said, writable };
     let all = draft.ro.iter().map(said(false));
     for entry in all.chain(draft.rw.iter().map(said(true))) {
-        let real = look(&entry)?;
-        keep_own(&entry, &real, host)?;
+        look(&entry, host)?;
         for before in &entries {
             apart(&entry, before)?;
         }
@@ -58,8 +57,8 @@ pub(super) fn check(draft: &Draft, host: &Host) -> Result<()> {
     draft.dir.as_ref().map_or(Ok(()), |dir| start(&view, dir))
 }
 
-/// Looks at what is there; gives where it is without links.
-fn look(entry: &Entry<'_>) -> Result<PathBuf> {
+/// Looks at what is there.
+fn look(entry: &Entry<'_>, host: &Host) -> Result<()> {
     let path = entry.path();
     if path == Path::new("/") {
         return Err(match entry.writable {
@@ -78,6 +77,7 @@ fn look(entry: &Entry<'_>) -> Result<PathBuf> {
         ));
     }
     let real = follow(entry)?;
+    keep_own(entry, &real, host)?;
     let above = path.parent().unwrap_or(Path::new("/"));
     let real_above = fs::canonicalize(above).unwrap_or_else(|_| above.into());
     if real_above != above {
@@ -87,9 +87,9 @@ fn look(entry: &Entry<'_>) -> Result<PathBuf> {
             format!("write where it leads: `{better}`"),
         ));
     }
-    let kind = fs::metadata(&real)
-        .map_err(|error| entry.wrong(format!("cannot be looked at: {error}"), "see who may"))?
-        .file_type();
+    let meta = fs::metadata(&real)
+        .map_err(|error| entry.wrong(format!("cannot be looked at: {error}"), "see who may"))?;
+    let kind = meta.file_type();
     if entry.writable && is_link(path) {
         let better = shown(&real);
         return Err(entry.wrong(
@@ -109,13 +109,25 @@ fn look(entry: &Entry<'_>) -> Result<PathBuf> {
             "jails see directories and regular files only",
         ));
     }
+    let mode = meta.permissions().mode();
+    let wanted = if kind.is_dir() { 0o005 } else { 0o004 };
+    if host.root && !entry.writable && mode & wanted != wanted {
+        let shown = shown(path);
+        return Err(entry.wrong(
+            format!(
+                "has mode {:04o}: the jail's own user cannot read it",
+                mode & 0o7777
+            ),
+            format!("chmod o+rX {shown}, or make it writable for the jail"),
+        ));
+    }
     if entry.writable && !kind.is_dir() {
         return Err(entry.wrong(
             "is no directory, and only directories may be changed",
             "name the directory it is in",
         ));
     }
-    Ok(real)
+    Ok(())
 }
 
 /// `/tmp` itself cannot be shown, but a directory beneath it can; nothing beneath the others can.

@@ -1,5 +1,5 @@
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
@@ -238,6 +238,9 @@ impl Scene {
             fs::create_dir_all(dir.join(name)).unwrap();
         }
         fs::write(dir.join("file"), b"").unwrap();
+        fs::write(dir.join("secret"), b"").unwrap();
+        let private = fs::Permissions::from_mode(0o640);
+        fs::set_permissions(dir.join("secret"), private).unwrap();
         Self { _temp: temp, dir }
     }
 
@@ -306,6 +309,14 @@ fn paths_that_are_not_there_or_not_files_are_named() {
         ),
         ("rw = [\"@/towork\"]", "write where it leads: `@/work`"),
         ("rw = [\"@/file\"]", "is no directory"),
+        (
+            "ro = [\"@/secret\"]",
+            "has mode 0640: the jail's own user cannot read it",
+        ),
+        (
+            "ro = [\"@/secret\"]",
+            "has mode 0640: the jail's own user cannot read it",
+        ),
         ("ro = [\"@/socket\"]", "is a socket"),
         ("ro = [\"@/fifo\"]", "is a named pipe"),
         ("rw = [\"@/fifo\"]", "is a named pipe"),

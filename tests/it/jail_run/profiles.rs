@@ -1,0 +1,161 @@
+//! Manifest files, `jail check`, and mistakes in either.
+
+use std::os::unix::fs::symlink;
+
+use super::{directory, keepgate, manifest, run};
+use crate::harness::Appliance;
+
+#[test]
+fn a_file_is_the_jail() {
+    let directory = directory();
+    let text = "class = \"foreign\"\nro = [\"/usr\", \"/bin\", \"/lib\", \"/lib64\"]\n\
+                [env]\nGREETING = \"hi\"\n[limits]\nwall_s = 30\n";
+    let file = manifest(directory.path(), text);
+    let words = [
+        "-q",
+        "--profile",
+        &file,
+        "--",
+        "/bin/sh",
+        "-c",
+        "echo $GREETING; ls /etc",
+    ];
+    let ended = run(&words).code(0);
+    // The jail's own three, and nothing of the host's.
+    assert_eq!(ended.out, "hi\ngroup\nhosts\npasswd\n");
+}
+
+#[test]
+fn a_wrong_file_is_named_with_its_line() {
+    let directory = directory();
+    for (text, what) in [
+        (
+            "class = \"foreign\"\n\nreadonly = []\n",
+            "line 3: unknown field `readonly`",
+        ),
+        (
+            "class = \"native\"\nro = [\"/usr\"]\n",
+            "line 2: `ro` has no meaning",
+        ),
+        (
+            "class = \"foreign\"\nro = [\"/none/such\"]\n",
+            "line 2: `/none/such` does not exist",
+        ),
+        (
+            "class = \"foreign\"\nro = [\"/\"]\n",
+            "line 2: `/` is the whole file system",
+        ),
+    ] {
+        let file = manifest(directory.path(), text);
+        run(&["--profile", &file, "--", "true"])
+            .code(125)
+            .says(what)
+            .says(&file);
+        keepgate(&["jail", "check", &file]).code(2).says(what);
+    }
+    run(&["--profile", "./none.toml", "--", "true"])
+        .code(125)
+        .says("read the manifest");
+}
+
+#[test]
+fn a_circle_of_links_is_named() {
+    let directory = directory();
+    let (one, two) = (directory.path().join("one"), directory.path().join("two"));
+    symlink(&two, &one).unwrap();
+    symlink(&one, &two).unwrap();
+    let text = format!("class = \"foreign\"\nro = [{one:?}]\n");
+    let file = manifest(directory.path(), &text);
+    let what = format!(
+        "circle of links: {} -> {} -> ",
+        one.display(),
+        two.display()
+    );
+    run(&["--profile", &file, "--", "true"])
+        .code(125)
+        .says("line 2")
+        .says(&what);
+}
+
+#[test]
+fn what_check_prints_is_a_manifest_that_runs() {
+    let directory = directory();
+    for profile in ["foreign", "native", "native-generic"] {
+        let printed = keepgate(&["jail", "check", profile]).code(0).out;
+        let file = manifest(directory.path(), &printed);
+        let again = keepgate(&["jail", "check", &file]).code(0).out;
+        assert_eq!(again, printed);
+        if profile == "foreign" {
+            run(&["-q", "--profile", &file, "--", "/bin/sh", "-c", "exit 3"]).code(3);
+        }
+    }
+    let json = keepgate(&["--json", "jail", "check", "native"])
+        .code(0)
+        .json();
+    assert_eq!(json["manifest"]["class"], "native");
+}
+
+#[test]
+fn mistakes_on_the_command_line_are_no_programs_end() {
+    keepgate(&["jail", "run", "--no-such-option", "--", "true"])
+        .code(125)
+        .says("--no-such-option");
+    keepgate(&["jail", "run"]).code(125);
+    // Words of the program are not ours.
+    let ended = run(&["-q", "--", "/bin/echo", "--json", "--dir"]).code(0);
+    assert_eq!(ended.out, "--json --dir\n");
+}
+
+#[test]
+fn strict_refuses_where_protection_is_missing() {
+    let told = run(&["--json", "--", "true"]).code(0).json();
+    let strict = run(&["--strict", "--", "/bin/sh", "-c", "exit 7"]);
+    match told["degraded"].as_array().unwrap().is_empty() {
+        true => drop(strict.code(7)),
+        false => {
+            let name = told["degraded"][0].as_str().unwrap().to_owned();
+            strict.code(125).says(&name);
+            let noted = run(&["--", "true"]).code(0);
+            assert!(
+                noted.err.starts_with("note: ") && noted.err.contains(&name),
+                "{noted:?}"
+            );
+            assert_eq!(run(&["--quiet", "--", "true"]).code(0).err, "");
+        }
+    }
+}
+
+#[test]
+fn the_installs_own_files_are_never_shown() {
+    let appliance = Appliance::init("");
+    std::fs::create_dir(appliance.path("state")).unwrap();
+    let dir = appliance.directory.path().to_str().unwrap();
+    for shown in ["state", "keepgate.toml", "operator.token", "."] {
+        let path = appliance.path(shown);
+        let words = [
+            "--dir",
+            dir,
+            "jail",
+            "run",
+            "--ro",
+            path.to_str().unwrap(),
+            "--",
+            "true",
+        ];
+        keepgate(&words).code(125).says("would show Keepgate's own");
+    }
+    let mail = appliance.path("mail");
+    super::open_to_all(&mail);
+    let words = [
+        "--dir",
+        dir,
+        "jail",
+        "run",
+        "-q",
+        "--ro",
+        mail.to_str().unwrap(),
+        "--",
+        "true",
+    ];
+    keepgate(&words).code(0);
+}

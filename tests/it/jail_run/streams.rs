@@ -1,0 +1,128 @@
+//! Standard input, output and error.
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::process::Stdio;
+
+use super::{Ended, directory, jail, native, program, run};
+
+/// Ten MiB in which no two pieces are the same.
+fn much() -> Vec<u8> {
+    let words = (0_u32..).flat_map(u32::to_le_bytes);
+    words.take(10 << 20).collect()
+}
+
+#[test]
+fn ten_mebibytes_go_both_ways_at_once() {
+    let tool = program().to_str().unwrap();
+    for words in [
+        &["--profile", "native", "--", tool, "cat"][..],
+        &["--", "/bin/cat"],
+    ] {
+        let mut command = jail(&[&["-q"], words].concat());
+        let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+        let (mut input, mut output) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+        let writer = std::thread::spawn(move || input.write_all(&much()));
+        let mut got = Vec::new();
+        output.read_to_end(&mut got).unwrap();
+        writer.join().unwrap().unwrap();
+        assert!(got == much(), "{} bytes came back, or others", got.len());
+        assert!(child.wait().unwrap().success());
+    }
+}
+
+#[test]
+fn sockets_and_files_are_fine_too() {
+    let (mut ours, theirs) = UnixStream::pair().unwrap();
+    let directory = directory();
+    let path = directory.path().join("out");
+    let mut command = jail(&["-q", "--", "/bin/cat"]);
+    command
+        .stdin(OwnedFd::from(theirs))
+        .stdout(File::create(&path).unwrap());
+    let mut child = command.spawn().unwrap();
+    drop(command);
+    let sent = much();
+    ours.write_all(&sent).unwrap();
+    ours.shutdown(std::net::Shutdown::Write).unwrap();
+    assert!(child.wait().unwrap().success());
+    assert!(fs::read(&path).unwrap() == sent);
+}
+
+#[test]
+fn both_outputs_keep_apart_and_json_holds_them() {
+    let script = "echo out; echo err >&2; exit 6";
+    let ended = run(&["-q", "--", "/bin/sh", "-c", script]).code(6);
+    assert_eq!((ended.out.as_str(), ended.err.as_str()), ("out\n", "err\n"));
+    let json = run(&["--json", "--", "/bin/sh", "-c", script])
+        .code(6)
+        .json();
+    assert_eq!(
+        (&json["stdout"], &json["stderr"]),
+        (&"out\n".into(), &"err\n".into())
+    );
+    assert_eq!(
+        (&json["exit"], &json["stdout_bytes"]),
+        (&6.into(), &4.into())
+    );
+    for name in ["signal", "limit"] {
+        assert!(json[name].is_null(), "{json}");
+    }
+    for name in ["wall_us", "cpu_us", "rss_kib"] {
+        assert!(json[name].as_u64().unwrap() > 0, "{json}");
+    }
+    for name in ["denials", "hops", "degraded"] {
+        assert!(json[name].is_array(), "{json}");
+    }
+    let long = run(&["--json", "--", "/bin/sh", "-c", "head -c 3000000 /dev/zero"])
+        .code(0)
+        .json();
+    assert_eq!(long["stdout_bytes"], 3_000_000);
+    assert_eq!(long["stdout"].as_str().unwrap().len(), 1 << 20);
+}
+
+#[test]
+fn a_reader_that_goes_away_ends_the_program() {
+    let tool = program().to_str().unwrap();
+    let mut child = jail(&["-q", "--profile", "native", "--", tool, "flood"])
+        .spawn()
+        .unwrap();
+    let mut some = [0; 16];
+    let mut output = child.stdout.take().unwrap();
+    output.read_exact(&mut some).unwrap();
+    drop(output);
+    let ended = Ended::of(child.wait_with_output().unwrap());
+    // Its write failed (9), or SIGPIPE ended it; either way it learned that nobody reads.
+    assert!([Some(9), Some(141)].contains(&ended.code), "{ended:?}");
+}
+
+#[test]
+fn a_jail_never_has_the_callers_own_descriptors() {
+    let directory = directory();
+    let path = directory.path().join("both-ways");
+    fs::write(&path, "content").unwrap();
+    let file = || File::options().read(true).write(true).open(&path).unwrap();
+    let script = "cat; (echo changed >&0) 2>/dev/null && echo wrote; \
+                  for n in 0 1 2; do readlink /proc/self/fd/$n; done";
+    let mut command = jail(&["-q", "--", "/bin/sh", "-c", script]);
+    let ended = Ended::of(command.stdin(file()).stderr(file()).output().unwrap());
+    let mut lines = ended
+        .out
+        .strip_prefix("content")
+        .unwrap_or_else(|| panic!("{ended:?}"))
+        .lines();
+    for _ in 0..3 {
+        let line = lines.next().unwrap();
+        assert!(line.starts_with("pipe:["), "{ended:?}");
+    }
+    assert_eq!(lines.next(), None, "{ended:?}");
+    assert_eq!(fs::read_to_string(&path).unwrap(), "content");
+}
+
+#[test]
+fn an_empty_input_is_an_end() {
+    let ended = native("native", &["cat"]).code(0);
+    assert_eq!(ended.out, "");
+}
