@@ -88,11 +88,13 @@ fn run(arguments: Vec<OsString>) -> Exit {
     };
     let Cli { global, command } = cli;
     let dir = global.dir.as_deref();
-    let paths = match command {
-        Command::Init(_) => Paths::resolve_new(dir),
+    let paths = if matches!(command, Command::Init(_)) {
+        Paths::resolve_new(dir)
+    } else if matches!(command, Command::Jail(_)) {
         // Jails need no install; where there is one, they keep away from it.
-        Command::Jail(_) => Paths::resolve(dir).or_else(|_| Ok(Paths::system())),
-        _ => Paths::resolve(dir),
+        Paths::resolve(dir).or_else(|_| Ok(Paths::system()))
+    } else {
+        Paths::resolve(dir)
     };
     match paths {
         Ok(paths) => {

@@ -11,7 +11,6 @@ use crate::jail::foreign::view::Users;
 use crate::jail::foreign::{self, Foreign, Job};
 use crate::jail::limits::ToolLimits;
 use crate::jail::{Jail, Static};
-use crate::sys::jail::Jailed;
 use crate::wire::frame;
 use crate::wire::manifest::{Class, Manifest};
 use crate::wire::messages::JailFault;
@@ -84,21 +83,25 @@ impl Jails {
         }
     }
 
-    /// Starts one of Keepgate's own tools; with where it speaks, where it does, and its leaf.
+    /// Starts one of Keepgate's own tools, which lives for `wall_ms` milliseconds at most.
     pub(super) fn tool(
         &mut self,
         tool: &str,
         fds: &[BorrowedFd<'_>],
         limits: ToolLimits,
         slot: u32,
-    ) -> Result<((Jailed, Option<OwnedFd>), Option<Leaf>), Trouble> {
+        wall_ms: u64,
+    ) -> Result<Running, Trouble> {
         let link = pair_if(self.observe)?;
         let listener = link.as_ref().map(|(_, theirs)| theirs.as_fd());
         let leaf = self.leaf(limits.memory, 0)?;
         let cgroup = leaf.as_ref().map(Leaf::fd);
         let started = self.native.spawn(tool, fds, limits, slot, listener, cgroup);
         let (jailed, leaf) = self.keep(started.map_err(failed), leaf)?;
-        Ok(((jailed, link.map(|(ours, _)| ours)), leaf))
+        let link = link.map(|(ours, _)| ours);
+        let mut running = Running::new(jailed, slot, wall_ms, limits.cpu_s, Class::Native, link);
+        running.leaf = leaf;
+        Ok(running)
     }
 
     /// Starts a program under the manifest `name`. `fds` are its standard input, output and error,

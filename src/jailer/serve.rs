@@ -17,7 +17,6 @@ use crate::error::{Error, Result};
 use crate::jail::Verdict;
 use crate::jail::limits::ToolLimits;
 use crate::wire::frame::{self, Frame, sealed_memfd};
-use crate::wire::manifest::Class;
 use crate::wire::messages::{
     Control, FileOrder, FileState, JailFault, JailerToKeeper, KeeperToJailer, Limits as Ordered,
     Role,
@@ -281,9 +280,7 @@ impl Server {
             memory,
             file,
         };
-        let ((jailed, link), leaf) = self.jails.tool(tool, &fds, limits, slot)?;
-        let mut running = Running::new(jailed, slot, wall_ms, cpu_s, Class::Native, link);
-        running.leaf = leaf;
+        let running = self.jails.tool(tool, &fds, limits, slot, wall_ms)?;
         self.running.insert(ticket, running);
         if let Some(unnamed) = opened.unnamed {
             self.unnamed.insert(ticket, unnamed);

@@ -95,7 +95,6 @@ fn jailer_setup(manifest: &Manifest, users: Option<Own>, strict: bool) -> Jailer
         None => "one user",
     };
     JailerSetup {
-        observe: false,
         confine: confine(users.map(|users| users.jailer), strict),
         plane: NAME.into(),
         jail_users: users.map(|users| Users {

@@ -183,7 +183,9 @@ impl Wanted {
                         owner: None,
                     });
                 }
-                source => shown.push((path.clone(), source)),
+                source @ (Source::Tree { .. } | Source::Link { .. }) => {
+                    shown.push((path.clone(), source));
+                }
             }
         }
         // What holds another comes first.

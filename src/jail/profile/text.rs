@@ -1,7 +1,7 @@
 //! A manifest written as a file that reads back as the same.
 
 use std::fmt::Write;
-use std::path::PathBuf;
+use std::path::Path;
 
 use super::limits::KEYS;
 use crate::wire::manifest::{Class, Destination, Manifest};
@@ -11,8 +11,8 @@ pub fn toml(manifest: &Manifest) -> String {
     let mut text = format!("class = {}\n", quoted(manifest.class.name()));
     // Writing to a string cannot fail.
     if manifest.class == Class::Foreign {
-        let _ = write!(text, "ro = {}", list(&manifest.ro, path));
-        let _ = write!(text, "rw = {}", list(&manifest.rw, path));
+        let _ = write!(text, "ro = {}", list(&manifest.ro, |one| path(one)));
+        let _ = write!(text, "rw = {}", list(&manifest.rw, |one| path(one)));
         let _ = write!(text, "net = {}", list(&manifest.net, destination));
         if let Some(dir) = &manifest.dir {
             let _ = writeln!(text, "dir = {}", path(dir));
@@ -56,7 +56,7 @@ fn list<T>(items: &[T], write: impl Fn(&T) -> String) -> String {
     }
 }
 
-fn path(path: &PathBuf) -> String {
+fn path(path: &Path) -> String {
     quoted(&path.to_string_lossy())
 }
 
