@@ -16,7 +16,7 @@ const STACK_MAX: u64 = 64 << 20;
 const SIGNALS: u64 = 1024;
 
 /// What Keepgate's own tools get.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ToolLimits {
     /// Seconds of CPU time.
     pub cpu_s: u64,

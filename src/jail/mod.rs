@@ -42,6 +42,20 @@ const TOOL: &str = include_str!("seccomp/tool.json");
 /// What an observed one may beside that, until it runs.
 const OBSERVED: &str = include_str!("seccomp/observed.json");
 
+/// What one that waits for its order may beside that, until it has it.
+const READY: &str = include_str!("seccomp/ready.json");
+
+/// Name of the process that waits for the name of a tool.
+pub const WAITS: &str = "ready";
+
+/// What a tool may ask of the kernel, compiled.
+///
+/// # Errors
+/// Cannot fail in a binary that passed its tests.
+pub fn tool_filter() -> std::io::Result<Filter> {
+    Filter::compile(&[TOOL], Clone3::Missing)
+}
+
 /// A native jail ready to be filled any number of times.
 #[derive(Debug)]
 pub struct Jail {
@@ -50,9 +64,21 @@ pub struct Jail {
     template: Template,
     filter: Filter,
     observed: Filter,
+    ready: Filter,
     users: Option<Users>,
     landlock_abi: i32,
     degraded: Vec<String>,
+}
+
+/// Where a native jail runs.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Seat<'a> {
+    /// Number of its user.
+    pub slot: u32,
+    /// Where the listener of its refused calls is sent, where they are to be told.
+    pub listener: Option<BorrowedFd<'a>>,
+    /// Its cgroup.
+    pub cgroup: Option<BorrowedFd<'a>>,
 }
 
 /// A program to be run in a native jail by hand.
@@ -87,7 +113,8 @@ impl Jail {
             ruleset: landlock::nothing_but(program.as_fd())?,
             program,
             template,
-            filter: Filter::compile(&[TOOL], Clone3::Missing).context(what)?,
+            filter: tool_filter().context(what)?,
+            ready: Filter::compile(&[TOOL, READY], Clone3::Missing).context(what)?,
             observed: Filter::observed(&[TOOL, OBSERVED], Clone3::Missing).context(what)?,
             users,
             landlock_abi,
@@ -95,8 +122,7 @@ impl Jail {
         })
     }
 
-    /// Starts `tool` as user number `slot` with `fds` as its descriptors 0, 1, …, in `cgroup` where
-    /// one is given; where it is given, `listener` gets the listener of its refused calls.
+    /// Starts `tool` with `fds` as its descriptors 0, 1, …
     ///
     /// # Errors
     /// Names the step that failed; nothing runs then.
@@ -105,9 +131,36 @@ impl Jail {
         tool: &str,
         fds: &[BorrowedFd<'_>],
         limits: ToolLimits,
-        slot: u32,
-        listener: Option<BorrowedFd<'_>>,
-        cgroup: Option<BorrowedFd<'_>>,
+        seat: Seat<'_>,
+    ) -> Result<Jailed> {
+        let filter = match seat.listener {
+            Some(_) => &self.observed,
+            None => &self.filter,
+        };
+        self.begin(tool, fds, filter, limits, seat)
+    }
+
+    /// Starts a process that waits at `link` for its tool (see [`crate::sys::handed`]).
+    ///
+    /// # Errors
+    /// As [`Jail::spawn`].
+    pub fn prepare(
+        &self,
+        link: BorrowedFd<'_>,
+        limits: ToolLimits,
+        seat: Seat<'_>,
+    ) -> Result<Jailed> {
+        // The socket thrice: the standard library opens files in place of missing ones.
+        self.begin(WAITS, &[link; 3], &self.ready, limits, seat)
+    }
+
+    fn begin(
+        &self,
+        tool: &str,
+        fds: &[BorrowedFd<'_>],
+        filter: &Filter,
+        limits: ToolLimits,
+        seat: Seat<'_>,
     ) -> Result<Jailed> {
         let what = || "start a jail".into();
         let tool = CString::new(tool).context(what)?;
@@ -117,14 +170,11 @@ impl Jail {
             ruleset: self.ruleset.as_ref().map(AsFd::as_fd),
             argv: &argv,
             fds,
-            filter: match listener {
-                Some(_) => &self.observed,
-                None => &self.filter,
-            },
+            filter,
             limits: &limits.all(),
-            uid: self.uid(slot),
-            listener,
-            cgroup,
+            uid: self.uid(seat.slot),
+            listener: seat.listener,
+            cgroup: seat.cgroup,
         };
         self.template.spawn(&jail).context(what)
     }

@@ -3,17 +3,17 @@
 
 use std::fs::File;
 use std::io::{Read, Seek};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
-use super::Jail;
 use super::cgroup::{self, Cgroups};
 use super::limits::ToolLimits;
 use super::probe::Findings;
+use super::{Jail, Seat};
 use crate::error::{Context, Error, Result};
 use crate::sys::jail::Jailed;
 use crate::sys::spawn::End;
@@ -118,7 +118,7 @@ fn kill(jail: &Jail, cgroups: &mut Cgroups) -> std::result::Result<(), String> {
         // Held open until the end: no end of the input.
         let (input, _hold) = nix::unistd::pipe2(OFlag::O_CLOEXEC).context(what)?;
         let fds = [input.as_fd(); 3];
-        let jailed = jail.spawn("self-test", &fds, LIMITS, 0, None, Some(leaf.fd()))?;
+        let jailed = jail.spawn("self-test", &fds, LIMITS, seat(Some(leaf.fd())))?;
         leaf.kill();
         let ended = wait(&jailed);
         jailed.kill();
@@ -150,7 +150,7 @@ fn run(jail: &Jail, cgroups: &mut Cgroups, part: &str) -> Result<(End, Vec<u8>)>
     let leaf = cgroups.take(GROUP).context(what)?;
     let cgroup = leaf.as_ref().map(cgroup::Leaf::fd);
     let end = jail
-        .spawn("self-test", &fds, LIMITS, 0, None, cgroup)
+        .spawn("self-test", &fds, LIMITS, seat(cgroup))
         .and_then(|jailed| {
             if !wait(&jailed)? {
                 jailed.kill();
@@ -161,6 +161,13 @@ fn run(jail: &Jail, cgroups: &mut Cgroups, part: &str) -> Result<(End, Vec<u8>)>
         cgroups.give_back(leaf);
     }
     Ok((end?.0, content(output).context(what)?))
+}
+
+fn seat(cgroup: Option<BorrowedFd<'_>>) -> Seat<'_> {
+    Seat {
+        cgroup,
+        ..Seat::default()
+    }
 }
 
 /// Whether a jail ends by itself in time.

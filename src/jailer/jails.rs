@@ -3,14 +3,17 @@
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use super::ahead::{Ahead, Waiting};
 use super::running::Running;
+use super::seats::Seats;
 use super::trouble::Trouble;
 use crate::error::Error;
 use crate::jail::cgroup::{self, Cgroups, Leaf};
 use crate::jail::foreign::view::Users;
 use crate::jail::foreign::{self, Foreign, Job};
 use crate::jail::limits::ToolLimits;
-use crate::jail::{Jail, Static};
+use crate::jail::{Jail, Seat, Static};
+use crate::sys::jail::Jailed;
 use crate::wire::frame;
 use crate::wire::manifest::{Class, Manifest};
 use crate::wire::messages::JailFault;
@@ -26,12 +29,14 @@ pub(super) struct Jails {
     cgroups: Cgroups,
     manifests: BTreeMap<String, Manifest>,
     users: Option<Users>,
+    seats: Seats,
+    ahead: Ahead,
     observe: bool,
 }
 
 impl Jails {
     /// Of these; `foreign` where a manifest is. What Keepgate's own tools are refused is told where
-    /// `observe`.
+    /// `observe`; else up to `ahead` jails are made ahead for them.
     pub(super) fn new(
         native: Jail,
         foreign: Option<Foreign>,
@@ -39,6 +44,7 @@ impl Jails {
         manifests: Vec<Manifest>,
         users: Option<Users>,
         observe: bool,
+        ahead: usize,
     ) -> Self {
         let manifests = manifests
             .into_iter()
@@ -49,6 +55,9 @@ impl Jails {
             cgroups,
             manifests: manifests.collect(),
             users,
+            seats: Seats::default(),
+            // Whoever waits has its filter already, and nobody would hear of its refused calls.
+            ahead: Ahead::new(if observe { 0 } else { ahead }),
             observe,
         }
     }
@@ -56,6 +65,11 @@ impl Jails {
     /// The leaves, to give them back.
     pub(super) fn cgroups(&mut self) -> &mut Cgroups {
         &mut self.cgroups
+    }
+
+    /// Frees the user of a jail that has ended.
+    pub(super) fn free(&mut self, slot: u32) {
+        self.seats.free(slot);
     }
 
     fn leaf(&mut self, memory: u64, processes: u64) -> Result<Option<Leaf>, Trouble> {
@@ -73,35 +87,144 @@ impl Jails {
         &mut self,
         started: Result<T, Trouble>,
         leaf: Option<Leaf>,
+        slot: u32,
     ) -> Result<(T, Option<Leaf>), Trouble> {
         match started {
             Ok(started) => Ok((started, leaf)),
             Err(trouble) => {
                 leaf.map(|leaf| self.cgroups.give_back(leaf));
+                self.seats.free(slot);
                 Err(trouble)
             }
         }
     }
 
-    /// Starts one of Keepgate's own tools, which lives for `wall_ms` milliseconds at most.
+    /// Has one of Keepgate's own tools run, for `wall_ms` milliseconds at most: by a jail that waits
+    /// for it, or by one that is started now.
     pub(super) fn tool(
         &mut self,
         tool: &str,
         fds: &[BorrowedFd<'_>],
         limits: ToolLimits,
-        slot: u32,
         wall_ms: u64,
     ) -> Result<Running, Trouble> {
+        let (waiting, useless) = self.ahead.take(limits);
+        useless.into_iter().for_each(|one| self.end(one));
+        let waiting = waiting.and_then(|one| match one.order(tool, fds) {
+            Ok(()) => Some(one),
+            Err(error) => {
+                tracing::error!(%error, "a jail that waited has ended");
+                self.end(one);
+                None
+            }
+        });
+        let (one, link) = match waiting {
+            Some(one) => (one, None),
+            None => self.cold(limits, |native, listener, slot, cgroup| {
+                let seat = Seat {
+                    slot,
+                    listener,
+                    cgroup,
+                };
+                native.spawn(tool, fds, limits, seat)
+            })?,
+        };
+        let mut running = Running::new(
+            one.jailed,
+            one.slot,
+            wall_ms,
+            limits.cpu_s,
+            Class::Native,
+            link,
+        );
+        running.leaf = one.leaf;
+        Ok(running)
+    }
+
+    /// One more jail that waits is wanted.
+    pub(super) fn wants_more(&self) -> bool {
+        self.ahead.wanted().is_some()
+    }
+
+    /// Makes one jail that waits, if one is wanted.
+    pub(super) fn prepare(&mut self) {
+        let Some(limits) = self.ahead.wanted() else {
+            return;
+        };
+        let made = frame::pair().map_err(failed).and_then(|(link, theirs)| {
+            let started = self.cold(limits, |native, _, slot, cgroup| {
+                let seat = Seat {
+                    slot,
+                    listener: None,
+                    cgroup,
+                };
+                native.prepare(theirs.as_fd(), limits, seat)
+            });
+            started.map(|(one, _)| (one, link))
+        });
+        match made {
+            Ok((one, link)) => self.ahead.keep(Waiting {
+                link: Some(link),
+                ..one
+            }),
+            Err(trouble) => {
+                tracing::warn!(detail = trouble.detail, "no jails are made ahead");
+                self.ahead.rest();
+            }
+        }
+    }
+
+    /// The ends of jails that wait.
+    pub(super) fn waiting(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.ahead.ends()
+    }
+
+    /// Lets go of jails that ended while they waited.
+    pub(super) fn sweep(&mut self) {
+        for one in self.ahead.ended() {
+            tracing::warn!(slot = one.slot, "a jail that waited was ended");
+            self.end(one);
+        }
+    }
+
+    /// Ends all jails that wait.
+    pub(super) fn end_waiting(&mut self) {
+        self.ahead.all().into_iter().for_each(|one| self.end(one));
+    }
+
+    fn end(&mut self, one: Waiting) {
+        one.jailed.kill();
+        if let Err(error) = one.jailed.wait() {
+            tracing::error!(%error, "lost the end of a jail that waited");
+        }
+        one.leaf.map(|leaf| self.cgroups.give_back(leaf));
+        self.seats.free(one.slot);
+    }
+
+    /// Starts a native jail with a user, a cgroup and, where calls are observed, a listener.
+    fn cold(
+        &mut self,
+        limits: ToolLimits,
+        start: impl FnOnce(
+            &Jail,
+            Option<BorrowedFd<'_>>,
+            u32,
+            Option<BorrowedFd<'_>>,
+        ) -> crate::error::Result<Jailed>,
+    ) -> Result<(Waiting, Option<OwnedFd>), Trouble> {
         let link = pair_if(self.observe)?;
         let listener = link.as_ref().map(|(_, theirs)| theirs.as_fd());
         let leaf = self.leaf(limits.memory, 0)?;
-        let cgroup = leaf.as_ref().map(Leaf::fd);
-        let started = self.native.spawn(tool, fds, limits, slot, listener, cgroup);
-        let (jailed, leaf) = self.keep(started.map_err(failed), leaf)?;
-        let link = link.map(|(ours, _)| ours);
-        let mut running = Running::new(jailed, slot, wall_ms, limits.cpu_s, Class::Native, link);
-        running.leaf = leaf;
-        Ok(running)
+        let slot = self.seats.take();
+        let started = start(&self.native, listener, slot, leaf.as_ref().map(Leaf::fd));
+        let (jailed, leaf) = self.keep(started.map_err(failed), leaf, slot)?;
+        let one = Waiting {
+            jailed,
+            link: None,
+            slot,
+            leaf,
+        };
+        Ok((one, link.map(|(ours, _)| ours)))
     }
 
     /// Starts a program under the manifest `name`. `fds` are its standard input, output and error,
@@ -112,7 +235,6 @@ impl Jails {
         program: &str,
         argv: &[String],
         fds: &[OwnedFd],
-        slot: u32,
     ) -> Result<Running, Trouble> {
         let missing = || Trouble::new(JailFault::NotFound, "no such manifest");
         let Manifest { class, limits, .. } = self.manifests.get(name).ok_or_else(missing)?;
@@ -122,8 +244,9 @@ impl Jails {
         let processes = limits.processes.saturating_add(first);
         let leaf = self.leaf(memory, processes)?;
         let cgroup = leaf.as_ref().map(Leaf::fd);
+        let slot = self.seats.take();
         let started = self.start(name, program, argv, fds, slot, cgroup);
-        let (mut running, leaf) = self.keep(started, leaf)?;
+        let (mut running, leaf) = self.keep(started, leaf, slot)?;
         running.leaf = leaf;
         Ok(running)
     }

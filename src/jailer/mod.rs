@@ -6,11 +6,13 @@
 //! anything, every order is refused.
 #![forbid(unsafe_code)]
 
+mod ahead;
 mod files;
 mod jails;
 mod place;
 mod running;
 mod scratch;
+mod seats;
 mod serve;
 mod trouble;
 mod watch;
@@ -50,6 +52,8 @@ pub struct JailerSetup {
     pub manifests: Vec<Manifest>,
     /// System calls that Keepgate's own tools are refused are told too.
     pub observe: bool,
+    /// Jails made ahead for Keepgate's own tools, at most.
+    pub ahead: usize,
     /// `separate uids` or `one user`.
     pub separation: String,
     /// The operator's roots, absolute.
@@ -113,6 +117,7 @@ pub fn run(control: OwnedFd, setup: JailerSetup) -> Result<()> {
         setup.manifests,
         setup.jail_users,
         setup.observe,
+        setup.ahead,
     );
     serve::Server::new(control, jails, Files::new(world, root), verdict).run()
 }

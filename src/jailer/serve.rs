@@ -1,7 +1,7 @@
 //! The jailer's loop: orders from the keeper, links from the supervisor, ends and deadlines of
 //! jails. One thread, so that the jails' death signal has a thread that lasts.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -46,7 +46,15 @@ pub(super) struct Server {
 struct Ready {
     control: bool,
     keeper: bool,
+    /// One that waits has ended.
+    waiting: bool,
     jails: Vec<(Id, Source)>,
+}
+
+impl Ready {
+    fn is_nothing(&self) -> bool {
+        !self.control && !self.keeper && !self.waiting && self.jails.is_empty()
+    }
 }
 
 impl Server {
@@ -76,6 +84,12 @@ impl Server {
         loop {
             let ready = self.wait()?;
             self.kill_overdue();
+            if ready.waiting {
+                self.jails.sweep();
+            }
+            if ready.is_nothing() {
+                self.jails.prepare();
+            }
             for (ticket, source) in ready.jails {
                 self.attend(ticket, source);
             }
@@ -93,6 +107,9 @@ impl Server {
         // A link that is gone leaves its place to the control link, whose answer is counted once.
         let keeper = self.keeper.as_ref().unwrap_or(&self.control);
         polled.push(PollFd::new(keeper.as_fd(), PollFlags::POLLIN));
+        let waiting = self.jails.waiting();
+        polled.extend(waiting.map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
+        let waiting = polled.len() - 2;
         let mut names = Vec::new();
         for (ticket, jail) in &self.running {
             for (source, fd) in jail.sources() {
@@ -102,6 +119,8 @@ impl Server {
         }
         let alive = self.running.values().filter(|jail| jail.lives());
         let timeout = match alive.map(|jail| jail.deadline).min() {
+            // Nothing to do is the time to make jails ahead.
+            _ if self.jails.wants_more() => PollTimeout::ZERO,
             None => PollTimeout::NONE,
             Some(deadline) => {
                 let left = deadline.saturating_duration_since(Instant::now());
@@ -117,11 +136,13 @@ impl Server {
         let mut flags = polled.iter().map(|fd| fd.any().unwrap_or(false));
         let control = flags.next().unwrap_or(false);
         let keeper = flags.next().unwrap_or(false) && self.keeper.is_some();
+        let waiting = flags.by_ref().take(waiting).filter(|ended| *ended).count() > 0;
         let jails = names.into_iter().zip(flags).filter(|(_, ready)| *ready);
         let jails = jails.map(|(name, _)| name).collect();
         Ok(Ready {
             control,
             keeper,
+            waiting,
             jails,
         })
     }
@@ -266,7 +287,7 @@ impl Server {
         files: &[FileOrder],
         given: Vec<OwnedFd>,
     ) -> Result<(), Trouble> {
-        let slot = self.seat(ticket)?;
+        self.admit(ticket)?;
         let opened = self.files.open(files)?;
         let fds: Vec<BorrowedFd<'_>> = given.iter().chain(&opened.fds).map(AsFd::as_fd).collect();
         let Ordered {
@@ -280,7 +301,7 @@ impl Server {
             memory,
             file,
         };
-        let running = self.jails.tool(tool, &fds, limits, slot, wall_ms)?;
+        let running = self.jails.tool(tool, &fds, limits, wall_ms)?;
         self.running.insert(ticket, running);
         if let Some(unnamed) = opened.unnamed {
             self.unnamed.insert(ticket, unnamed);
@@ -296,23 +317,21 @@ impl Server {
         argv: &[String],
         fds: &[OwnedFd],
     ) -> Result<(), Trouble> {
-        let slot = self.seat(ticket)?;
-        let running = self.jails.run(manifest, program, argv, fds, slot)?;
+        self.admit(ticket)?;
+        let running = self.jails.run(manifest, program, argv, fds)?;
         self.running.insert(ticket, running);
         Ok(())
     }
 
-    /// A place for one more jail: the lowest user that no other jail runs as.
-    fn seat(&self, ticket: Id) -> Result<u32, Trouble> {
+    /// There is a place for one more jail, and the ticket is a new one.
+    fn admit(&self, ticket: Id) -> Result<(), Trouble> {
         if self.running.contains_key(&ticket) || self.unnamed.contains_key(&ticket) {
             return Err(Trouble::new(JailFault::Failed, "a ticket serves once"));
         }
         if self.running.len() >= JAILS_MAX || self.unnamed.len() >= UNNAMED_MAX {
             return Err(Trouble::new(JailFault::Failed, "too many jails at a time"));
         }
-        let taken: BTreeSet<u32> = self.running.values().map(|jail| jail.slot).collect();
-        let free = (0_u32..).find(|slot| !taken.contains(slot));
-        Ok(free.unwrap_or_default())
+        Ok(())
     }
 
     fn inspect(&mut self, ticket: Id, file: &FileOrder, max: u64) -> Result<(), Trouble> {
@@ -368,8 +387,10 @@ impl Server {
         let Some(running) = self.running.remove(&ticket) else {
             return;
         };
-        let uid = self.jails.uid(running.slot);
-        match running.end(uid, self.jails.cgroups()) {
+        let (slot, uid) = (running.slot, self.jails.uid(running.slot));
+        let ended = running.end(uid, self.jails.cgroups());
+        self.jails.free(slot);
+        match ended {
             Ok(Ok(end)) => self.tell(&JailerToKeeper::Exited { ticket, end }, &[]),
             Ok(Err(never)) => {
                 let Trouble { fault, detail } = Trouble::never_ran(never.why, never.exec);
@@ -406,10 +427,12 @@ impl Server {
             running.kill("killed");
         }
         for (ticket, running) in std::mem::take(&mut self.running) {
-            let uid = self.jails.uid(running.slot);
+            let (slot, uid) = (running.slot, self.jails.uid(running.slot));
             if let Err(error) = running.end(uid, self.jails.cgroups()) {
                 tracing::error!(%ticket, %error, "lost the end of a jail");
             }
+            self.jails.free(slot);
         }
+        self.jails.end_waiting();
     }
 }

@@ -25,6 +25,8 @@ use crate::wire::messages::Role;
 /// Where distributions keep the certificates of public authorities; a host without any has no
 /// public authorities.
 const SYSTEM_CA: &str = "/etc/ssl/certs/ca-certificates.crt";
+/// Jails each plane makes ahead: each is a process of about a megabyte.
+const JAILS_AHEAD: usize = 4;
 const SEPARATE: &str = "separate uids";
 
 /// What all planes share.
@@ -175,6 +177,7 @@ impl Setup {
             jail_users: uids.as_ref().map(|_| jail_users(config, index)),
             manifests: Vec::new(),
             observe: plane.observe,
+            ahead: JAILS_AHEAD,
             separation,
             roots,
             accept: appliance.accept.clone(),

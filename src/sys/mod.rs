@@ -9,6 +9,7 @@ pub mod file;
 pub mod filter;
 #[cfg(test)]
 mod fire;
+pub mod handed;
 pub mod inherited;
 pub mod init;
 pub mod jail;

@@ -9,12 +9,13 @@
 pub mod file;
 pub mod http;
 pub mod order;
+mod ready;
 
 use std::io::{Read, Write};
 use std::process::ExitCode;
 
 use crate::jail::foreign::init;
-use crate::jail::probe;
+use crate::jail::{WAITS, probe};
 use crate::sys::{process, users};
 use order::{Fault, Reply};
 
@@ -33,6 +34,7 @@ pub fn run(name: &str) -> ExitCode {
     match name {
         "noop" => return ExitCode::SUCCESS,
         "self-test" => return probe::run(),
+        WAITS => return ready::run(),
         "init" => return init::run(),
         "wait" => return users::wait().map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS),
         _ => {}

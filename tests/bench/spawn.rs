@@ -11,7 +11,7 @@ use keepgate::jail::cgroup::{self, Cgroups, Delegation, Lack, Leaf, Subtree};
 use keepgate::jail::foreign::view::Users;
 use keepgate::jail::limits::ToolLimits;
 use keepgate::jail::world::World;
-use keepgate::jail::{Jail, NO_CGROUPS, TOO_OLD};
+use keepgate::jail::{Jail, NO_CGROUPS, Seat, TOO_OLD};
 use keepgate::sys::sealed;
 
 use super::report::{Report, median};
@@ -159,14 +159,24 @@ pub(crate) fn spawner(group: Option<&str>) {
     let fds = [null.as_fd(); 3];
     for _ in 0..ROUNDS {
         let start = Instant::now();
-        let one = jail.spawn("noop", &fds, limits, 0, None, None).unwrap();
+        let one = jail.spawn("noop", &fds, limits, Seat::default()).unwrap();
         one.wait().unwrap();
         jailed.push(start.elapsed().as_secs_f64());
         // All that a call pays for it: taken, entered, emptied, read, given back.
         let start = Instant::now();
         let leaf = cgroups.take(own).unwrap();
         let into = leaf.as_ref().map(Leaf::fd);
-        let one = jail.spawn("noop", &fds, limits, 0, None, into).unwrap();
+        let one = jail
+            .spawn(
+                "noop",
+                &fds,
+                limits,
+                Seat {
+                    cgroup: into,
+                    ..Seat::default()
+                },
+            )
+            .unwrap();
         one.wait().unwrap();
         leaf.map(|leaf| cgroups.give_back(leaf));
         pooled.push(start.elapsed().as_secs_f64());

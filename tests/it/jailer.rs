@@ -2,6 +2,7 @@
 //! keeper's place. What the other roles may not do is here too, because the same module of the
 //! product takes it from them.
 
+mod ahead;
 mod cgroups;
 mod confined;
 mod driver;

@@ -103,6 +103,7 @@ fn jailer_setup(manifest: &Manifest, users: Option<Own>, strict: bool) -> Jailer
         }),
         manifests: vec![manifest.clone()],
         observe: false,
+        ahead: 0,
         separation: separation.into(),
         roots: Vec::new(),
         accept: accepted(strict),

@@ -91,6 +91,7 @@ pub(super) fn setup(root: &Path) -> JailerSetup {
         }),
         manifests: vec![],
         observe: false,
+        ahead: 0,
         separation: "separate uids".into(),
         roots: vec![root.into()],
         accept: vec![],

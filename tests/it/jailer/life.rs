@@ -15,7 +15,7 @@ use super::orders::{LIMITS, null};
 use crate::harness::eventually;
 
 /// Child processes of a single-threaded process.
-fn children(pid: u32) -> Vec<u32> {
+pub(super) fn children(pid: u32) -> Vec<u32> {
     let text = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
     text.split_whitespace()
         .map(|pid| pid.parse().unwrap())
