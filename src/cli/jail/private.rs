@@ -113,6 +113,8 @@ fn jailer_setup(
             count: 1,
         }),
         manifests: vec![manifest.clone()],
+        // Of Keepgate's own tools, which this jailer never runs.
+        observe: false,
         separation: separation.into(),
         roots: Vec::new(),
         accept: accepted(strict),
