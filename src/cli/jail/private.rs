@@ -16,7 +16,7 @@ use super::users::Own;
 use crate::config::Config;
 use crate::egress::EgressSetup;
 use crate::error::{Context, Error, Kind, Result};
-use crate::jail::cgroup::{Delegation, Lack, UNIT};
+use crate::jail::cgroup::Delegation;
 use crate::jail::confine::Confine;
 use crate::jail::foreign::view::Users;
 use crate::jail::{NO_CGROUPS, TOO_OLD};
@@ -32,7 +32,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// How long it has to stop in order.
 const STOPPING: Duration = Duration::from_secs(2);
 /// What a private role is called where a plane's name belongs.
-const NAME: &str = "run";
+pub(super) const NAME: &str = "run";
 /// Longest end of a role's diagnostics that an error shows, in characters.
 const LAST_WORDS: usize = 300;
 
@@ -56,12 +56,18 @@ pub(super) struct Jailer {
     pub(super) test: SelfTest,
 }
 
-/// Starts a jailer for this one manifest.
+/// Starts a jailer for this one manifest, with the cgroups it may use.
 ///
 /// # Errors
 /// Fails where it cannot serve, and, `strict`, where a protection is missing.
-pub(super) fn jailer(manifest: &Manifest, users: Option<Own>, strict: bool) -> Result<Jailer> {
-    let role = Private::start(Role::Jailer, &jailer_setup(manifest, users, strict))?;
+pub(super) fn jailer(
+    manifest: &Manifest,
+    users: Option<Own>,
+    cgroup: Delegation,
+    strict: bool,
+) -> Result<Jailer> {
+    let setup = jailer_setup(manifest, users, cgroup, strict);
+    let role = Private::start(Role::Jailer, &setup)?;
     let heard = frame::recv::<JailerToKeeper>(role.link.as_fd(), 0)?;
     let Some(JailerToKeeper::SelfTest { fit: true, report }) = heard.map(|frame| frame.say) else {
         return Err(Error::new("the jailer did not pass its self-test"));
@@ -89,7 +95,12 @@ pub(super) fn egress(users: Option<Own>, strict: bool) -> Result<Private> {
     Private::start(Role::Egress, &setup)
 }
 
-fn jailer_setup(manifest: &Manifest, users: Option<Own>, strict: bool) -> JailerSetup {
+fn jailer_setup(
+    manifest: &Manifest,
+    users: Option<Own>,
+    cgroup: Delegation,
+    strict: bool,
+) -> JailerSetup {
     let separation = match users {
         Some(_) => "separate uids",
         None => "one user",
@@ -102,15 +113,13 @@ fn jailer_setup(manifest: &Manifest, users: Option<Own>, strict: bool) -> Jailer
             count: 1,
         }),
         manifests: vec![manifest.clone()],
+        // Of Keepgate's own tools, which this jailer never runs.
         observe: false,
         ahead: 0,
         separation: separation.into(),
         roots: Vec::new(),
         accept: accepted(strict),
-        cgroup: Delegation {
-            path: None,
-            lack: Some(Lack::new("a jail run by hand has no cgroup", UNIT)),
-        },
+        cgroup,
     }
 }
 

@@ -4,14 +4,16 @@ use serde_json::{Value, json};
 
 use super::drive::{self, Ends, Ran};
 use super::hands::Hands;
+use super::program::Found;
 use super::users::Own;
 use super::{Failure, asked, private, program, told};
 use crate::cli::app::App;
 use crate::cli::args::JailRunArgs;
 use crate::cli::exit::Exit;
 use crate::error::{Context, Error, Result};
+use crate::jail::cgroup::{Delegation, Subtree};
 use crate::sys::process::harden_supervisor;
-use crate::wire::manifest::Quantities;
+use crate::wire::manifest::{Manifest, Quantities};
 use crate::wire::messages::SelfTest;
 use crate::wire::text::escaped;
 
@@ -27,8 +29,59 @@ fn carry_out(app: &App, options: &JailRunArgs) -> Result<Exit, Failure> {
     let found = program::find(&manifest, name)?;
     let users = Own::new()?;
     let ends = Ends::new(app.screen.json())?;
+    // Only where this process was started in a cgroup of its own (`systemd-run --scope
+    // --property=Delegate=yes`).
+    let cgroups = Subtree::claim();
+    let cgroup = match &cgroups {
+        Ok(cgroups) => cgroups.plane(private::NAME, users.map(|users| users.jailer)),
+        Err(lack) => Delegation {
+            path: None,
+            lack: Some(lack.clone()),
+        },
+    };
+    let ran = in_jail(
+        app,
+        options,
+        &argv,
+        Order {
+            manifest,
+            found,
+            ends,
+            users,
+            cgroup,
+        },
+    );
+    // Every role of ours has ended.
+    if let Ok(cgroups) = cgroups {
+        cgroups.release();
+    }
+    ran
+}
+
+/// What there is to run.
+struct Order {
+    manifest: Manifest,
+    found: Found,
+    ends: Ends,
+    users: Option<Own>,
+    cgroup: Delegation,
+}
+
+fn in_jail(
+    app: &App,
+    options: &JailRunArgs,
+    argv: &[String],
+    order: Order,
+) -> Result<Exit, Failure> {
+    let Order {
+        manifest,
+        found,
+        ends,
+        users,
+        cgroup,
+    } = order;
     harden_supervisor(manifest.observe).context(|| "harden this process".into())?;
-    let mut jailer = private::jailer(&manifest, users, options.strict)?;
+    let mut jailer = private::jailer(&manifest, users, cgroup, options.strict)?;
     let egress = match manifest.net.is_empty() {
         true => None,
         false => Some(private::egress(users, options.strict)?),
@@ -43,7 +96,7 @@ fn carry_out(app: &App, options: &JailRunArgs) -> Result<Exit, Failure> {
     }
     let test = jailer.test.clone();
     let hands = Hands::new(&mut jailer, egress, &manifest)?;
-    let ran = drive::run(hands, found, &argv, ends, manifest.limits.output)?;
+    let ran = drive::run(hands, found, argv, ends, manifest.limits.output)?;
     report(app, options, &ran, &test, manifest.limits)?;
     Ok(match ran.signal {
         Some(signal) => Exit::of(None, Some(signal)),
