@@ -7,6 +7,7 @@ use super::ahead::{Ahead, Waiting};
 use super::running::Running;
 use super::seats::Seats;
 use super::trouble::Trouble;
+use super::watch::START;
 use crate::error::Error;
 use crate::jail::cgroup::{self, Cgroups, Leaf};
 use crate::jail::foreign::view::Users;
@@ -138,6 +139,7 @@ impl Jails {
             link,
         );
         running.leaf = one.leaf;
+        running.silent = &START;
         Ok(running)
     }
 

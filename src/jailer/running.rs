@@ -24,6 +24,8 @@ pub(super) struct Running {
     pub(super) deadline: Instant,
     cpu_s: u64,
     class: Class,
+    /// Refused calls that are not told.
+    pub(super) silent: &'static [libc::c_long],
     /// Why it was killed, where it was.
     limit: Option<&'static str>,
     inside: Option<Inside>,
@@ -89,6 +91,7 @@ impl Running {
             deadline: since + Duration::from_millis(wall_ms),
             cpu_s,
             class,
+            silent: &[],
             limit: None,
             inside,
         }
@@ -136,14 +139,16 @@ impl Running {
             }) => {
                 inside.said.ended = Some((code, signal, Usage { cpu_us, rss_kib }));
             }
-            Some(Heard::Listener(listener)) => match Watch::new(listener, self.class, uid) {
-                Ok(watch) => inside.watch = Some(watch),
-                Err(error) => {
-                    // Its refused calls would wait for ever.
-                    tracing::error!(%error, "cannot observe a jail");
-                    self.kill("killed");
+            Some(Heard::Listener(listener)) => {
+                match Watch::new(listener, self.class, self.silent, uid) {
+                    Ok(watch) => inside.watch = Some(watch),
+                    Err(error) => {
+                        // Its refused calls would wait for ever.
+                        tracing::error!(%error, "cannot observe a jail");
+                        self.kill("killed");
+                    }
                 }
-            },
+            }
         }
         None
     }

@@ -19,11 +19,17 @@ use crate::wire::messages::Denial;
 /// wait for. After that the kernel refuses them (`ENOSYS`), and nobody is told.
 const TOLD_MAX: u32 = 10_000;
 
+/// What the C library asks at the start of every program of Keepgate's own and can do without: what
+/// it is called, and how the machine's memory is managed. Worth no word in each entry of a log.
+pub(super) const START: [libc::c_long; 2] = [libc::SYS_readlink, libc::SYS_openat];
+
 /// A jail under observation.
 #[derive(Debug)]
 pub(super) struct Watch {
     listener: Option<Listener>,
     told: u32,
+    /// Refused calls that are not told, in their order, if they come first.
+    silent: &'static [libc::c_long],
     class: Class,
     /// Its user, as whom its memory can be read.
     uid: Option<u32>,
@@ -41,11 +47,17 @@ impl Memory for Waiting {
 }
 
 impl Watch {
-    /// Observes at `listener`.
-    pub(super) fn new(listener: OwnedFd, class: Class, uid: Option<u32>) -> io::Result<Self> {
+    /// Observes at `listener`; the first refused calls that are as `silent` says are not told.
+    pub(super) fn new(
+        listener: OwnedFd,
+        class: Class,
+        silent: &'static [libc::c_long],
+        uid: Option<u32>,
+    ) -> io::Result<Self> {
         Ok(Self {
             listener: Some(Listener::new(listener)?),
             told: 0,
+            silent,
             class,
             uid,
             denials: Denials::default(),
@@ -61,6 +73,7 @@ impl Watch {
             return Ok(());
         };
         let memory = Waiting(proc.and_then(|proc| self.memory(proc, asked.thread)));
+        let number = libc::c_long::from(asked.number);
         let call = Call {
             number: asked.number,
             arguments: asked.arguments,
@@ -68,7 +81,13 @@ impl Watch {
         let (denial, errno) = denied(self.class, call, &memory);
         // What was read is its own only if it still waits: its number may be another's by now.
         if listener.waits(&asked)? {
-            self.denials.add(denial);
+            match self.silent.split_first() {
+                Some((first, rest)) if *first == number => self.silent = rest,
+                _ => {
+                    self.silent = &[];
+                    self.denials.add(denial);
+                }
+            }
             listener.refuse(asked, errno)?;
         }
         self.told = self.told.saturating_add(1);

@@ -26,6 +26,18 @@ const STACK: usize = 64 << 10;
 /// Exit status of a child that could not become its program; nobody outside sees it.
 const BROKEN: libc::c_int = 127;
 
+/// What this process or whoever started it may ignore, which would be passed on: a program that
+/// ignores SIGPIPE writes to nobody for ever.
+const IGNORED: [libc::c_int; 7] = [
+    libc::SIGPIPE,
+    libc::SIGHUP,
+    libc::SIGINT,
+    libc::SIGQUIT,
+    libc::SIGTERM,
+    libc::SIGCHLD,
+    libc::SIGXFSZ,
+];
+
 /// The last step of a start.
 const EXEC: &str = "execve";
 
@@ -304,6 +316,9 @@ fn prepare(start: &Start<'_>) -> Step {
     }
     descriptors(start)?;
     step("rt_sigprocmask", raw::unblock_signals())?;
+    for signal in IGNORED {
+        step("rt_sigaction", raw::default_action(signal))?;
+    }
     if !start.ambient.is_empty() {
         step("prctl(PR_CAP_AMBIENT)", raw::raise_ambient(start.ambient))?;
     }

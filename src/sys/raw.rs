@@ -160,6 +160,16 @@ pub(super) fn unblock_signals() -> Answer {
     unsafe { call(libc::SYS_rt_sigprocmask, arguments) }
 }
 
+/// Gives a signal its default action.
+#[expect(unsafe_code, reason = "wraps a system call")]
+pub(super) fn default_action(signal: c_int) -> Answer {
+    // `struct sigaction` as the kernel has it: SIG_DFL, no flags, no restorer, an empty mask.
+    let action = [0_u64; 4];
+    let arguments = [c_long::from(signal), address(&action), 0, 8, 0, 0];
+    // SAFETY: the structure lives until the call returns; no old one is asked for.
+    unsafe { call(libc::SYS_rt_sigaction, arguments) }
+}
+
 /// The process behind `pidfd` has ended.
 #[expect(unsafe_code, reason = "wraps a system call")]
 pub(super) fn has_ended(pidfd: RawFd) -> Result<bool, Errno> {

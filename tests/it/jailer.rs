@@ -10,6 +10,7 @@ mod files;
 mod foreign;
 mod layers;
 mod life;
+mod observed;
 mod orders;
 mod ordinary;
 mod publish;

@@ -6,6 +6,7 @@ use nix::errno::Errno;
 
 use super::Call;
 use crate::sys::calls;
+use crate::wire::manifest::Class;
 
 /// Calls newer than what every caller of them can do without, or which a kernel may be built
 /// without.
@@ -68,8 +69,12 @@ const OPTIONAL: &[libc::c_long] = &[
 /// From here on every call is newer than what a C library can do without (`cachestat`, Linux 6.5).
 const RECENT: i32 = 451;
 
-/// The errno of a refused call.
-pub(super) fn errno(call: Call) -> Errno {
+/// The errno of a refused call. Programs of the strict native class are made for its list, and get
+/// what the list answers where nobody listens.
+pub(super) fn errno(class: Class, call: Call) -> Errno {
+    if class == Class::Native {
+        return Errno::EPERM;
+    }
     let optional = OPTIONAL.iter().any(|number| call.is(*number));
     if optional || call.number >= RECENT || calls::name(call.number).is_none() {
         return Errno::ENOSYS;
@@ -102,10 +107,12 @@ mod tests {
     fn of(number: libc::c_long, arguments: &[u64]) -> Errno {
         let mut all = [0; 6];
         all[..arguments.len()].copy_from_slice(arguments);
-        errno(Call {
+        let call = Call {
             number: i32::try_from(number).unwrap(),
             arguments: all,
-        })
+        };
+        assert_eq!(errno(Class::Native, call), Errno::EPERM);
+        errno(Class::Foreign, call)
     }
 
     #[test]

@@ -47,7 +47,7 @@ pub fn denied(class: Class, call: Call, memory: &dyn Memory) -> (Denial, Errno) 
         allow: report::line(class, call, memory),
         count: 1,
     };
-    (denial, answer::errno(call))
+    (denial, answer::errno(class, call))
 }
 
 impl Call {

@@ -23,10 +23,10 @@ use crate::wire::manifest::{Class, Manifest};
 use spec::{Runs, Says, Shown, Spec};
 use view::{Copied, Users, View, Views};
 
-/// Where programs are looked for.
-const PATH: &str = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin";
+/// Where programs are looked for where a manifest sets no `PATH`.
+pub const PATH: &str = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin";
 /// Working directory and home where nothing else is said.
-const HOME: &str = "/tmp";
+pub const HOME: &str = "/tmp";
 /// Processes beside the program's own that count against the same limit: the jail's first.
 const OWN_PROCESSES: u64 = 1;
 /// The same where all run as one user: the jailer too.

@@ -6,8 +6,9 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::view::{Unseen, View};
-use super::{Draft, HOME, Host, Place, Said};
+use super::{Draft, Host, Place, Said};
 use crate::error::{Error, Result};
+use crate::jail::foreign::HOME;
 use crate::wire::text::{Escaped, escaped};
 
 /// Links followed before they are taken for a circle (`MAXSYMLINKS` of the kernel).

@@ -50,10 +50,6 @@ use crate::wire::text::escaped;
 pub const FILE_MAX: u64 = 256 << 10;
 /// Most paths of one kind, ways out, and variables.
 pub const MANY: usize = 128;
-/// Where programs are looked for in a foreign jail whose manifest sets no `PATH`.
-pub const PATH: &str = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin";
-/// Where a foreign jail begins whose manifest does not say.
-pub const HOME: &str = "/tmp";
 
 /// Where something was said: `` `m.toml` line 3 ``, `` `--ro /usr` ``, `` profile `foreign` ``.
 #[derive(Debug, Clone, PartialEq, Eq)]
