@@ -294,6 +294,30 @@ pub const ATTACKS: &[Attack] = &[
     },
     // --- the jail -------------------------------------------------------------------------------
     Attack {
+        name: "socket in a shown directory",
+        what: "connects to a service's socket that a read-only directory happens to hold, and has it act outside (CVE-2026-47128 of nono)",
+        stage: Stage::Jail,
+        tests: &[
+            "jail::foreign::sockets::tests::a_socket_is_found_however_deep_and_links_are_not_followed",
+            "it::jail_run::profiles::a_directory_that_holds_a_socket_is_not_shown",
+        ],
+    },
+    Attack {
+        name: "jail made ahead",
+        what: "uses what a waiting process may beside a tool: receives, numbers and closes descriptors",
+        stage: Stage::Jail,
+        tests: &[
+            "it::jailer::ahead::what_is_forbidden_is_forbidden_there_too",
+            "it::jailer::ahead::one_serves_one_order_and_another_takes_its_place",
+        ],
+    },
+    Attack {
+        name: "flood of refused calls",
+        what: "makes refused calls without end, each of which waits for the jailer's answer, to hold up other jails",
+        stage: Stage::Jail,
+        tests: &["it::jailer::observed::a_flood_of_refused_calls_is_told_up_to_a_number"],
+    },
+    Attack {
         name: "layer that silently does nothing",
         what: "runs where the kernel lacks a layer, or a set-up call said yes and did nothing",
         stage: Stage::Jail,

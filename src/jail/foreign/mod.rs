@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod init;
+pub mod sockets;
 mod spec;
 pub mod view;
 

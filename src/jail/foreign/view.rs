@@ -20,6 +20,7 @@ use nix::unistd::symlinkat;
 
 use serde::{Deserialize, Serialize};
 
+use super::sockets;
 use crate::error::{Context, Error, Kind, Result};
 use crate::sys::mounts::{self, Copy};
 use crate::sys::process;
@@ -171,6 +172,9 @@ impl Sources {
 
 impl Wanted {
     fn open(manifest: &Manifest) -> Result<Self> {
+        for path in manifest.ro.iter().chain(&manifest.rw) {
+            no_socket(manifest, path)?;
+        }
         let mut shown = Vec::new();
         let mut copied = Vec::new();
         for path in &manifest.ro {
@@ -296,6 +300,20 @@ impl Views {
     pub fn proc(&self) -> BorrowedFd<'_> {
         self.proc.as_fd()
     }
+}
+
+fn no_socket(manifest: &Manifest, path: &Path) -> Result<()> {
+    let found = sockets::first(path).map_err(|error| wrong(manifest, path, error))?;
+    let Some(socket) = found else { return Ok(()) };
+    let shown = |path: &Path| escaped(&path.to_string_lossy()).to_string();
+    let what = format!(
+        "manifest `{}`: `{}` holds the socket `{}`, through which a jail could have things done \
+         outside of it",
+        manifest.name,
+        shown(path),
+        shown(&socket)
+    );
+    Err(Error::of(Kind::Usage, what).hint("name what is needed below it, one path each"))
 }
 
 fn wrong(manifest: &Manifest, path: &Path, error: std::io::Error) -> Error {

@@ -1,6 +1,7 @@
 //! Manifest files, `jail check`, and mistakes in either.
 
 use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixListener;
 
 use super::{directory, keepgate, manifest, run};
 use crate::harness::Appliance;
@@ -158,4 +159,18 @@ fn the_installs_own_files_are_never_shown() {
         "true",
     ];
     keepgate(&words).code(0);
+}
+
+#[test]
+fn a_directory_that_holds_a_socket_is_not_shown() {
+    let directory = directory();
+    let deep = directory.path().join("deep");
+    std::fs::create_dir(&deep).unwrap();
+    let _listener = UnixListener::bind(deep.join("service")).unwrap();
+    for way in ["--ro", "--rw"] {
+        run(&[way, directory.path().to_str().unwrap(), "--", "true"])
+            .code(125)
+            .says("deep/service")
+            .says("hint: name what is needed below it");
+    }
 }

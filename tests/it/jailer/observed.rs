@@ -1,7 +1,13 @@
 //! Keepgate's own tools under observation: what they are refused is told, and still refused.
 
+use std::io::Read;
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+
+use keepgate::call::id::Id;
 use keepgate::jail::probe::Findings;
-use keepgate::wire::messages::{DENIALS_MAX, Layer};
+use keepgate::wire::manifest::{Class, Manifest};
+use keepgate::wire::messages::{DENIALS_MAX, KeeperToJailer, Layer};
 
 use super::driver::start;
 
@@ -35,4 +41,43 @@ fn what_a_tool_is_refused_is_told_and_refused_all_the_same() {
     };
     assert!(has("openat(AT_FDCWD, "), "{:?}", end.denials);
     assert!(has("socket(AF_INET, SOCK_STREAM"), "{:?}", end.denials);
+}
+
+/// Makes 12,000 calls that are refused, and says how many were.
+const FLOOD: &str = "
+import os
+refused = 0
+for _ in range(12000):
+    try: os.setuid(0)
+    except OSError: refused += 1
+print(refused)
+";
+
+#[test]
+fn a_flood_of_refused_calls_is_told_up_to_a_number() {
+    let mut manifest = Manifest::of(Class::Foreign);
+    let system = ["/usr", "/bin", "/lib", "/lib64"].map(PathBuf::from);
+    manifest.ro = system.into_iter().filter(|path| path.exists()).collect();
+    let jailer = start(|setup| setup.manifests = vec![manifest]).unwrap();
+    let (mut read, write) = std::io::pipe().unwrap();
+    let (ticket, null) = (Id::random().unwrap(), super::orders::null());
+    let say = KeeperToJailer::Run {
+        ticket,
+        manifest: "foreign".into(),
+        program: "/usr/bin/python3".into(),
+        argv: ["python3", "-c", FLOOD].map(Into::into).into(),
+    };
+    jailer.say(&say, &[], &[null.as_fd(), write.as_fd(), null.as_fd()]);
+    drop(write);
+    let mut output = String::new();
+    read.read_to_string(&mut output).unwrap();
+    assert_eq!(output, "12000\n");
+    let end = jailer.hear_end(ticket).unwrap();
+    let told: u32 = end.denials.iter().map(|denial| denial.count).sum();
+    assert!((1000..12_000).contains(&told), "{told}");
+    assert!(
+        end.denials[0].attempt.starts_with("setuid(0)"),
+        "{:?}",
+        end.denials[0]
+    );
 }
