@@ -3,9 +3,11 @@
 //! product takes it from them.
 
 mod ahead;
+mod canary;
 mod cgroups;
 mod confined;
 mod driver;
+mod escape;
 mod files;
 mod foreign;
 mod layers;
