@@ -14,6 +14,7 @@ mod layers;
 mod life;
 mod orders;
 mod ordinary;
+mod programs;
 mod publish;
 
 use driver::{Jailer, start};
