@@ -84,7 +84,7 @@ fn nothing_gets_out(outside: &Outside, leaky: &Leaky) {
         assert_eq!(found.all("through"), [""; 0], "{class:?}, {end:?}");
         assert_eq!(found.all("broken"), [""; 0], "{class:?}, {end:?}");
         let denied = found.all("denied").len();
-        println!(
+        eprintln!(
             "{class:?}: {denied} denied, {} work",
             found.all("works").len()
         );

@@ -61,7 +61,7 @@ impl World {
     fn tells(&self, argv: &[&str]) -> Value {
         let (end, said, errors) = self.jailer.jail("foreign", argv);
         let end = end.unwrap_or_else(|why| panic!("{argv:?}: {why:?}"));
-        println!("{argv:?} was refused {:?}", attempts(&end));
+        eprintln!("{argv:?} was refused {:?}", attempts(&end));
         assert_eq!(end.code, Some(0), "{argv:?} {end:?}\n{said}\n{errors}");
         serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}\n{errors}"))
     }
@@ -163,7 +163,7 @@ impl Server<'_> {
         assert!(!unseen.to_string().contains("secret word"), "{unseen}");
         drop(self.requests.take());
         let end = self.jailer.hear_end(self.ticket).unwrap();
-        println!("an MCP server was refused {:?}", attempts(&end));
+        eprintln!("an MCP server was refused {:?}", attempts(&end));
         end
     }
 }
@@ -308,7 +308,7 @@ fn git_works_on_a_directory_it_may_change() {
     );
     let (end, said, errors) = world.jailer.jail("foreign", &["/bin/sh", "-c", &script]);
     let end = end.unwrap();
-    println!("git was refused {:?}", attempts(&end));
+    eprintln!("git was refused {:?}", attempts(&end));
     assert_eq!(end.code, Some(0), "{said}\n{errors}");
     assert_eq!(said, "second\nfirst\ntext\n", "{errors}");
     // Outside, all of it is the directory owner's.
@@ -335,7 +335,7 @@ fn pipelines_and_their_tools_work() {
          chmod 600 a/b/sum; ln a/b/sum a/b/hard; mv a/b/hard hard; rm -r a c; cat hard; nice -n 5 id -un";
     let (end, said, errors) = world.jailer.jail("foreign", &["/bin/sh", "-c", script]);
     let end = end.unwrap();
-    println!("a shell was refused {:?}", attempts(&end));
+    eprintln!("a shell was refused {:?}", attempts(&end));
     assert_eq!(end.code, Some(0), "{said}\n{errors}");
     let lines: Vec<_> = said.lines().collect();
     assert_eq!(
