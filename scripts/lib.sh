@@ -17,6 +17,7 @@ export CARGO_TARGET_DIR="$root/target"
 readonly RUST_MINOR=95
 readonly VENV="$root/target/venv"
 readonly PYTHON="$VENV/bin/python"
+readonly NODE_PACKAGES="$root/target/node"
 # Read by the scripts that source this file.
 # shellcheck disable=SC2034
 readonly TARGET=x86_64-unknown-linux-gnu BINARY="$root/target/keepgate"
@@ -180,6 +181,32 @@ need_venv() {
     # Other users run it in tests, whatever this shell's umask is.
     chmod -R go+rX -- "$VENV"
     cp -- "$wanted" "$VENV/requirements.txt"
+}
+
+# need_node: node, and the official MCP SDK for JavaScript at fixed versions in target/node.
+need_node() {
+    local wanted=tests/programs/node
+    [[ -x /usr/bin/node ]] || need_apt nodejs
+    if cmp -s "$wanted/package-lock.json" "$NODE_PACKAGES/package-lock.json" &&
+        [[ -d $NODE_PACKAGES/node_modules/@modelcontextprotocol/sdk ]]; then
+        return 0
+    fi
+    command -v npm >/dev/null || need_apt npm
+    step "installing the MCP SDK for JavaScript into target/node"
+    rm -rf -- "$NODE_PACKAGES"
+    mkdir -p -- "$NODE_PACKAGES"
+    cp -- "$wanted/package.json" "$NODE_PACKAGES/package.json"
+    # The lock comes last, in its own place: only a whole set of packages has one.
+    cp -- "$wanted/package-lock.json" "$NODE_PACKAGES/npm-shrinkwrap.json"
+    (cd -- "$NODE_PACKAGES" && npm ci --ignore-scripts --no-audit --no-fund --silent) ||
+        fail "npm could not install the MCP SDK" "see the messages above; then run this script again"
+    chmod -R go+rX -- "$NODE_PACKAGES"
+    cp -- "$wanted/package-lock.json" "$NODE_PACKAGES/package-lock.json"
+}
+
+# need_go: any compiler of Go, for a static program that tests run in a jail.
+need_go() {
+    command -v go >/dev/null || need_apt golang-go
 }
 
 # --- the host ------------------------------------------------------------------------------------

@@ -64,6 +64,8 @@ fn may_run(ruleset: RulesetCreated, program: BorrowedFd<'_>) -> Result<RulesetCr
 pub(super) struct Allowed<'a> {
     /// May be run.
     pub(super) executable: Vec<&'a Path>,
+    /// A program that no path leads to; may be run too.
+    pub(super) program: Option<BorrowedFd<'a>>,
     /// May be changed, beside its private files; never run.
     pub(super) writable: Vec<&'a Path>,
     /// The port of its proxy, to connect to.
@@ -95,6 +97,9 @@ pub(super) fn foreign(allowed: &Allowed<'_>) -> Result<Option<OwnedFd>> {
     ruleset = allow(ruleset, Path::new("/dev"), read | AccessFs::WriteFile)?;
     for path in &allowed.executable {
         ruleset = allow(ruleset, path, read | AccessFs::Execute)?;
+    }
+    if let Some(program) = allowed.program {
+        ruleset = may_run(ruleset, program)?;
     }
     let private = [Path::new("/tmp"), Path::new("/dev/shm")];
     for path in allowed.writable.iter().chain(&private) {

@@ -19,12 +19,10 @@ pub mod limits;
 pub mod lists;
 pub mod probe;
 pub mod profile;
-mod self_test;
 pub mod world;
 
 pub use cgroup::NO_CGROUPS;
 pub use landlock::{FLOOR as ABI_FLOOR, TOO_OLD};
-pub use self_test::{Verdict, self_test};
 
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -225,6 +223,16 @@ impl Jail {
     /// The tools' program.
     pub fn program(&self) -> BorrowedFd<'_> {
         self.program.as_fd()
+    }
+
+    /// Landlock ABI of the kernel.
+    pub fn landlock_abi(&self) -> i32 {
+        self.landlock_abi
+    }
+
+    /// Degradations, by name; all of them are accepted or need not be.
+    pub fn degraded(&self) -> &[String] {
+        &self.degraded
     }
 
     fn uid(&self, slot: u32) -> Option<u32> {

@@ -13,6 +13,7 @@ use crate::jail::cgroup::{self, Cgroups, Leaf};
 use crate::jail::foreign::view::Users;
 use crate::jail::foreign::{self, Foreign, Job};
 use crate::jail::limits::ToolLimits;
+use crate::jail::probe::Facts;
 use crate::jail::{Jail, Seat, Static};
 use crate::sys::jail::Jailed;
 use crate::wire::frame;
@@ -21,6 +22,8 @@ use crate::wire::messages::JailFault;
 
 /// CPU time of a jail in percent of one processor.
 const CPU_PERCENT: u32 = 100;
+/// Lowest Landlock ABI that confines signals.
+const SCOPED: i32 = 6;
 
 /// What a jailer can start.
 #[derive(Debug)]
@@ -309,9 +312,91 @@ impl Jails {
         ))
     }
 
+    /// Starts the self-test of native jails now; `fds` as those of a tool.
+    pub(super) fn probe(
+        &mut self,
+        fds: &[BorrowedFd<'_>],
+        limits: ToolLimits,
+        wall_ms: u64,
+    ) -> Result<Running, Trouble> {
+        let (one, link) = self.cold(limits, |native, listener, slot, cgroup| {
+            let seat = Seat {
+                slot,
+                listener,
+                cgroup,
+            };
+            native.spawn("self-test", fds, limits, seat)
+        })?;
+        let (cpu_s, class) = (limits.cpu_s, Class::Native);
+        let mut running = Running::new(one.jailed, one.slot, wall_ms, cpu_s, class, link);
+        running.leaf = one.leaf;
+        Ok(running)
+    }
+
+    /// Starts the self-test of the foreign manifest `name`.
+    pub(super) fn probe_foreign(
+        &mut self,
+        name: &str,
+        output: BorrowedFd<'_>,
+        wall_ms: u64,
+    ) -> Result<Running, Trouble> {
+        let missing = || Trouble::new(JailFault::NotFound, "no such manifest");
+        let manifest = self.manifests.get(name).ok_or_else(missing)?;
+        let (class, limits) = (manifest.class, manifest.limits);
+        let mut facts = Facts {
+            manifest: manifest.clone(),
+            uid: None,
+            scoped: self.native.landlock_abi() >= SCOPED,
+        };
+        let leaf = self.leaf(limits.memory, limits.processes.saturating_add(1))?;
+        let slot = self.seats.take();
+        facts.uid = self.uid(slot);
+        let cgroup = leaf.as_ref().map(Leaf::fd);
+        let started = self.start_probe(&facts, output, slot, cgroup);
+        let (foreign::Running { jailed, link }, leaf) = self.keep(started, leaf, slot)?;
+        let mut running = Running::new(jailed, slot, wall_ms, limits.cpu_s, class, Some(link));
+        running.leaf = leaf;
+        Ok(running)
+    }
+
+    fn start_probe(
+        &mut self,
+        facts: &Facts,
+        output: BorrowedFd<'_>,
+        slot: u32,
+        cgroup: Option<BorrowedFd<'_>>,
+    ) -> Result<foreign::Running, Trouble> {
+        let missing = || Trouble::new(JailFault::NotFound, "no such manifest");
+        let foreign = self.foreign.as_mut().ok_or_else(missing)?;
+        let facts_text = serde_json::to_vec(facts);
+        let facts_text = facts_text.map_err(|error| Trouble::failed("tell a probe", error))?;
+        let input = frame::sealed_memfd("self-test", &facts_text).map_err(failed)?;
+        let stdio = [input.as_fd(), output, output];
+        let started = foreign.spawn(&facts.manifest.name, &Job::Probe, stdio, slot, cgroup);
+        started.map_err(failed)
+    }
+
+    /// Names of the foreign manifests.
+    pub(super) fn foreign_names(&self) -> Vec<String> {
+        let all = self.manifests.values();
+        let foreign = all.filter(|manifest| manifest.class == Class::Foreign);
+        foreign.map(|manifest| manifest.name.clone()).collect()
+    }
+
+    /// The native jails.
+    pub(super) fn native(&self) -> &Jail {
+        &self.native
+    }
+
     /// Uid of the user `slot`, where there is more than one.
     pub(super) fn uid(&self, slot: u32) -> Option<u32> {
         self.users.map(|users| users.uid(slot))
+    }
+
+    /// Number of users that jails run as.
+    pub(super) fn users(&self) -> usize {
+        let count = self.users.map_or(1, |users| users.count.max(1));
+        usize::try_from(count).unwrap_or(1)
     }
 
     /// This process' `/proc`, where it has one.

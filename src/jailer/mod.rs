@@ -13,6 +13,7 @@ mod place;
 mod running;
 mod scratch;
 mod seats;
+mod self_test;
 mod serve;
 mod trouble;
 mod watch;
@@ -26,18 +27,19 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Context, Error, Result};
+use crate::jail::Jail;
 use crate::jail::cgroup::{Cgroups, Delegation};
 use crate::jail::confine::{self, Confine, Holds, Starts};
 use crate::jail::foreign::Foreign;
 use crate::jail::foreign::view::Users;
 use crate::jail::world::World;
-use crate::jail::{Jail, self_test};
 use crate::sys::sealed;
 use crate::wire::frame;
 use crate::wire::manifest::Manifest;
 use crate::wire::messages::Report;
 use files::Files;
 use jails::Jails;
+use self_test::self_test;
 
 /// What a jailer is told at its start.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,7 +100,16 @@ pub fn run(control: OwnedFd, setup: JailerSetup) -> Result<()> {
     };
     confine::jailer(&setup.confine, &holds, starts)?;
     cgroups.fill();
-    let verdict = self_test(&jail, &mut cgroups, &setup.separation)?;
+    let mut jails = Jails::new(
+        jail,
+        foreign,
+        cgroups,
+        setup.manifests,
+        setup.jail_users,
+        setup.observe,
+        setup.ahead,
+    );
+    let verdict = self_test(&mut jails, &setup.separation)?;
     if verdict.fit {
         let took_us = verdict.report.took_us;
         tracing::info!(plane = setup.plane, took_us, "self-test passed");
@@ -110,14 +121,5 @@ pub fn run(control: OwnedFd, setup: JailerSetup) -> Result<()> {
         };
         frame::send(control.as_fd(), &report, &[], &[])?;
     }
-    let jails = Jails::new(
-        jail,
-        foreign,
-        cgroups,
-        setup.manifests,
-        setup.jail_users,
-        setup.observe,
-        setup.ahead,
-    );
     serve::Server::new(control, jails, Files::new(world, root), verdict).run()
 }

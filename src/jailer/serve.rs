@@ -11,10 +11,10 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use super::files::{Files, Unnamed};
 use super::jails::Jails;
 use super::running::{Running, Source};
+use super::self_test::Verdict;
 use super::trouble::Trouble;
 use crate::call::id::Id;
 use crate::error::{Error, Result};
-use crate::jail::Verdict;
 use crate::jail::limits::ToolLimits;
 use crate::wire::frame::{self, Frame, sealed_memfd};
 use crate::wire::messages::{

@@ -57,6 +57,14 @@ const JAIL: &[&str] = &[
     "it::manual::without_a_jail_the_probe_gets_through",
 ];
 
+/// The same with something real outside to reach, in every class, as root and as an ordinary user;
+/// `tests/probe` holds what is tried.
+const ESCAPES: &[&str] = &[
+    "it::jailer::escape::without_a_jail_the_program_reaches_what_is_outside",
+    "it::jailer::escape::no_jail_of_root_lets_anything_out",
+    "it::jailer::escape::no_jail_of_an_ordinary_user_lets_anything_out",
+];
+
 /// All of them, by stage.
 pub const ATTACKS: &[Attack] = &[
     // --- what an agent sends --------------------------------------------------------------------
@@ -322,7 +330,7 @@ pub const ATTACKS: &[Attack] = &[
         what: "runs where the kernel lacks a layer, or a set-up call said yes and did nothing",
         stage: Stage::Jail,
         tests: &[
-            "jail::self_test::tests::whatever_got_through_or_is_missing_makes_unfit",
+            "jailer::self_test::tests::whatever_got_through_or_is_missing_makes_unfit",
             "jail::landlock::tests::less_than_the_floor_must_be_accepted_by_name",
         ],
     },
@@ -382,7 +390,7 @@ pub const ATTACKS: &[Attack] = &[
     },
     Attack {
         name: "jail escape: other processes",
-        what: "signals, traces, reads, re-prioritises another process: probes `sig_*`, `ptrace`, `vm_*`, `pidfd_getfd`, `kcmp`, `prio`, `affinity`, `sched_*`",
+        what: "signals, traces, reads, re-prioritises another process: probes `sig_*`, `ptrace*`, `vm_*`, `pidfd_getfd`, `kcmp`, `prio*`, `affinity`, `sched_*`",
         stage: Stage::Jail,
         tests: JAIL,
     },
@@ -444,9 +452,57 @@ pub const ATTACKS: &[Attack] = &[
     },
     Attack {
         name: "jail escape: what was left on",
-        what: "finds a capability, no filter, another identity or an environment in its own state: probes `st_*`, `env_empty`",
+        what: "finds a capability, no filter, another identity or an environment in its own state: probes `st_*`, `env_*`",
         stage: Stage::Jail,
         tests: JAIL,
+    },
+    Attack {
+        name: "foreign program: what it wrote is run",
+        what: "writes a program into `/tmp`, shared memory, a memory file or a directory it may change, and runs it by name, by descriptor, by link, by the loader, or as machine code",
+        stage: Stage::Jail,
+        tests: ESCAPES,
+    },
+    Attack {
+        name: "foreign program: something left for others to run",
+        what: "leaves a set-uid file, a file with capabilities, a device node or a whiteout in a directory it may change",
+        stage: Stage::Jail,
+        tests: ESCAPES,
+    },
+    Attack {
+        name: "foreign program: way out by a link",
+        what: "follows a symbolic link that lies in a directory it may change, `..`, `/proc/1/root` or a file handle to what no view shows",
+        stage: Stage::Jail,
+        tests: ESCAPES,
+    },
+    Attack {
+        name: "careless starter",
+        what: "uses a descriptor, a secret in the environment or the terminal of whoever started Keepgate",
+        stage: Stage::Jail,
+        tests: ESCAPES,
+    },
+    Attack {
+        name: "same user outside",
+        what: "signals, traces, reads or re-prioritises a process of its own uid, its shared memory, queues and keys",
+        stage: Stage::Jail,
+        tests: ESCAPES,
+    },
+    Attack {
+        name: "TCP that Landlock does not see",
+        what: "connects by multipath TCP, Fast Open, an unspecified or a mapped address, or listens without a port",
+        stage: Stage::Jail,
+        tests: ESCAPES,
+    },
+    Attack {
+        name: "orphan that does not want to end",
+        what: "leaves a process of another session, or a thread, that ignores every signal",
+        stage: Stage::Jail,
+        tests: &["it::jailer::escape::nothing_outlives_its_jail"],
+    },
+    Attack {
+        name: "wearing the jailer out",
+        what: "is started again and again, so that descriptors, mounts, processes or groups pile up",
+        stage: Stage::Jailer,
+        tests: &["it::jailer::escape::a_jailer_holds_no_more_after_many_jails"],
     },
     // --- the network ----------------------------------------------------------------------------
     Attack {

@@ -91,7 +91,7 @@
 //! inside and nothing got through.
 //! Shown by `it::manual::a_real_jail_lets_nothing_through`,
 //! `it::manual::without_a_jail_the_probe_gets_through`,
-//! `jail::self_test::tests::whatever_got_through_or_is_missing_makes_unfit`.
+//! `jailer::self_test::tests::whatever_got_through_or_is_missing_makes_unfit`.
 //!
 //! **16. Each role has its own uid, the capabilities it needs and no descriptor more**; only egress
 //! can have a network socket.

@@ -15,6 +15,8 @@ use super::raw;
 /// Number under which a child holds its program until it runs: the seccomp filters of tools allow
 /// `execveat` of this number only.
 pub const PROGRAM: RawFd = 200;
+/// The same as a path.
+const PROGRAM_SHOWN: &CStr = c"/proc/self/fd/200";
 /// Number under which a child holds the socket that its observer listens at, until it runs.
 const LISTENER: RawFd = PROGRAM + 1;
 /// Lowest number that no child keeps.
@@ -55,6 +57,13 @@ pub type Limit = (u32, u64, u64);
 pub(super) enum Program<'a> {
     /// An open executable; no script, whose interpreter could not open it.
     Open(BorrowedFd<'a>),
+    /// An open executable, run by its name in `/proc`: for filters that let nothing nameless run.
+    Shown {
+        /// The executable.
+        file: BorrowedFd<'a>,
+        /// Working directory.
+        directory: &'a CStr,
+    },
     /// An executable or a script by its path, and the directory it is run in.
     Named {
         /// Absolute path.
@@ -288,6 +297,8 @@ extern "C" fn child(shared: *mut Shared<'static>) -> ! {
             Program::Open(_) => unsafe { raw::exec(PROGRAM, argv, env) },
             // SAFETY: as above.
             Program::Named { path, .. } => unsafe { raw::exec_path(path, argv, env) },
+            // SAFETY: as above.
+            Program::Shown { .. } => unsafe { raw::exec_path(PROGRAM_SHOWN, argv, env) },
         };
         shared.failed = answer.err().map(|errno| (EXEC, errno));
     }
@@ -310,7 +321,7 @@ fn prepare(start: &Start<'_>) -> Step {
     if let Some(lockdown) = &start.lockdown {
         give_up(lockdown)?;
     }
-    if let Program::Named { directory, .. } = start.program {
+    if let Program::Named { directory, .. } | Program::Shown { directory, .. } = start.program {
         // As the user the program will be: what that user cannot enter is no place for it.
         step("chdir", raw::chdir(directory))?;
     }
@@ -386,7 +397,7 @@ fn descriptors(start: &Start<'_>) -> Step {
         )?;
     }
     let program = match &start.program {
-        Program::Open(program) => Some(program),
+        Program::Open(program) | Program::Shown { file: program, .. } => Some(program),
         Program::Named { .. } => None,
     };
     let listener = start.lockdown.as_ref();

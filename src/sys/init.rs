@@ -27,8 +27,8 @@ pub(super) const BOUNDING: [u8; 7] = [
 /// The program of a jail and what it gets.
 #[derive(Debug)]
 pub struct Program<'a> {
-    /// Its absolute path.
-    pub path: &'a CStr,
+    /// What it is.
+    pub file: Executable<'a>,
     /// Its working directory.
     pub directory: &'a CStr,
     /// Its arguments, the name first.
@@ -45,6 +45,15 @@ pub struct Program<'a> {
     pub filter: &'a Filter,
     /// The socket to whoever hears that.
     pub listener: BorrowedFd<'a>,
+}
+
+/// What a jail's program is.
+#[derive(Debug, Clone, Copy)]
+pub enum Executable<'a> {
+    /// A file of the jail's view, by its absolute path.
+    Path(&'a CStr),
+    /// An open file that no view shows.
+    Open(BorrowedFd<'a>),
 }
 
 /// Why there is no program.
@@ -84,10 +93,11 @@ pub fn start(program: &Program<'_>) -> Result<Started, Failure> {
     let parent = super::jail::own_pidfd().map_err(plain)?;
     let (input, output, error) = (io::stdin(), io::stdout(), io::stderr());
     let fds = [input.as_fd(), output.as_fd(), error.as_fd()];
+    let directory = program.directory;
     let start = Start {
-        program: exec::Program::Named {
-            path: program.path,
-            directory: program.directory,
+        program: match program.file {
+            Executable::Path(path) => exec::Program::Named { path, directory },
+            Executable::Open(file) => exec::Program::Shown { file, directory },
         },
         argv: program.argv,
         env: program.env,

@@ -208,28 +208,6 @@ pub fn memory(place: &str, bytes: u64, inodes: u64, mode: u32) -> io::Result<()>
     Ok(())
 }
 
-/// As [`memory`], for programs.
-///
-/// # Errors
-/// As [`memory`].
-pub fn programs(place: &str, bytes: u64) -> io::Result<()> {
-    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
-    let data = format!("size={bytes},nr_inodes=16,mode=755");
-    mount(Some("memory"), place, Some("tmpfs"), flags, Some(&*data))?;
-    Ok(())
-}
-
-/// As [`seal`], of what [`programs`] made.
-///
-/// # Errors
-/// As [`seal`].
-pub fn seal_programs(place: &str) -> io::Result<()> {
-    remount(
-        place,
-        MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV,
-    )
-}
-
 /// Nothing can be changed at `place`, a mount of this namespace, any more; what is mounted below
 /// stays as it is.
 ///

@@ -3,9 +3,11 @@
 //! product takes it from them.
 
 mod ahead;
+mod canary;
 mod cgroups;
 mod confined;
 mod driver;
+mod escape;
 mod files;
 mod foreign;
 mod layers;
@@ -13,6 +15,7 @@ mod life;
 mod observed;
 mod orders;
 mod ordinary;
+mod programs;
 mod publish;
 
 use driver::{Jailer, start};

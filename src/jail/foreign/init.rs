@@ -7,7 +7,6 @@
 
 use std::ffi::{CStr, CString};
 use std::fs;
-use std::io::Seek;
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
@@ -17,12 +16,12 @@ use std::process::ExitCode;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 
-use super::spec::{COPIES, LINK, Runs, SPEC, SPEC_MAX, Says, Spec};
+use super::spec::{COPIES, LINK, PROBE, Runs, SPEC, SPEC_MAX, Says, Spec};
 use super::view::{beneath, is_private, make_directory, make_file};
 use crate::error::{Context, Error, Result};
 use crate::jail::landlock::{self, Allowed};
 use crate::sys::filter::{Clone3, Filter};
-use crate::sys::init::{Failure, Program, Waited};
+use crate::sys::init::{Executable, Failure, Program, Waited};
 use crate::sys::{inherited, init, mounts, network, process};
 use crate::wire::frame;
 
@@ -30,10 +29,6 @@ use crate::wire::frame;
 const INIT: &str = include_str!("../seccomp/init.json");
 /// Inodes of a jail's private files.
 const INODES: u64 = 16_384;
-/// Where the probe's program is.
-const PROBE: &str = "/tmp/probe/program";
-/// Bytes of room for it.
-const PROBE_MAX: u64 = 64 << 20;
 /// Descriptors of the program: standard input, output and error.
 const STDIO: [i32; 3] = [0, 1, 2];
 
@@ -121,8 +116,7 @@ fn build(spec: &Spec) -> Result<()> {
             .context(what("private files"))?;
         mounts::show_also(from, place).context(what("private files"))?;
     }
-    let mut number = COPIES;
-    for copy in &spec.copies {
+    for (number, copy) in (COPIES..).zip(&spec.copies) {
         let tree = inherited::take(number).context(what("copies"))?;
         let path = Path::new(&copy.path);
         let place = match (is_private(path), copy.directory) {
@@ -132,34 +126,11 @@ fn build(spec: &Spec) -> Result<()> {
         };
         let place = place.context(what("copies"))?;
         mounts::attach(tree.as_fd(), place.as_fd()).context(what("copies"))?;
-        number += 1;
-    }
-    if matches!(spec.program, Runs::Probe) {
-        let program = inherited::take(number).context(what("probe"))?;
-        place_probe(program).context(what("probe"))?;
     }
     mounts::detach("proc").context(what("private files"))?;
     mounts::proc("proc", spec.whole_proc).context(what("/proc"))?;
     mounts::enter_root().context(what("root"))?;
     network::raise_loopback().context(|| "bring a jail's loopback up".into())
-}
-
-/// A copy of the probe's program in a file system of its own: the others let nothing be run.
-fn place_probe(program: OwnedFd) -> std::io::Result<()> {
-    let mut program = fs::File::from(program);
-    let to = PROBE.trim_start_matches('/');
-    let directory = Path::new(to)
-        .parent()
-        .unwrap_or(Path::new(to))
-        .to_string_lossy();
-    fs::create_dir(&*directory)?;
-    mounts::programs(&directory, PROBE_MAX)?;
-    let mut copy = fs::File::create(to)?;
-    program.rewind()?;
-    std::io::copy(&mut program, &mut copy)?;
-    copy.set_permissions(fs::Permissions::from_mode(0o555))?;
-    drop(copy);
-    mounts::seal_programs(&directory)
 }
 
 /// Makes the socket at which the jail's way out is, and gives it away.
@@ -180,12 +151,15 @@ fn start(
     port: Option<u16>,
 ) -> std::result::Result<init::Started, Broken> {
     let what = || "start a jail's program".to_owned();
-    let probe = matches!(spec.program, Runs::Probe).then_some(Path::new(PROBE));
-    let executable = spec.executable.iter().map(Path::new);
+    let probe = match &spec.program {
+        Runs::Path(_) => None,
+        Runs::Probe => Some(inherited::take(PROBE).context(what)?),
+    };
     let writable = spec.copies.iter().filter(|copy| copy.writable);
     process::umask(0o022);
     let ruleset = landlock::foreign(&Allowed {
-        executable: executable.chain(probe).collect(),
+        executable: spec.executable.iter().map(Path::new).collect(),
+        program: probe.as_ref().map(AsFd::as_fd),
         writable: writable.map(|copy| Path::new(&copy.path)).collect(),
         port,
         loopback: spec.loopback,
@@ -212,11 +186,15 @@ fn start(
     }
     let path = match &spec.program {
         Runs::Path(path) => text(path)?,
-        Runs::Probe => text(PROBE)?,
+        Runs::Probe => CString::default(),
+    };
+    let file = match &probe {
+        Some(probe) => Executable::Open(probe.as_fd()),
+        None => Executable::Path(&path),
     };
     let (argv, directory) = (texts(&spec.argv)?, text(&spec.directory)?);
     let program = Program {
-        path: &path,
+        file,
         directory: &directory,
         argv: &argv.iter().map(CString::as_c_str).collect::<Vec<&CStr>>(),
         env: &env.iter().map(CString::as_c_str).collect::<Vec<&CStr>>(),

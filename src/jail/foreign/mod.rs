@@ -147,11 +147,9 @@ impl Foreign {
             )?);
         }
         let mut fds: Vec<BorrowedFd<'_>> = stdio.into();
-        fds.extend([spec.as_fd(), theirs.as_fd()]);
+        // The last one is for the self-test only.
+        fds.extend([spec.as_fd(), theirs.as_fd(), self.program.as_fd()]);
         fds.extend(trees.iter().map(AsFd::as_fd));
-        if matches!(job, Job::Probe) {
-            fds.push(self.program.as_fd());
-        }
         let first = FirstProcess {
             program: self.program.as_fd(),
             fds: &fds,

@@ -8,8 +8,10 @@ use crate::sys::exec::Limit;
 pub(super) const SPEC: i32 = 3;
 /// Number of the link to the jailer.
 pub(super) const LINK: i32 = 4;
-/// Number of the first copy; the probe's program comes after the last one.
-pub(super) const COPIES: i32 = 5;
+/// Number of the probe's program, or of another handle to it.
+pub(super) const PROBE: i32 = 5;
+/// Number of the first copy.
+pub(super) const COPIES: i32 = 6;
 /// Longest specification, in bytes.
 pub(super) const SPEC_MAX: usize = 1 << 20;
 

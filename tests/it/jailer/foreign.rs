@@ -25,7 +25,7 @@ const SYSTEM: [&str; 9] = [
 ];
 
 /// What `foreign` is without a file.
-fn manifest() -> Manifest {
+pub(super) fn manifest() -> Manifest {
     let mut manifest = Manifest::of(Class::Foreign);
     let there = SYSTEM
         .iter()
@@ -45,7 +45,11 @@ fn jailer(manifest: Manifest) -> Jailer {
 
 impl Jailer {
     /// Runs `program` under the manifest to its end: end or fault, output, errors.
-    fn jail(&self, name: &str, argv: &[&str]) -> (Result<JailEnd, Refused>, String, String) {
+    pub(super) fn jail(
+        &self,
+        name: &str,
+        argv: &[&str],
+    ) -> (Result<JailEnd, Refused>, String, String) {
         let ticket = Id::random().unwrap();
         let (mut read, write) = std::io::pipe().unwrap();
         let (mut errors, errors_write) = std::io::pipe().unwrap();

@@ -2,16 +2,17 @@
 //! the jail alone stops some of it.
 
 use std::fs::{File, Permissions};
-use std::io::{Read, Seek};
+use std::io::{Read, Seek, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use keepgate::jail::limits::ToolLimits;
-use keepgate::jail::probe::Findings;
+use keepgate::jail::probe::{Facts, Findings};
 use keepgate::sys::filter::{Clone3, Filter};
 use keepgate::sys::jail::{Native, Template, own_pidfd};
+use keepgate::wire::manifest::{Class, Manifest};
 use landlock::{ABI, Access, AccessFs, Ruleset, RulesetAttr};
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -48,6 +49,60 @@ fn the_same_probe_without_a_jail_gets_through() {
     let attempted = usize::try_from(found.attempted).unwrap();
     let through = &found.succeeded;
     assert!(through.len() * 100 > attempted * 80, "{through:?}");
+}
+
+#[test]
+fn the_probe_of_foreign_jails_gets_through_without_one() {
+    let facts = Facts {
+        manifest: Manifest::of(Class::Foreign),
+        uid: Some(JAIL_UID),
+        scoped: true,
+    };
+    let (mut input, output) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
+    input
+        .write_all(&serde_json::to_vec(&facts).unwrap())
+        .unwrap();
+    input.rewind().unwrap();
+    let status = Command::new(crate::harness::binary())
+        .arg0("keepgate-tool")
+        .arg("self-test")
+        .stdin(input)
+        .stdout(output.try_clone().unwrap())
+        .status()
+        .unwrap();
+    assert_eq!(status.code(), Some(1));
+    let found = findings(output);
+    let through = &found.succeeded;
+    // Many ask for kinds of sockets and devices that no machine has all of.
+    assert!(
+        through.len() * 100 > found.attempted as usize * 60,
+        "{through:?}"
+    );
+    for name in [
+        "fs_write_passwd",
+        "fs_setuid_private",
+        "exec_private",
+        "exec_memory",
+        "proc_write_own_mem",
+        "net_udp6",
+        "net_bind",
+        "net_connect_loopback",
+        "net_listen_unbound",
+        "net_option_fastopen_client",
+        "st_seccomp_off",
+        "st_caps_effective",
+        "st_identity",
+        "st_mounts_written_and_run",
+        "lim_memory_all",
+        "lim_memfd",
+        "env_secret",
+        "abi_i386_int80",
+    ] {
+        assert!(
+            through.iter().any(|one| one == name),
+            "`{name}` should get through: {through:?}"
+        );
+    }
 }
 
 /// The layers of a jail that can be left out.

@@ -1,6 +1,8 @@
 //! The tool `self-test`: runs inside a jail, tries what is forbidden there, and tells what got
-//! through. Standard input says which part: nothing for all that can fail, `int80` or `x32` for
-//! calls that must kill.
+//! through. Standard input says which part: nothing for all that can fail in a native jail, `int80`
+//! or `x32` for calls that must kill, [`Facts`] for a foreign jail.
+
+mod foreign;
 
 use std::io::{Read, Write};
 use std::process::ExitCode;
@@ -10,9 +12,22 @@ use serde::{Deserialize, Serialize};
 
 use crate::sys::probe;
 use crate::time::{Clock, SystemClock};
+use crate::wire::manifest::Manifest;
 
 /// Bytes a tool must be able to use.
 const MEMORY: usize = 32 << 20;
+
+/// What the probe in a foreign jail has to know to tell what is wrong.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Facts {
+    /// What the jail was made from.
+    pub manifest: Manifest,
+    /// Uid and gid of the jail; nothing where there is only one user.
+    pub uid: Option<u32>,
+    /// Landlock confines signals (ABI 6).
+    pub scoped: bool,
+}
 
 /// What the self-test says on standard output.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -33,7 +48,14 @@ pub fn run() -> ExitCode {
     match (read, part.as_str()) {
         (Ok(_), "int80") => probe::abi_i386(),
         (Ok(_), "x32") => probe::abi_x32(),
-        _ => return tell(&findings()),
+        (Ok(_), "") => return tell(&findings()),
+        (Ok(_), facts) => {
+            return match serde_json::from_str(facts) {
+                Ok(facts) => tell(&foreign::findings(&facts)),
+                Err(_) => ExitCode::FAILURE,
+            };
+        }
+        (Err(_), _) => return ExitCode::FAILURE,
     }
     ExitCode::SUCCESS
 }
@@ -41,21 +63,36 @@ pub fn run() -> ExitCode {
 fn findings() -> Findings {
     // First: attempts that get through change what is looked at here.
     let state = probe::state();
-    let broken = controls();
     let mut findings = Findings {
-        broken,
+        broken: controls(MEMORY),
         ..Findings::default()
     };
-    for (name, through) in state.into_iter().chain(probe::attempts()) {
-        findings.attempted += 1;
-        if through {
-            findings.succeeded.push(name.to_owned());
-        }
-    }
+    findings.note(state);
+    findings.note(probe::attempts_native());
     findings
 }
 
-fn controls() -> Vec<String> {
+impl Findings {
+    /// Adds actions: their names, and whether they got through.
+    fn note(&mut self, actions: impl IntoIterator<Item = (&'static str, bool)>) {
+        for (name, through) in actions {
+            self.attempted += 1;
+            if through {
+                self.succeeded.push(name.to_owned());
+            }
+        }
+    }
+
+    /// Adds an allowed action, and whether it works.
+    fn control(&mut self, name: &str, works: bool) {
+        if !works {
+            self.broken.push(name.to_owned());
+        }
+    }
+}
+
+/// Allowed actions that fail, of those that every jail allows.
+fn controls(bytes: usize) -> Vec<String> {
     let mut broken = Vec::new();
     if SystemRandom::new().fill(&mut [0; 16]).is_err() {
         broken.push("ctl_getrandom".to_owned());
@@ -64,10 +101,10 @@ fn controls() -> Vec<String> {
         broken.push("ctl_clock".to_owned());
     }
     let mut memory: Vec<u8> = Vec::new();
-    if memory.try_reserve_exact(MEMORY).is_err() {
+    if memory.try_reserve_exact(bytes).is_err() {
         broken.push("ctl_mem_32m".to_owned());
     }
-    while memory.len() < memory.capacity().min(MEMORY) {
+    while memory.len() < memory.capacity().min(bytes) {
         memory.extend_from_slice(&[1; 4096]);
     }
     std::hint::black_box(&memory);
