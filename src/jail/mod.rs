@@ -32,7 +32,7 @@ use crate::sys::filter::{Clone3, Filter};
 use crate::sys::jail::{Jailed, Native, Template, own_pidfd};
 use crate::sys::process;
 use crate::wire::manifest::{Class, Manifest};
-use foreign::view::Users;
+use foreign::users::Users;
 use limits::ToolLimits;
 
 /// What a tool may ask of the kernel.

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 
-use super::foreign::view::{Sources, Users, Views};
+use super::foreign::users::Users;
+use super::foreign::view::{Sources, Views};
 use crate::error::{Context, Error, Result};
 use crate::sys::mounts::Copy;
 use crate::sys::{mounts, process};

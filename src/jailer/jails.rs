@@ -10,7 +10,7 @@ use super::trouble::Trouble;
 use super::watch::START;
 use crate::error::Error;
 use crate::jail::cgroup::{self, Cgroups, Leaf};
-use crate::jail::foreign::view::Users;
+use crate::jail::foreign::users::Users;
 use crate::jail::foreign::{self, Foreign, Job};
 use crate::jail::limits::ToolLimits;
 use crate::jail::probe::Facts;

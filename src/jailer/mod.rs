@@ -31,7 +31,7 @@ use crate::jail::Jail;
 use crate::jail::cgroup::{Cgroups, Delegation};
 use crate::jail::confine::{self, Confine, Holds, Starts};
 use crate::jail::foreign::Foreign;
-use crate::jail::foreign::view::Users;
+use crate::jail::foreign::users::Users;
 use crate::jail::world::World;
 use crate::sys::sealed;
 use crate::wire::frame;

@@ -16,7 +16,7 @@ use crate::error::{Context, Error, Result};
 use crate::front::FrontSetup;
 use crate::jail::cgroup::{Delegation, Lack, Subtree};
 use crate::jail::confine::Confine;
-use crate::jail::foreign::view::Users;
+use crate::jail::foreign::users::Users;
 use crate::jailer::JailerSetup;
 use crate::keeper;
 use crate::policy::RootGround;

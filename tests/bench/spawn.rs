@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use keepgate::jail::cgroup::{self, Cgroups, Delegation, Lack, Leaf, Subtree};
-use keepgate::jail::foreign::view::Users;
+use keepgate::jail::foreign::users::Users;
 use keepgate::jail::limits::ToolLimits;
 use keepgate::jail::world::World;
 use keepgate::jail::{Jail, NO_CGROUPS, Seat, TOO_OLD};

@@ -18,7 +18,7 @@ use crate::egress::EgressSetup;
 use crate::error::{Context, Error, Kind, Result};
 use crate::jail::cgroup::Delegation;
 use crate::jail::confine::Confine;
-use crate::jail::foreign::view::Users;
+use crate::jail::foreign::users::Users;
 use crate::jail::{NO_CGROUPS, TOO_OLD};
 use crate::jailer::JailerSetup;
 use crate::sys::spawn::{self, RoleChild};

@@ -17,7 +17,8 @@ use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 
 use super::spec::{COPIES, LINK, PROBE, Runs, SPEC, SPEC_MAX, Says, Spec};
-use super::view::{beneath, is_private, make_directory, make_file};
+use super::tree::{beneath, make_directory, make_file};
+use super::view::is_private;
 use crate::error::{Context, Error, Result};
 use crate::jail::landlock::{self, Allowed};
 use crate::sys::filter::{Clone3, Filter};

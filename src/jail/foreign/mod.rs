@@ -8,6 +8,8 @@
 pub mod init;
 pub mod sockets;
 mod spec;
+mod tree;
+pub mod users;
 pub mod view;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -22,7 +24,8 @@ use crate::sys::{packet, sealed};
 use crate::wire::frame::{self, PACKET_MAX, sealed_memfd};
 use crate::wire::manifest::{Class, Manifest};
 use spec::{Runs, Says, Shown, Spec};
-use view::{Copied, Users, View, Views};
+use users::Users;
+use view::{Copied, View, Views};
 
 /// Where programs are looked for where a manifest sets no `PATH`.
 pub const PATH: &str = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin";

@@ -10,7 +10,7 @@ use std::sync::mpsc::{Sender, channel};
 
 use keepgate::jail::cgroup::Delegation;
 use keepgate::jail::confine::Confine;
-use keepgate::jail::foreign::view::Users;
+use keepgate::jail::foreign::users::Users;
 use keepgate::jailer::JailerSetup;
 use keepgate::sys::filter::Filter;
 use keepgate::sys::process;
