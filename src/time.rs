@@ -31,7 +31,7 @@ impl fmt::Display for Timestamp {
     /// RFC 3339 in UTC with six digits, for example `2026-11-23T09:12:47.123456Z`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match chrono::DateTime::from_timestamp_micros(self.0) {
-            Some(time) => write!(f, "{}", time.format("%Y-%m-%dT%H:%M:%S%.6fZ")),
+            Some(time) => f.write_str(&time.to_rfc3339_opts(chrono::SecondsFormat::Micros, true)),
             None => write!(f, "{}us", self.0),
         }
     }

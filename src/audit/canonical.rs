@@ -9,6 +9,7 @@ use std::fmt;
 use serde_json::Value;
 
 use crate::error::{Error, Result};
+use crate::wire::text::push_decimal;
 
 /// Deepest nesting of arrays and objects.
 pub const DEPTH_MAX: usize = 64;
@@ -51,7 +52,10 @@ fn write_value(value: &Value, out: &mut Vec<u8>, depth: usize) -> Result<()> {
                 ))
                 .hint("the log holds integers only; write other numbers as strings")
             })?;
-            out.extend_from_slice(small.to_string().as_bytes());
+            if small < 0 {
+                out.push(b'-');
+            }
+            push_decimal(small.unsigned_abs(), out);
         }
         Value::String(text) => write_string(text, out),
         Value::Array(items) => {
@@ -105,6 +109,12 @@ fn check_depth(depth: usize) -> Result<()> {
 /// Appends `text` as a canonical JSON string.
 pub(crate) fn write_string(text: &str, out: &mut Vec<u8>) {
     out.push(b'"');
+    let special = |byte: u8| byte < 0x20 || byte == b'"' || byte == b'\\';
+    if !text.bytes().any(special) {
+        out.extend_from_slice(text.as_bytes());
+        out.push(b'"');
+        return;
+    }
     for &byte in text.as_bytes() {
         match byte {
             b'"' => out.extend_from_slice(b"\\\""),

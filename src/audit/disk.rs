@@ -23,24 +23,24 @@ pub trait Disk: Send + Sync + fmt::Debug {
 
 /// The end of one segment. After any error it must not be used again: the kernel may have dropped
 /// the pages it could not write (fsync(2), "Linux 4.13").
-pub trait Tail: Send + fmt::Debug {
+pub trait Tail: Send + Sync + fmt::Debug {
     /// Appends bytes.
     ///
     /// # Errors
     /// Whatever the system says.
-    fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
+    fn append(&self, bytes: &[u8]) -> io::Result<()>;
 
     /// Makes everything appended durable.
     ///
     /// # Errors
     /// Whatever the system says.
-    fn sync(&mut self) -> io::Result<()>;
+    fn sync(&self) -> io::Result<()>;
 
-    /// Checks that the path still leads to this file and that it has this length.
+    /// Bytes of the file, to which the path must still lead.
     ///
     /// # Errors
     /// Says how it changed.
-    fn check(&self, length: u64) -> io::Result<()>;
+    fn length(&self) -> io::Result<u64>;
 }
 
 /// The file system.
@@ -80,15 +80,15 @@ impl Disk for RealDisk {
 }
 
 impl Tail for RealTail {
-    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.file.write_all(bytes)
+    fn append(&self, bytes: &[u8]) -> io::Result<()> {
+        (&self.file).write_all(bytes)
     }
 
-    fn sync(&mut self) -> io::Result<()> {
+    fn sync(&self) -> io::Result<()> {
         self.file.sync_data()
     }
 
-    fn check(&self, length: u64) -> io::Result<()> {
+    fn length(&self) -> io::Result<u64> {
         let held = self.file.metadata()?;
         if held.nlink() == 0 {
             return Err(io::Error::other("the file was deleted"));
@@ -97,12 +97,6 @@ impl Tail for RealTail {
         if (held.dev(), held.ino()) != (named.dev(), named.ino()) {
             return Err(io::Error::other("the file was replaced by another"));
         }
-        if held.len() != length {
-            return Err(io::Error::other(format!(
-                "somebody else changed the file: it has {} bytes in place of {length}",
-                held.len()
-            )));
-        }
-        Ok(())
+        Ok(held.len())
     }
 }

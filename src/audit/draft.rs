@@ -1,16 +1,19 @@
 //! Entries on their way into the log: what a caller drafts, what is prepared on its thread, and
 //! what the writer adds.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value};
 
 use super::canonical;
 use super::entry::{Entry, PAYLOADS_MAX, PayloadRef, VERSION, is_time, is_word};
 use super::frame;
 use super::mask::Masked;
-use super::tree::{Hash, leaf};
+use super::salt::salt;
+use super::tree::{Hash, Leaf};
 use crate::error::{Error, Result};
 use crate::time::Timestamp;
-use crate::wire::text::hex;
+use crate::wire::text::{push_decimal, push_hex};
 
 /// An entry somebody wants to have written.
 #[derive(Debug)]
@@ -39,15 +42,26 @@ impl Draft {
     }
 }
 
-/// A draft whose expensive parts are done: canonical body, salted and hashed payloads. Made on
-/// the caller's thread.
+/// What all entries of one opening of a log say.
+#[derive(Debug, Clone)]
+pub(crate) struct Names {
+    /// Name of the log.
+    pub(crate) origin: Arc<str>,
+    /// Identifier of the opening.
+    pub(crate) boot: Arc<str>,
+}
+
+/// A draft whose expensive parts are done: canonical body, salted and hashed payloads, and the
+/// hash of the entry as far as it does not depend on the entries before. Made on the caller's
+/// thread, and given back to it: memory is cheapest to free where it was allocated.
 #[derive(Debug)]
 pub(crate) struct Prepared {
-    pub(crate) kind: &'static str,
-    body: Map<String, Value>,
-    body_bytes: Vec<u8>,
-    /// By name, each with salt and digest.
-    payloads: Vec<(&'static str, Hash, Vec<u8>)>,
+    /// Without its place in the log until it is stamped; its bytes end before its payloads.
+    entry: Entry,
+    /// Over the bytes.
+    hash: Leaf,
+    /// Salt and bytes of each payload of the entry.
+    contents: Vec<Vec<u8>>,
 }
 
 impl Prepared {
@@ -55,74 +69,105 @@ impl Prepared {
     ///
     /// # Errors
     /// Fails on numbers, depths, sizes and names the log does not hold.
-    pub(crate) fn new(draft: Draft) -> Result<Self> {
+    pub(crate) fn new(draft: Draft, names: &Names) -> Result<Self> {
         let kind = draft.kind;
         let bad = |why: String| Error::new(format!("write an entry `{kind}`: {why}"));
         if !is_word(kind) {
             return Err(bad("the kind is not of `a-z0-9._-`".into()));
         }
-        let mut body_bytes = Vec::with_capacity(512);
-        canonical::write_body(&draft.body, &mut body_bytes)
+        let mut bytes = Vec::with_capacity(1024);
+        bytes.extend_from_slice(frame::OPENING);
+        canonical::write_body(&draft.body, &mut bytes)
             .map_err(|error| Error::new(format!("write an entry `{kind}`")).because(error))?;
-        if body_bytes.len() > frame::ENTRY_MAX - 8192 {
+        if bytes.len() > frame::ENTRY_MAX - 8192 {
             return Err(bad(format!(
                 "its body has more than {} bytes",
                 frame::ENTRY_MAX - 8192
             )));
         }
-        let mut payloads = Vec::with_capacity(draft.payloads.len());
-        for (name, masked) in draft.payloads {
-            let bytes = masked.into_bytes();
-            if bytes.len() > frame::PAYLOAD_MAX {
+        let mut drafted = draft.payloads;
+        drafted.sort_by_key(|(name, _)| *name);
+        let twice = drafted.windows(2).any(|pair| match pair {
+            [(a, _), (b, _)] => a == b,
+            _ => false,
+        });
+        if twice || drafted.len() > PAYLOADS_MAX || drafted.iter().any(|(n, _)| !is_word(n)) {
+            return Err(bad("its payloads are too many or have bad names".into()));
+        }
+        let mut payloads = Vec::with_capacity(drafted.len());
+        let mut contents = Vec::with_capacity(drafted.len());
+        for (name, masked) in drafted {
+            let plain = masked.bytes();
+            if plain.len() > frame::PAYLOAD_MAX {
                 return Err(bad(format!(
                     "`{name}` has more than {} bytes",
                     frame::PAYLOAD_MAX
                 )));
             }
-            let salted = salt(bytes)?;
-            payloads.push((name, frame::payload_digest(&salted), salted));
+            let content = [&salt()?, plain].concat();
+            payloads.push(PayloadRef {
+                name: name.into(),
+                digest: frame::payload_digest(&content),
+                len: frame::offset(plain.len()),
+                at: 0,
+            });
+            contents.push(content);
         }
-        payloads.sort_by_key(|(name, ..)| *name);
-        let twice = payloads.windows(2).any(|pair| match pair {
-            [(a, ..), (b, ..)] => a == b,
-            _ => false,
-        });
-        if twice || payloads.len() > PAYLOADS_MAX || payloads.iter().any(|(n, ..)| !is_word(n)) {
-            return Err(bad("its payloads are too many or have bad names".into()));
+        for (member, value) in [
+            ("boot", &*names.boot),
+            ("kind", kind),
+            ("origin", &*names.origin),
+        ] {
+            for part in [",\"", member, "\":\"", value, "\""] {
+                bytes.extend_from_slice(part.as_bytes());
+            }
         }
-        Ok(Self {
-            kind,
+        let mut hash = Leaf::default();
+        hash.update(&bytes);
+        // Room for what the stamp adds, so that the bytes need not move.
+        bytes.reserve(STAMP + payloads.len() * REFERENCE);
+        let entry = Entry {
+            seq: 0,
+            time: Timestamp::from_micros(0),
+            kind: kind.into(),
+            boot: (*names.boot).into(),
+            origin: (*names.origin).into(),
+            prev: [0; 32],
             body: draft.body,
-            body_bytes,
             payloads,
+            segment: 0,
+            at: 0,
+            bytes,
+        };
+        Ok(Self {
+            entry,
+            hash,
+            contents,
         })
     }
 
     /// Bytes it will take, roughly.
     pub(crate) fn size(&self) -> usize {
-        self.payloads
-            .iter()
-            .map(|(_, _, salted)| salted.len())
-            .sum::<usize>()
-            + self.body_bytes.len()
+        self.contents.iter().map(Vec::len).sum::<usize>() + self.entry.bytes.len()
+    }
+
+    /// The entry; whole once it is stamped.
+    pub(crate) fn entry(&self) -> &Entry {
+        &self.entry
     }
 }
 
-fn salt(bytes: Vec<u8>) -> Result<Vec<u8>> {
-    use ring::rand::{SecureRandom, SystemRandom};
-    let mut salted = vec![0; frame::SALT];
-    SystemRandom::new()
-        .fill(&mut salted)
-        .map_err(|_| Error::new("the kernel gave no random numbers"))?;
-    salted.extend_from_slice(&bytes);
-    Ok(salted)
-}
+/// About the bytes of the members that a [`Stamp`] adds.
+const STAMP: usize = 192;
+/// About the bytes of one reference to a payload.
+const REFERENCE: usize = 192;
+
+/// Contents that are longer do not wait for their commit in memory: they are in its buffer.
+const CONTENT_KEPT: usize = 16 << 10;
 
 /// What the writer adds to a prepared draft.
 #[derive(Debug)]
-pub(crate) struct Stamp<'a> {
-    pub(crate) origin: &'a str,
-    pub(crate) boot: &'a str,
+pub(crate) struct Stamp {
     pub(crate) seq: u64,
     pub(crate) time: Timestamp,
     pub(crate) prev: Hash,
@@ -133,74 +178,65 @@ pub(crate) struct Stamp<'a> {
     pub(crate) mix: Option<frame::Mix>,
 }
 
-impl Stamp<'_> {
-    /// Appends the frames of `prepared` to `out` and gives the entry with its leaf hash. Nothing
-    /// is appended on failure.
+impl Stamp {
+    /// Gives `prepared` its place, appends its frames to `out` and gives its leaf hash. Nothing is
+    /// appended on failure.
     ///
     /// # Errors
     /// Fails where the clock is beyond the years 0 to 9999.
-    pub(crate) fn put(self, prepared: Prepared, out: &mut Vec<u8>) -> Result<(Entry, Hash)> {
+    pub(crate) fn put(self, prepared: &mut Prepared, out: &mut Vec<u8>) -> Result<Hash> {
         let time = self.time.to_string();
         if !is_time(&time) {
             return Err(Error::new("the clock is out of range").hint("set the system's time"));
         }
+        let Prepared {
+            entry,
+            hash,
+            contents,
+        } = prepared;
         let mix = self.mix.unwrap_or_default();
+        let bytes = &mut entry.bytes;
+        let known = bytes.len();
         let mut at = self.at;
-        let mut refs = Vec::with_capacity(prepared.payloads.len());
-        for (name, digest, salted) in &prepared.payloads {
-            frame::put(frame::Kind::Payload, digest, mix, salted, out);
-            let len = frame::offset(salted.len() - frame::SALT);
-            refs.push(PayloadRef {
-                name: (*name).into(),
-                digest: *digest,
-                len,
-                at,
-            });
-            at += frame::offset(frame::HEADER + salted.len());
+        bytes.extend_from_slice(b",\"payloads\":{");
+        for (index, (payload, content)) in entry.payloads.iter_mut().zip(contents).enumerate() {
+            frame::put(frame::Kind::Payload, &payload.digest, mix, content, out);
+            payload.at = at;
+            at += frame::offset(frame::HEADER + content.len());
+            if content.len() > CONTENT_KEPT {
+                *content = Vec::new();
+            }
+            if index > 0 {
+                bytes.push(b',');
+            }
+            for part in ["\"", &payload.name, "\":{\"at\":"] {
+                bytes.extend_from_slice(part.as_bytes());
+            }
+            push_decimal(payload.at, bytes);
+            bytes.extend_from_slice(b",\"digest\":\"");
+            push_hex(&payload.digest, bytes);
+            bytes.extend_from_slice(b"\",\"len\":");
+            push_decimal(payload.len, bytes);
+            bytes.push(b'}');
         }
-        let mut bytes = Vec::with_capacity(prepared.body_bytes.len() + 320);
-        bytes.extend_from_slice(frame::OPENING);
-        bytes.extend_from_slice(&prepared.body_bytes);
-        let mut rest = String::with_capacity(320);
-        rest.push_str(&format!(
-            ",\"boot\":\"{}\",\"kind\":\"{}\",\"origin\":\"{}\",\"payloads\":{{",
-            self.boot, prepared.kind, self.origin
-        ));
-        for (index, payload) in refs.iter().enumerate() {
-            let comma = if index == 0 { "" } else { "," };
-            let PayloadRef {
-                name,
-                digest,
-                len,
-                at,
-            } = payload;
-            let digest = hex(digest);
-            rest.push_str(&format!(
-                "{comma}\"{name}\":{{\"at\":{at},\"digest\":\"{digest}\",\"len\":{len}}}"
-            ));
+        bytes.extend_from_slice(b"},\"prev\":\"");
+        push_hex(&self.prev, bytes);
+        bytes.extend_from_slice(b"\",\"seq\":");
+        push_decimal(self.seq, bytes);
+        for part in [",\"time\":\"", &time, "\",\"v\":"] {
+            bytes.extend_from_slice(part.as_bytes());
         }
-        rest.push_str(&format!(
-            "}},\"prev\":\"{}\",\"seq\":{},\"time\":\"{time}\",\"v\":{VERSION}}}",
-            hex(&self.prev),
-            self.seq
-        ));
-        bytes.extend_from_slice(rest.as_bytes());
-        let hash = leaf(&bytes);
-        frame::put(frame::Kind::Entry, &hash, mix, &bytes, out);
-        let entry = Entry {
-            seq: self.seq,
-            time: self.time,
-            kind: prepared.kind.into(),
-            boot: self.boot.into(),
-            origin: self.origin.into(),
-            prev: self.prev,
-            body: prepared.body,
-            payloads: refs,
-            segment: self.segment,
-            at,
-            bytes,
-        };
-        Ok((entry, hash))
+        push_decimal(VERSION, bytes);
+        bytes.push(b'}');
+        hash.update(bytes.get(known..).unwrap_or_default());
+        let hash = std::mem::take(hash).finish();
+        frame::put(frame::Kind::Entry, &hash, mix, bytes, out);
+        entry.seq = self.seq;
+        entry.time = self.time;
+        entry.prev = self.prev;
+        entry.segment = self.segment;
+        entry.at = at;
+        Ok(hash)
     }
 }
 
@@ -210,11 +246,16 @@ mod tests {
     use crate::audit::entry::Skeleton;
     use crate::audit::mask::Masker;
 
+    fn names() -> Names {
+        Names {
+            origin: "keepgate.test/plane".into(),
+            boot: "0123456789abcdef".into(),
+        }
+    }
+
     fn put(draft: Draft) -> (Entry, Vec<u8>) {
         let mut out = Vec::new();
         let stamp = Stamp {
-            origin: "keepgate.test/plane",
-            boot: "0123456789abcdef",
             seq: 7,
             time: Timestamp::from_micros(1_795_511_567_123_456),
             prev: [7; 32],
@@ -222,7 +263,9 @@ mod tests {
             at: 100,
             mix: Some([1, 2, 3, 4]),
         };
-        let (entry, hash) = stamp.put(Prepared::new(draft).unwrap(), &mut out).unwrap();
+        let mut prepared = Prepared::new(draft, &names()).unwrap();
+        let hash = stamp.put(&mut prepared, &mut out).unwrap();
+        let entry = prepared.entry;
         assert_eq!(hash, entry.leaf());
         (entry, out)
     }
@@ -256,14 +299,15 @@ mod tests {
 
     #[test]
     fn drafts_the_log_cannot_hold_are_refused() {
+        let prepare = |draft| Prepared::new(draft, &names());
         let masked = || Masker::default().mask(b"x");
         let twice = Draft::new("a", Map::new())
             .payload("p", masked())
             .payload("p", masked());
-        assert!(Prepared::new(twice).is_err());
-        assert!(Prepared::new(Draft::new("A b", Map::new())).is_err());
-        assert!(Prepared::new(Draft::new("a", Map::new()).payload("P", masked())).is_err());
+        assert!(prepare(twice).is_err());
+        assert!(prepare(Draft::new("A b", Map::new())).is_err());
+        assert!(prepare(Draft::new("a", Map::new()).payload("P", masked())).is_err());
         let float = serde_json::json!({"x": 0.5}).as_object().unwrap().clone();
-        assert!(Prepared::new(Draft::new("a", float)).is_err());
+        assert!(prepare(Draft::new("a", float)).is_err());
     }
 }

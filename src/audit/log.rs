@@ -10,9 +10,11 @@ use std::time::Duration;
 use super::disk::{Disk, RealDisk};
 use super::draft::{Draft, Prepared};
 use super::entry::Entry;
+use super::lanes;
 use super::open;
 use super::queue::{Answer, Job, Shared, lock};
 use super::reader::Reader;
+use super::round::Heard;
 use super::sealer::Sealer;
 use super::tree::Hash;
 use crate::error::{Error, Result};
@@ -63,6 +65,15 @@ pub struct Written {
     pub time: Timestamp,
 }
 
+impl From<&Entry> for Written {
+    fn from(entry: &Entry) -> Self {
+        Self {
+            seq: entry.seq,
+            time: entry.time,
+        }
+    }
+}
+
 /// Size and root of the tree over all durable entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Head {
@@ -82,7 +93,7 @@ pub struct Log {
 struct Handle {
     shared: Arc<Shared>,
     stall: Duration,
-    writer: Mutex<Option<JoinHandle<()>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl Drop for Handle {
@@ -94,11 +105,10 @@ impl Drop for Handle {
 impl Handle {
     fn close(&self) {
         self.shared.close();
-        let writer = lock(&self.writer).take();
-        if let Some(writer) = writer {
-            // A writer that waits for a dead disk must not keep its process from stopping.
+        for thread in lock(&self.threads).drain(..) {
+            // One that waits for a dead disk must not keep its process from stopping.
             if !self.shared.hangs() {
-                let _ = writer.join();
+                let _ = thread.join();
             }
         }
     }
@@ -165,15 +175,10 @@ impl Log {
             options,
         };
         let writer = open::open(setup)?;
-        let shared = writer.shared();
-        let thread = std::thread::Builder::new()
-            .name("log".into())
-            .spawn(move || writer.run())
-            .map_err(|error| Error::new("start the log's writer").because(error))?;
         let handle = Handle {
-            shared,
+            shared: writer.shared(),
             stall,
-            writer: Mutex::new(Some(thread)),
+            threads: Mutex::new(lanes::start(writer)?),
         };
         Ok(Self {
             handle: Arc::new(handle),
@@ -194,21 +199,36 @@ impl Log {
                 draft.kind
             )));
         }
-        let prepared = Box::new(Prepared::new(draft)?);
-        self.ask(|answer| Job::Append(prepared, answer))
+        let shared = &self.handle.shared;
+        let prepared = Box::new(Prepared::new(draft, shared.names())?);
+        let (round, ticket) = shared.put(Job::Append(prepared))?;
+        match round.wait(ticket, self.handle.stall) {
+            Heard::Answer(result) => result.map(|prepared| prepared.entry().into()),
+            Heard::Refused(why) => Err(shared.blocked_error(&why)),
+            Heard::Silence => {
+                let (why, error) = self.stalled();
+                // The round may be closed by now: then only its writer knows it.
+                round.refuse(&why);
+                Err(error)
+            }
+        }
+    }
+
+    /// Blocks the log because the disk does not answer.
+    fn stalled(&self) -> (String, Error) {
+        let stall = self.handle.stall.as_millis();
+        let why = format!("the disk did not answer within {stall} ms");
+        self.handle.shared.block_hanging(&why);
+        let error = self.handle.shared.blocked_error(&why);
+        (why, error)
     }
 
     fn ask<T>(&self, job: impl FnOnce(Answer<T>) -> Job) -> Result<T> {
         let (answer, wait) = sync_channel(1);
         self.handle.shared.put(job(answer))?;
-        let stall = self.handle.stall;
-        match wait.recv_timeout(stall) {
+        match wait.recv_timeout(self.handle.stall) {
             Ok(result) => result,
-            Err(RecvTimeoutError::Timeout) => {
-                let why = format!("the disk did not answer within {} ms", stall.as_millis());
-                self.handle.shared.block_hanging(&why);
-                Err(self.handle.shared.blocked_error(&why))
-            }
+            Err(RecvTimeoutError::Timeout) => Err(self.stalled().1),
             Err(RecvTimeoutError::Disconnected) => {
                 let why = "its writer has ended";
                 self.handle.shared.block(why);

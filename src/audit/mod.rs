@@ -87,12 +87,14 @@
 
 pub mod canonical;
 mod check;
+mod commit;
 pub mod disk;
 mod draft;
 pub mod entry;
 pub mod evidence;
 mod frame;
 pub mod index;
+mod lanes;
 mod log;
 pub mod mask;
 pub mod note;
@@ -100,8 +102,11 @@ mod open;
 mod queue;
 pub mod quota;
 pub mod reader;
+mod round;
+mod salt;
 pub mod sealer;
 mod segment;
+mod signing;
 #[cfg(test)]
 mod tests;
 mod torn;

@@ -9,10 +9,12 @@ use std::time::Instant;
 use serde_json::json;
 
 use super::check::{self, Chain, Checked, Task};
+use super::commit::Finish;
 use super::disk::Disk;
+use super::draft::Names;
 use super::entry::Entry;
 use super::frame::{Frames, Step};
-use super::log::{Fold, Head, Options};
+use super::log::{Fold, Options};
 use super::note::{Note, check_origin};
 use super::queue::Shared;
 use super::sealer::{self, Sealer};
@@ -275,12 +277,7 @@ fn resume<F: Fold>(
         .disk
         .open(&segment.path)
         .context(|| format!("open the segment `{}`", segment.path.display()))?;
-    let active = Active {
-        segment,
-        tail,
-        length: checked.end,
-        mix: Some(checked.mix),
-    };
+    let active = Active::new(&*setup.disk, segment, tail, checked.end, Some(checked.mix))?;
     let mut writer = writer(setup, lock, chain, active, note)?;
     if bytes > 0 {
         let after = writer.chain.tree.size() - 1;
@@ -325,22 +322,24 @@ fn writer<F: Fold>(
     active: Active,
     note: Option<&Note>,
 ) -> Result<Writer> {
-    let head = Head {
-        size: chain.tree.size(),
-        root: chain.tree.root(),
+    let names = Names {
+        origin: chain.origin.as_str().into(),
+        boot: Id::random()?.to_string().into(),
     };
+    let shared = Arc::new(Shared::new(setup.dir, names, chain.tree.clone()));
+    let finish = Finish::new(Arc::clone(&setup.fold) as _, Arc::clone(&shared));
     Ok(Writer {
         dir: setup.dir.into(),
         lock,
+        finish: Arc::new(finish),
+        shared,
         disk: setup.disk,
-        boot: Id::random()?.to_string(),
         chain,
         active,
         sealer: setup.sealer,
         clock: setup.clock,
         fold: setup.fold,
         options: setup.options,
-        shared: Arc::new(Shared::new(setup.dir, head)),
         signed: note.map_or(0, |note| note.checkpoint.size),
         signed_at: Instant::now(),
         settled: None,

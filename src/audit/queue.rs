@@ -7,9 +7,11 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::draft::Prepared;
+use super::draft::{Names, Prepared};
 use super::log::{Head, Written};
+use super::round::Round;
 use super::sealer::Sealer;
+use super::tree::Frontier;
 use crate::error::{Error, Result};
 
 /// Most drafts that wait for the writer.
@@ -19,13 +21,18 @@ const QUEUE_BYTES_MAX: usize = 256 << 20;
 /// How long a caller waits for room in the queue.
 const ROOM_WAIT: Duration = Duration::from_secs(1);
 
+/// A commit goes beside another with at least so many jobs: fewer are not worth the processor time
+/// of an fdatasync of their own.
+pub(super) const BESIDE: usize = 16;
+
 /// An answer that is waited for.
 pub(crate) type Answer<T> = SyncSender<Result<T>>;
 
 /// What the writer is asked for.
 #[derive(Debug)]
 pub(crate) enum Job {
-    Append(Box<Prepared>, Answer<Written>),
+    /// Answered through the [`Round`] it is in.
+    Append(Box<Prepared>),
     Rotate(Arc<dyn Sealer>, Answer<Written>),
     Checkpoint(Answer<String>),
 }
@@ -33,16 +40,17 @@ pub(crate) enum Job {
 impl Job {
     fn size(&self) -> usize {
         match self {
-            Self::Append(prepared, _) => prepared.size(),
+            Self::Append(prepared) => prepared.size(),
             Self::Rotate(..) | Self::Checkpoint(_) => 0,
         }
     }
 
-    /// Answers with a failure.
+    /// Answers with a failure; appends are refused by their round.
     pub(crate) fn refuse(self, error: Error) {
         // Whoever asked may have gone: then nobody needs the answer.
         let _ = match self {
-            Self::Append(_, answer) | Self::Rotate(_, answer) => answer.send(Err(error)).is_ok(),
+            Self::Append(_) => true,
+            Self::Rotate(_, answer) => answer.send(Err(error)).is_ok(),
             Self::Checkpoint(answer) => answer.send(Err(error)).is_ok(),
         };
     }
@@ -52,20 +60,76 @@ impl Job {
 struct Queue {
     jobs: VecDeque<Job>,
     bytes: usize,
+    /// Of all appends since the writer closed the round before.
+    round: Arc<Round>,
+    /// How many these are.
+    tickets: usize,
+    lanes: Lanes,
+    /// Somebody waits for room.
+    crowded: bool,
     closing: bool,
     blocked: Option<String>,
     /// The writer waits for a disk that does not answer.
     hangs: bool,
 }
 
+/// What the threads that write are doing.
+#[derive(Debug, Default)]
+struct Lanes {
+    /// How many sleep.
+    idle: usize,
+    /// One of them was woken and has not looked yet.
+    called: bool,
+    /// One takes jobs on.
+    taking: bool,
+    /// Commits on their way through the disk.
+    in_flight: usize,
+    /// When a checkpoint is due.
+    due: Option<Instant>,
+}
+
+impl Queue {
+    fn take(&mut self) -> VecDeque<Job> {
+        self.bytes = 0;
+        std::mem::take(&mut self.jobs)
+    }
+
+    /// Whether a lane should take what is in the queue.
+    fn is_ready(&self) -> bool {
+        let least = if self.lanes.in_flight == 0 { 1 } else { BESIDE };
+        !self.lanes.taking && self.jobs.len() >= least
+    }
+
+    /// Whether a lane must be woken for what is in the queue; once for each time it sleeps.
+    fn call(&mut self) -> bool {
+        let wake = self.lanes.idle > 0 && !self.lanes.called && self.is_ready();
+        self.lanes.called |= wake;
+        wake
+    }
+
+    fn close_round(&mut self) -> Arc<Round> {
+        self.tickets = 0;
+        std::mem::take(&mut self.round)
+    }
+}
+
+/// Jobs on their way to the disk.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    pub(crate) jobs: VecDeque<Job>,
+    /// Whether the round is closed: no more jobs belong to it.
+    pub(crate) last: bool,
+}
+
 /// What the writer and its callers share.
 #[derive(Debug)]
 pub(crate) struct Shared {
     dir: PathBuf,
+    names: Names,
     queue: Mutex<Queue>,
     work: Condvar,
     room: Condvar,
-    head: Mutex<Head>,
+    durable: Mutex<Frontier>,
     followers: Mutex<Vec<SyncSender<u64>>>,
 }
 
@@ -75,13 +139,14 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Shared {
-    pub(crate) fn new(dir: &Path, head: Head) -> Self {
+    pub(crate) fn new(dir: &Path, names: Names, durable: Frontier) -> Self {
         Self {
             dir: dir.into(),
+            names,
             queue: Mutex::default(),
             work: Condvar::new(),
             room: Condvar::new(),
-            head: Mutex::new(head),
+            durable: Mutex::new(durable),
             followers: Mutex::default(),
         }
     }
@@ -91,9 +156,18 @@ impl Shared {
         &self.dir
     }
 
+    /// What every entry of this opening of the log says.
+    pub(crate) fn names(&self) -> &Names {
+        &self.names
+    }
+
     /// Size and root of what is durable.
     pub(crate) fn head(&self) -> Head {
-        *lock(&self.head)
+        let durable = lock(&self.durable);
+        Head {
+            size: durable.size(),
+            root: durable.root(),
+        }
     }
 
     /// A channel that wakes after commits.
@@ -123,26 +197,30 @@ impl Shared {
         lock(&self.queue).jobs.len()
     }
 
-    /// All waiting jobs, once there are some; an empty list when `until` has passed; `None` when
-    /// the log closes or is blocked.
-    pub(crate) fn take(&self, until: Option<Instant>) -> Option<VecDeque<Job>> {
+    /// All waiting jobs and their round, once there are some and no other lane takes jobs on; no
+    /// jobs when a checkpoint is due; `None` when the log closes or is blocked. Until
+    /// [`Shared::let_go`] the caller alone takes jobs.
+    pub(crate) fn take(&self) -> Option<(VecDeque<Job>, Arc<Round>)> {
         let mut queue = lock(&self.queue);
         loop {
             if queue.blocked.is_some() {
                 return None;
             }
-            if !queue.jobs.is_empty() {
-                queue.bytes = 0;
-                let jobs = std::mem::take(&mut queue.jobs);
-                self.room.notify_all();
-                return Some(jobs);
+            let mut left = None;
+            if !queue.lanes.taking {
+                // A log that closes signs its last checkpoint anyway.
+                let due = queue.lanes.due.filter(|_| !queue.closing);
+                left = due.map(|due| due.saturating_duration_since(Instant::now()));
+                if queue.is_ready() || left == Some(Duration::ZERO) {
+                    queue.lanes.taking = true;
+                    return Some((self.empty(&mut queue), Arc::clone(&queue.round)));
+                }
+                if queue.closing && queue.jobs.is_empty() {
+                    return None;
+                }
             }
-            if queue.closing {
-                return None;
-            }
-            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+            queue.lanes.idle += 1;
             queue = match left {
-                Some(Duration::ZERO) => return Some(VecDeque::new()),
                 Some(left) => {
                     self.work
                         .wait_timeout(queue, left)
@@ -154,23 +232,62 @@ impl Shared {
                     .wait(queue)
                     .unwrap_or_else(PoisonError::into_inner),
             };
+            queue.lanes.idle -= 1;
+            queue.lanes.called = false;
         }
     }
 
-    /// Whether nobody waits.
-    pub(crate) fn is_idle(&self) -> bool {
-        lock(&self.queue).jobs.is_empty()
+    /// Lets another lane take jobs.
+    pub(crate) fn let_go(&self, due: Option<Instant>, begun: bool) {
+        let mut queue = lock(&self.queue);
+        queue.lanes.taking = false;
+        queue.lanes.in_flight += usize::from(begun);
+        queue.lanes.due = due;
+        let (wake, closing) = (queue.call(), queue.closing);
+        drop(queue);
+        if closing {
+            self.work.notify_all();
+        } else if wake {
+            self.work.notify_one();
+        }
+    }
+
+    /// A commit is through.
+    pub(crate) fn landed(&self) {
+        lock(&self.queue).lanes.in_flight -= 1;
+    }
+
+    /// The jobs that came since. Closes the round when there are none, or when it must be `last`;
+    /// `None` when the log is blocked.
+    pub(crate) fn take_more(&self, last: bool) -> Option<Taken> {
+        let mut queue = lock(&self.queue);
+        if queue.blocked.is_some() {
+            return None;
+        }
+        let jobs = self.empty(&mut queue);
+        let last = last || jobs.is_empty();
+        if last {
+            queue.close_round();
+        }
+        Some(Taken { jobs, last })
+    }
+
+    fn empty(&self, queue: &mut Queue) -> VecDeque<Job> {
+        if std::mem::take(&mut queue.crowded) {
+            self.room.notify_all();
+        }
+        queue.take()
     }
 
     /// Blocks the log for good and refuses everybody who waits. The first reason stays.
     pub(crate) fn block(&self, why: &str) {
         let mut queue = lock(&self.queue);
         let why = queue.blocked.get_or_insert_with(|| why.into()).clone();
-        let jobs = std::mem::take(&mut queue.jobs);
-        queue.bytes = 0;
+        let (jobs, round) = (queue.take(), queue.close_round());
         self.room.notify_all();
         self.work.notify_all();
         drop(queue);
+        round.refuse(&why);
         for job in jobs {
             job.refuse(self.blocked_error(&why));
         }
@@ -185,12 +302,12 @@ impl Shared {
     }
 
     /// Shows what became durable.
-    pub(crate) fn publish(&self, head: Head) {
-        *lock(&self.head) = head;
+    pub(crate) fn publish(&self, durable: &Frontier) {
+        lock(&self.durable).clone_from(durable);
         // A full channel means that the follower will wake anyway.
         lock(&self.followers).retain(|follower| {
             !matches!(
-                follower.try_send(head.size),
+                follower.try_send(durable.size()),
                 Err(TrySendError::Disconnected(_))
             )
         });
@@ -201,9 +318,10 @@ impl Shared {
         lock(&self.followers).clear();
     }
 
-    /// Puts a job behind the others; waits a second at most for room.
-    pub(crate) fn put(&self, job: Job) -> Result<()> {
-        let deadline = Instant::now() + ROOM_WAIT;
+    /// Puts a job behind the others; waits a second at most for room. Gives the round, and the
+    /// ticket in it where the job is an append.
+    pub(crate) fn put(&self, job: Job) -> Result<(Arc<Round>, usize)> {
+        let mut deadline = None;
         let size = job.size();
         let mut queue = lock(&self.queue);
         loop {
@@ -220,7 +338,8 @@ impl Shared {
             if fits || queue.jobs.is_empty() {
                 break;
             }
-            let left = deadline.saturating_duration_since(Instant::now());
+            let until = *deadline.get_or_insert_with(|| Instant::now() + ROOM_WAIT);
+            let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return Err(Error::new(format!(
                     "the log `{}` has {} entries waiting for the disk",
@@ -229,17 +348,23 @@ impl Shared {
                 ))
                 .hint("the disk is too slow for this load; nothing was written, try again"));
             }
+            queue.crowded = true;
             queue = self
                 .room
                 .wait_timeout(queue, left)
                 .unwrap_or_else(PoisonError::into_inner)
                 .0;
         }
+        let place = (Arc::clone(&queue.round), queue.tickets);
+        queue.tickets += usize::from(matches!(job, Job::Append(_)));
         queue.bytes += size;
         queue.jobs.push_back(job);
+        let wake = queue.call();
         drop(queue);
-        self.work.notify_one();
-        Ok(())
+        if wake {
+            self.work.notify_one();
+        }
+        Ok(place)
     }
 
     /// Why the log is blocked.

@@ -12,16 +12,44 @@ pub(crate) fn sha256(pieces: &[&[u8]]) -> Hash {
     for piece in pieces {
         context.update(piece);
     }
-    let mut hash = [0; 32];
-    for (to, from) in hash.iter_mut().zip(context.finish().as_ref()) {
-        *to = *from;
-    }
-    hash
+    finish(context)
+}
+
+fn finish(context: Context) -> Hash {
+    context.finish().as_ref().try_into().unwrap_or_default()
 }
 
 /// Hash of a leaf: SHA-256(0x00 ‖ bytes).
 pub fn leaf(bytes: &[u8]) -> Hash {
     sha256(&[&[0], bytes])
+}
+
+/// The hash of a leaf whose bytes come in pieces.
+#[derive(Clone)]
+pub(crate) struct Leaf(Context);
+
+impl Default for Leaf {
+    fn default() -> Self {
+        let mut context = Context::new(&SHA256);
+        context.update(&[0]);
+        Self(context)
+    }
+}
+
+impl std::fmt::Debug for Leaf {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Leaf(..)")
+    }
+}
+
+impl Leaf {
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    pub(crate) fn finish(self) -> Hash {
+        finish(self.0)
+    }
 }
 
 /// Hash of an inner node: SHA-256(0x01 ‖ left ‖ right).

@@ -3,26 +3,26 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 
 use super::check::Chain;
+use super::commit::{Commit, Dead, Finish};
 use super::disk::{Disk, Tail};
 use super::draft::{Draft, Prepared, Stamp};
-use super::entry::Entry;
 use super::frame::{self, Mix, offset};
-use super::log::{Fold, Head, Options, Written};
-use super::note::{Checkpoint, Vkey, key_change_text};
+use super::lanes::LANES;
+use super::log::{Fold, Options, Written};
 use super::queue::{Answer, Job, Shared};
-use super::sealer::{self, Sealer};
-use super::segment::{CHECKPOINT, KeyChanged, Opening, Previous, Segment};
+use super::round::Round;
+use super::sealer::Sealer;
+use super::segment::{Opening, Previous, Segment};
+use super::signing::warn_unsigned;
 use super::tree::Hash;
 use crate::error::{Context, Error, Result};
-use crate::sys::file::replace_durably;
 use crate::time::Clock;
 use crate::wire::text::hex;
 
@@ -30,14 +30,19 @@ use crate::wire::text::hex;
 const BUFFER_KEPT: usize = 4 << 20;
 /// A batch is cut here.
 const BATCH_MAX: usize = 64 << 20;
+/// Bytes for which the disk's time counts more than that of callers who come late.
+const GATHERED: usize = 1 << 20;
 
 /// The active segment.
 #[derive(Debug)]
 pub(crate) struct Active {
     pub(crate) segment: Segment,
-    pub(crate) tail: Box<dyn Tail>,
+    /// One for each lane.
+    pub(crate) tails: Vec<Arc<dyn Tail>>,
     /// Bytes in the file.
     pub(crate) length: u64,
+    /// The same, for the commits in flight.
+    pub(crate) appended: Arc<AtomicU64>,
     /// `None` before its first entry.
     pub(crate) mix: Option<Mix>,
 }
@@ -45,10 +50,7 @@ pub(crate) struct Active {
 /// Owns the log.
 pub(crate) struct Writer {
     pub(crate) dir: PathBuf,
-    /// Holds the directory's lock.
-    pub(crate) lock: File,
     pub(crate) disk: Arc<dyn Disk>,
-    pub(crate) boot: String,
     pub(crate) chain: Chain,
     pub(crate) active: Active,
     pub(crate) sealer: Arc<dyn Sealer>,
@@ -56,6 +58,7 @@ pub(crate) struct Writer {
     pub(crate) fold: Arc<Mutex<dyn Fold>>,
     pub(crate) options: Options,
     pub(crate) shared: Arc<Shared>,
+    pub(crate) finish: Arc<Finish>,
     /// Size of the latest checkpoint.
     pub(crate) signed: u64,
     pub(crate) signed_at: Instant,
@@ -64,63 +67,93 @@ pub(crate) struct Writer {
     /// first, does not hold a checkpoint over entries it lacks.
     pub(crate) settled: Option<(u64, Hash)>,
     pub(crate) batch: Batch,
+    /// Holds the directory's lock. Dropped last: whoever opens the log then finds it complete.
+    #[expect(dead_code, reason = "held until it is dropped")]
+    pub(crate) lock: File,
 }
 
 /// Frames that are not on disk yet, and who waits for them.
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
     bytes: Vec<u8>,
-    entries: Vec<(Entry, Option<Answer<Written>>)>,
+    /// By the tickets of the round that come next.
+    entries: Vec<Result<Box<Prepared>>>,
+    round: Arc<Round>,
+    /// The lane it goes through.
+    lane: usize,
+    /// Number of the next commit.
+    number: u64,
 }
-
-/// Why the log must block.
-struct Dead(String);
 
 impl Writer {
     pub(crate) fn shared(&self) -> Arc<Shared> {
         Arc::clone(&self.shared)
     }
 
-    /// Works until the log closes or must block.
-    pub(crate) fn run(mut self) {
-        if let Err(Dead(why)) = self.work() {
-            tracing::error!(log = %self.dir.display(), why, "the log is blocked");
-            self.shared.block(&why);
-            for (_, answer) in self.batch.entries.drain(..) {
-                let error = self.shared.blocked_error(&why);
-                let _ = answer.is_some_and(|answer| answer.send(Err(error)).is_ok());
-            }
-        }
-        self.shared.part();
-        // The lock goes last: whoever opens the log now finds it complete.
-        drop(self.active);
-        drop(self.lock);
+    pub(crate) fn finish(&self) -> Arc<Finish> {
+        Arc::clone(&self.finish)
     }
 
-    fn work(&mut self) -> Result<(), Dead> {
-        while let Some(jobs) = self.shared.take(self.checkpoint_due()) {
-            self.commit(jobs)?;
-            self.checkpoint_if_due()?;
+    /// One turn of a lane: takes on what is asked for. What it gives is appended, but not durable.
+    pub(crate) fn turn(
+        &mut self,
+        lane: usize,
+        jobs: VecDeque<Job>,
+        round: Arc<Round>,
+    ) -> Result<Option<Commit>, Dead> {
+        self.batch.lane = lane;
+        self.batch.round = round;
+        let done = self
+            .checkpoint_if_due(jobs.is_empty())
+            .and_then(|()| self.gather(jobs));
+        if let Err(Dead(why)) = &done {
+            self.shared.block(why);
+            self.batch.round.refuse(why);
         }
+        done
+    }
+
+    /// Stamps the jobs, and those that come while it does. There is no timer: a look that finds
+    /// nobody is the last.
+    fn gather(&mut self, jobs: VecDeque<Job>) -> Result<Option<Commit>, Dead> {
+        if jobs.is_empty() {
+            return Ok(None);
+        }
+        self.jobs(jobs)?;
+        loop {
+            let full = self.batch.bytes.len() >= GATHERED;
+            let Some(taken) = self.shared.take_more(full) else {
+                // Blocked by a caller: everybody was told.
+                return Ok(None);
+            };
+            self.jobs(taken.jobs)?;
+            if taken.last {
+                return self.begin();
+            }
+        }
+    }
+
+    /// Ends an orderly log: what is durable is signed.
+    pub(crate) fn end(&mut self) -> Result<(), Dead> {
         if self.shared.blocked().is_none() && self.signed < self.chain.tree.size() {
+            self.flush()?;
             self.sign_or_warn()?;
         }
         Ok(())
     }
 
-    fn commit(&mut self, jobs: VecDeque<Job>) -> Result<(), Dead> {
+    fn jobs(&mut self, jobs: VecDeque<Job>) -> Result<(), Dead> {
         let mut jobs = jobs.into_iter();
         while let Some(job) = jobs.next() {
-            let done = self.job(job);
-            if let Err(Dead(why)) = done {
-                // Those behind this one in the same batch are not in the queue any more.
+            if let Err(Dead(why)) = self.job(job) {
+                // Those behind this one are not in the queue any more.
                 for job in jobs {
                     job.refuse(self.shared.blocked_error(&why));
                 }
                 return Err(Dead(why));
             }
         }
-        self.flush()
+        Ok(())
     }
 
     fn job(&mut self, job: Job) -> Result<(), Dead> {
@@ -135,11 +168,9 @@ impl Writer {
             return Err(Dead(why));
         }
         match job {
-            Job::Append(prepared, answer) => {
-                match self.put(*prepared) {
-                    Ok(entry) => self.batch.entries.push((entry, Some(answer))),
-                    Err(error) => drop(answer.send(Err(error))),
-                }
+            Job::Append(prepared) => {
+                let put = self.put(prepared);
+                self.batch.entries.push(put);
                 if self.batch.bytes.len() > BATCH_MAX {
                     self.flush()
                 } else {
@@ -171,11 +202,9 @@ impl Writer {
         done
     }
 
-    /// Appends one entry to the batch and the chain.
-    fn put(&mut self, prepared: Prepared) -> Result<Entry> {
+    /// Appends one entry to the batch's bytes and to the chain.
+    fn put(&mut self, mut prepared: Box<Prepared>) -> Result<Box<Prepared>> {
         let stamp = Stamp {
-            origin: &self.chain.origin,
-            boot: &self.boot,
             seq: self.chain.tree.size(),
             time: self.clock.now(),
             prev: self.chain.prev,
@@ -183,74 +212,76 @@ impl Writer {
             at: self.active.length + offset(self.batch.bytes.len()),
             mix: self.active.mix,
         };
-        let (entry, hash) = stamp.put(prepared, &mut self.batch.bytes)?;
+        let hash = stamp.put(&mut prepared, &mut self.batch.bytes)?;
         self.chain.tree.push(hash);
         self.chain.prev = hash;
         if self.active.mix.is_none() {
             self.active.mix = Some(frame::mix_of(&hash));
         }
-        Ok(entry)
+        Ok(prepared)
     }
 
-    /// Writes one of the log's own entries and makes it durable.
+    /// Writes one of the log's own entries and makes it durable. Nothing else may be in the batch.
     pub(crate) fn put_own(
         &mut self,
         kind: &'static str,
         body: Map<String, Value>,
     ) -> Result<Written> {
-        let entry = self.put(Prepared::new(Draft::new(kind, body))?)?;
-        let written = Written {
-            seq: entry.seq,
-            time: entry.time,
-        };
-        self.batch.entries.push((entry, None));
-        self.flush().map_err(|Dead(why)| Error::new(why))?;
+        let prepared = Prepared::new(Draft::new(kind, body), self.shared.names())?;
+        let prepared = self.put(Box::new(prepared))?;
+        let written = prepared.entry().into();
+        self.batch.entries.push(Ok(prepared));
+        // A round in which nobody waits: this entry has no ticket.
+        let round = std::mem::take(&mut self.batch.round);
+        let flushed = self.flush();
+        self.batch.round = round;
+        flushed.map_err(|Dead(why)| Error::new(why))?;
         Ok(written)
     }
 
-    /// One write and one fdatasync for the whole batch; then the fold, then the answers.
-    fn flush(&mut self) -> Result<(), Dead> {
-        if self.batch.entries.is_empty() {
-            return Ok(());
+    /// Appends the batch by one write.
+    fn begin(&mut self) -> Result<Option<Commit>, Dead> {
+        let Batch {
+            bytes,
+            entries,
+            round,
+            lane,
+            number,
+        } = &mut self.batch;
+        if bytes.is_empty() {
+            round.tell(std::mem::take(entries));
+            return Ok(None);
         }
-        let path = self.active.segment.path.display();
-        let dead = |what: &str, error: std::io::Error| Dead(format!("{what} `{path}`: {error}"));
-        let tail = &mut self.active.tail;
-        tail.append(&self.batch.bytes)
-            .map_err(|error| dead("write", error))?;
-        tail.sync().map_err(|error| dead("fdatasync", error))?;
-        self.active.length += offset(self.batch.bytes.len());
-        tail.check(self.active.length)
-            .map_err(|error| dead("check", error))?;
-        self.batch.bytes.clear();
-        self.batch.bytes.shrink_to(BUFFER_KEPT);
-        {
-            let Ok(mut fold) = self.fold.lock() else {
-                return Err(Dead("the state that follows the log is damaged".into()));
-            };
-            for (entry, _) in self
-                .batch
-                .entries
-                .iter()
-                .filter(|(e, _)| e.kind != "segment")
-            {
-                fold.apply(entry);
-            }
-        }
-        let head = Head {
-            size: self.chain.tree.size(),
-            root: self.chain.tree.root(),
+        let active = &mut self.active;
+        let path = active.segment.path.clone();
+        let tail = active.tails.get(*lane).map(Arc::clone);
+        let tail = tail.ok_or_else(|| Dead(format!("no lane {lane}")))?;
+        active.length += offset(bytes.len());
+        active.appended.store(active.length, Ordering::SeqCst);
+        tail.append(bytes)
+            .map_err(|error| Dead(format!("write `{}`: {error}", path.display())))?;
+        bytes.clear();
+        bytes.shrink_to(BUFFER_KEPT);
+        let commit = Commit {
+            number: *number,
+            tail,
+            path,
+            length: active.length,
+            appended: Arc::clone(&active.appended),
+            entries: std::mem::take(entries),
+            round: Arc::clone(round),
+            tree: self.chain.tree.clone(),
         };
-        self.shared.publish(head);
-        for (entry, answer) in self.batch.entries.drain(..) {
-            let written = Written {
-                seq: entry.seq,
-                time: entry.time,
-            };
-            // Whoever asked may have given up; the entry stays.
-            let _ = answer.is_some_and(|answer| answer.send(Ok(written)).is_ok());
+        *number += 1;
+        Ok(Some(commit))
+    }
+
+    /// Makes everything durable that was taken on.
+    fn flush(&mut self) -> Result<(), Dead> {
+        match self.begin()? {
+            Some(commit) => self.finish.run(commit),
+            None => self.finish.turn(self.batch.number),
         }
-        Ok(())
     }
 
     /// Begins a new segment when the active one is full. Its last checkpoint comes first, so that
@@ -302,102 +333,6 @@ impl Writer {
         };
         self.put_own("segment", members(&opening)?).map(drop)
     }
-
-    fn rotate(&mut self, sealer: Arc<dyn Sealer>) -> Result<Result<Written>, Dead> {
-        let change = match self.key_change(&*sealer) {
-            Ok(change) => change,
-            Err(error) => return Ok(Err(error)),
-        };
-        let (body, vkey) = change;
-        let written = match self.put_own("key.changed", body) {
-            Ok(written) => written,
-            Err(error) => return Err(Dead(error.message())),
-        };
-        self.sealer = sealer;
-        self.chain.vkey = vkey;
-        Ok(self.sign()?.map(|_| written))
-    }
-
-    fn key_change(&self, sealer: &dyn Sealer) -> Result<(Map<String, Value>, Vkey)> {
-        let vkey = sealer::vkey(sealer, &self.chain.origin)?;
-        let (old, new) = (self.chain.vkey.to_string(), vkey.to_string());
-        let text = key_change_text(&self.chain.origin, self.chain.tree.size(), &old, &new);
-        let signature = STANDARD.encode(self.sealer.sign(text.as_bytes())?);
-        Ok((
-            members(&KeyChanged {
-                new,
-                old,
-                signature,
-            })?,
-            vkey,
-        ))
-    }
-
-    /// When the next checkpoint is due; `None` when all is signed.
-    fn checkpoint_due(&self) -> Option<Instant> {
-        if self.signed == self.chain.tree.size() {
-            return None;
-        }
-        Some(self.signed_at + self.options.checkpoint_every)
-    }
-
-    /// Signs when it is due and nobody waits, or when it is overdue once more.
-    fn checkpoint_if_due(&mut self) -> Result<(), Dead> {
-        let Some(due) = self.checkpoint_due() else {
-            return Ok(());
-        };
-        let now = Instant::now();
-        let overdue = due + self.options.checkpoint_every;
-        if now < due || (now < overdue && !self.shared.is_idle()) {
-            return Ok(());
-        }
-        let head = (self.chain.tree.size(), self.chain.tree.root());
-        match self.settled.replace(head) {
-            Some((size, root)) if size > self.signed => {
-                if let Err(error) = self.sign_over(size, root)? {
-                    warn_unsigned(&error);
-                }
-            }
-            Some(_) | None => self.signed_at = now,
-        }
-        Ok(())
-    }
-
-    fn sign_or_warn(&mut self) -> Result<(), Dead> {
-        if let Err(error) = self.sign()? {
-            warn_unsigned(&error);
-        }
-        Ok(())
-    }
-
-    /// Signs and stores a checkpoint over what is durable. A sealer that fails is tried again; a
-    /// disk that fails ends the log.
-    fn sign(&mut self) -> Result<Result<String>, Dead> {
-        self.settled = None;
-        self.sign_over(self.chain.tree.size(), self.chain.tree.root())
-    }
-
-    fn sign_over(&mut self, size: u64, root: Hash) -> Result<Result<String>, Dead> {
-        self.signed_at = Instant::now();
-        let origin = self.chain.origin.clone();
-        let checkpoint = Checkpoint { origin, size, root };
-        let signature = match self.sealer.sign(checkpoint.text().as_bytes()) {
-            Ok(signature) => signature,
-            Err(error) => return Ok(Err(error)),
-        };
-        let note = checkpoint.note(&self.chain.vkey, &signature);
-        let path = self.dir.join(CHECKPOINT);
-        replace_durably(&path, note.as_bytes(), 0o640)
-            .map_err(|error| Dead(format!("write `{}`: {error}", path.display())))?;
-        self.signed = checkpoint.size;
-        Ok(Ok(note))
-    }
-
-    /// [`Writer::sign`] before the thread runs.
-    pub(crate) fn sign_now(&mut self) -> Result<String> {
-        self.sign()
-            .unwrap_or_else(|Dead(why)| Err(self.shared.blocked_error(&why)))
-    }
 }
 
 /// Creates an empty segment.
@@ -406,19 +341,36 @@ pub(crate) fn create(disk: &dyn Disk, dir: &std::path::Path, start: u64) -> Resu
     let tail = disk
         .create(&segment.path)
         .context(|| format!("create the segment `{}`", segment.path.display()))?;
-    Ok(Active {
-        segment,
-        tail,
-        length: 0,
-        mix: None,
-    })
+    Active::new(disk, segment, tail, 0, None)
 }
 
-fn warn_unsigned(error: &Error) {
-    tracing::warn!(%error, "the log's checkpoint could not be signed; it is tried again");
+impl Active {
+    /// The segment behind `tail`, with as many open files as there are lanes.
+    pub(crate) fn new(
+        disk: &dyn Disk,
+        segment: Segment,
+        tail: Box<dyn Tail>,
+        length: u64,
+        mix: Option<Mix>,
+    ) -> Result<Self> {
+        let mut tails = vec![tail.into()];
+        while tails.len() < LANES {
+            let tail = disk
+                .open(&segment.path)
+                .context(|| format!("open the segment `{}`", segment.path.display()))?;
+            tails.push(tail.into());
+        }
+        Ok(Self {
+            segment,
+            tails,
+            length,
+            appended: Arc::new(length.into()),
+            mix,
+        })
+    }
 }
 
-fn members(value: &impl serde::Serialize) -> Result<Map<String, Value>> {
+pub(super) fn members(value: &impl serde::Serialize) -> Result<Map<String, Value>> {
     let value = serde_json::to_value(value).context(|| "write a body".into())?;
     serde_json::from_value(value).context(|| "write a body".into())
 }

@@ -51,13 +51,52 @@ pub fn escaped(text: &str) -> String {
 
 /// Lower-case hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len().saturating_mul(2));
-    for byte in bytes {
-        for half in [byte >> 4, byte & 15] {
-            text.push(char::from_digit(u32::from(half), 16).unwrap_or('0'));
+    let mut text = Vec::new();
+    push_hex(bytes, &mut text);
+    String::from_utf8(text).unwrap_or_default()
+}
+
+/// Appends [`hex`] to `out`.
+pub(crate) fn push_hex(bytes: &[u8], out: &mut Vec<u8>) {
+    let start = out.len();
+    out.resize(start + bytes.len().saturating_mul(2), 0);
+    let (pairs, _) = out
+        .get_mut(start..)
+        .unwrap_or_default()
+        .as_chunks_mut::<2>();
+    for (pair, byte) in pairs.iter_mut().zip(bytes) {
+        *pair = PAIRS.get(usize::from(*byte)).copied().unwrap_or_default();
+    }
+}
+
+/// The two digits of every byte: each entry of the log holds several hashes.
+static PAIRS: [[u8; 2]; 256] = pairs();
+
+#[expect(clippy::indexing_slicing, reason = "evaluated by the compiler")]
+const fn pairs() -> [[u8; 2]; 256] {
+    let digits = b"0123456789abcdef";
+    let mut pairs = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < pairs.len() {
+        pairs[byte] = [digits[byte >> 4], digits[byte & 15]];
+        byte += 1;
+    }
+    pairs
+}
+
+/// Appends a number in decimal to `out`.
+pub(crate) fn push_decimal(number: u64, out: &mut Vec<u8>) {
+    let mut digits = [0; 20];
+    let (mut rest, mut count) = (number, 0);
+    for digit in digits.iter_mut().rev() {
+        *digit = b'0' + u8::try_from(rest % 10).unwrap_or_default();
+        rest /= 10;
+        count += 1;
+        if rest == 0 {
+            break;
         }
     }
-    text
+    out.extend_from_slice(digits.get(digits.len() - count..).unwrap_or_default());
 }
 
 /// Bytes of lower- or upper-case hexadecimal text of even length; `None` for anything else.

@@ -13,7 +13,7 @@ use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use super::report::{Report, quantile};
-use super::spawn::Spawned;
+use super::{disk, spawn};
 
 const AGENT: u32 = 64_999;
 const OWNER: u32 = 64_998;
@@ -127,7 +127,9 @@ fn cli(directory: &Path, arguments: &[&str]) -> Output {
 }
 
 /// Measures 1, 8 and 64 callers.
-pub(crate) fn measure(report: &mut Report, spawned: Spawned, floor: f64) {
+pub(crate) fn measure(report: &mut Report) {
+    let jail = report.jail.unwrap_or_else(spawn::jail);
+    let fdatasync = report.fdatasync.unwrap_or_else(disk::fdatasync);
     let bench = Bench::start();
     let added = cli(
         bench.directory.path(),
@@ -147,7 +149,7 @@ pub(crate) fn measure(report: &mut Report, spawned: Spawned, floor: f64) {
             format!("{:.2} / {:.2} ms / {rate:.0}", p50 / 1e3, p99 / 1e3),
         );
         if callers == 1 {
-            let allowed = (2.0 * floor + 3.0 * spawned.jail) * 1e6;
+            let allowed = (2.0 * fdatasync + 3.0 * jail) * 1e6;
             report.at_most(
                 "whole file.read / (2 fdatasync + 3 spawns), p50",
                 p50 / allowed,

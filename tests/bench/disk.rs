@@ -95,8 +95,15 @@ fn raw_batches(file: &mut File, time: Duration) -> f64 {
     count / start.elapsed().as_secs_f64()
 }
 
-/// Gives the median of one raw `fdatasync` in seconds.
-pub(crate) fn measure(report: &mut Report) -> f64 {
+/// Median seconds of one raw append and `fdatasync`.
+pub(crate) fn fdatasync() -> f64 {
+    let directory = super::scratch();
+    let mut file = File::create(directory.path().join("raw")).unwrap();
+    median(&mut Vec::from_iter((0..200).map(|_| raw(&mut file, ENTRY))))
+}
+
+/// Measures appends by one and by many callers.
+pub(crate) fn measure(report: &mut Report) {
     let directory = super::scratch();
     let log = open(&directory.path().join("log"));
     let mut file = File::create(directory.path().join("raw")).unwrap();
@@ -109,6 +116,7 @@ pub(crate) fn measure(report: &mut Report) -> f64 {
         appends.push(start.elapsed().as_secs_f64());
     }
     let floor = median(&mut floors);
+    report.fdatasync = Some(floor);
     report.note(
         "raw append + fdatasync of 1 KiB, p50",
         format!("{:.2} ms", floor * 1e3),
@@ -118,17 +126,24 @@ pub(crate) fn measure(report: &mut Report) -> f64 {
         format!("{:.2}", median(&mut appends) / floor),
     );
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    let (mut spent, size) = (0.0, log.head().size);
     for _ in 0..5 {
         theirs.push(raw_batches(&mut file, Duration::from_secs(1)));
+        let before = cpu();
         ours.push(appended(&log, 64, Duration::from_secs(1)));
+        spent += cpu() - before;
     }
     let (ours, theirs) = (median(&mut ours), median(&mut theirs));
     report.note("durable entries/s, 64 callers", format!("{ours:.0}"));
+    let each = spent / (log.head().size - size) as f64;
+    report.note(
+        "CPU for one of these entries",
+        format!("{:.1} us", each * 1e6),
+    );
     report.note("raw batch-64 entries/s", format!("{theirs:.0}"));
     report.at_least("64 callers / raw batch-64", ours / theirs, 0.7, " x");
     log.close();
     verified(report);
-    floor
 }
 
 fn verified(report: &mut Report) {

@@ -1,6 +1,7 @@
 //! What Keepgate costs, as ratios in one run on one machine: against raw `fdatasync` on the same
 //! disk, against `posix_spawn` and bare fork + exec of the same binary. Each pair is measured in
-//! turns, and medians are compared, so that a noisy neighbour hurts both alike.
+//! turns, and medians are compared, so that a noisy neighbour hurts both alike. Names of
+//! [`SECTIONS`] as arguments measure only these.
 #![expect(
     clippy::disallowed_methods,
     reason = "the benchmark starts the real binary"
@@ -21,6 +22,17 @@ mod spawn;
 use std::path::PathBuf;
 
 use report::Report;
+
+/// Measures one thing.
+type Section = fn(&mut Report);
+
+/// What can be measured alone.
+const SECTIONS: [(&str, Section); 4] = [
+    ("spawn", spawn::measure),
+    ("log", disk::measure),
+    ("calls", calls::measure),
+    ("memory", memory::measure),
+];
 
 /// The binary under test.
 fn binary() -> PathBuf {
@@ -70,10 +82,14 @@ fn run() {
         spawn::spawner(group.first().map(String::as_str));
         return;
     }
+    let known = SECTIONS.map(|(name, _)| name);
+    let unknown = arguments.iter().find(|name| !known.contains(&&***name));
+    assert!(unknown.is_none(), "no section {unknown:?}: {known:?}");
     let mut report = Report::default();
-    let spawned = spawn::measure(&mut report);
-    let floor = disk::measure(&mut report);
-    calls::measure(&mut report, spawned, floor);
-    memory::measure(&mut report);
+    for (name, measure) in SECTIONS {
+        if arguments.is_empty() || arguments.iter().any(|wanted| wanted == name) {
+            measure(&mut report);
+        }
+    }
     report.print();
 }

@@ -3,6 +3,10 @@
 #[derive(Default)]
 pub(crate) struct Report {
     lines: Vec<Line>,
+    /// Median seconds of a native jail, as root, once measured.
+    pub(crate) jail: Option<f64>,
+    /// Median seconds of a raw append and `fdatasync`, once measured.
+    pub(crate) fdatasync: Option<f64>,
 }
 
 struct Line {

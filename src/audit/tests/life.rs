@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::support::*;
 use crate::audit::index::Index;
+use crate::audit::queue::BESIDE;
 use crate::audit::sealer::{self, SoftwareSealer};
 use crate::audit::verify::{self, verify};
 use crate::audit::{Draft, Options, Reader, Sealer, key_in_force};
@@ -128,13 +129,20 @@ fn many_callers_share_one_commit() {
         let log = log.clone();
         thread::spawn(move || log.append(note(number)).unwrap())
     };
-    // While the first commit hangs, everybody else queues.
     let gate = faults.gate.lock().unwrap();
     let before = syncs();
     let mut threads = vec![append(0)];
     wait_for(|| syncs() == before + 1);
-    threads.extend((1..64).map(append));
-    wait_for(|| log.waiting() == 63);
+    // While the first commit hangs, enough others go beside it, together.
+    let enough = BESIDE as u64;
+    threads.extend((1..enough).map(append));
+    wait_for(|| log.waiting() == BESIDE - 1);
+    assert_eq!(syncs(), before + 1);
+    threads.push(append(enough));
+    wait_for(|| syncs() == before + 2);
+    // Everybody else queues.
+    threads.extend((enough + 1..64).map(append));
+    wait_for(|| log.waiting() == 63 - BESIDE);
     drop(gate);
     let mut seqs: Vec<_> = threads
         .into_iter()
@@ -142,7 +150,7 @@ fn many_callers_share_one_commit() {
         .collect();
     seqs.sort_unstable();
     assert_eq!(seqs, (1..65).collect::<Vec<_>>());
-    assert_eq!(syncs(), before + 2);
+    assert_eq!(syncs(), before + 3);
     drop(log);
     assert_eq!(place.verify().unwrap().entries, 65);
 }
@@ -175,6 +183,35 @@ fn a_full_or_failing_disk_blocks_for_good() {
         drop(log);
         place.verify().unwrap();
     }
+}
+
+#[test]
+fn nothing_is_acknowledged_behind_a_commit_that_failed() {
+    let place = Place::new();
+    let faults = Arc::new(Faults::none());
+    let log = place
+        .open_on(Arc::new(FaultyDisk(Arc::clone(&faults))), unhurried())
+        .unwrap();
+    let append = |number| {
+        let log = log.clone();
+        thread::spawn(move || log.append(note(number)))
+    };
+    let before = faults.syncs.load(Ordering::SeqCst);
+    let begun = |count: u64| wait_for(|| faults.syncs.load(Ordering::SeqCst) == before + count);
+    // Of the two commits in flight the first fails, whichever the disk gets to first.
+    let gate = faults.gate.lock().unwrap();
+    let mut threads = vec![append(0)];
+    begun(1);
+    faults.failing.store(before, Ordering::SeqCst);
+    threads.extend((1..=BESIDE as u64).map(append));
+    begun(2);
+    drop(gate);
+    for thread in threads {
+        let error = thread.join().unwrap().unwrap_err();
+        assert!(error.message().contains("fdatasync"), "{error}");
+    }
+    assert_eq!(log.head().size, 1);
+    assert!(place.fold.lock().unwrap().0.is_empty());
 }
 
 #[test]

@@ -181,6 +181,8 @@ pub(super) struct Faults {
     /// Bytes of each file that would survive a loss of power.
     pub(super) durable: Mutex<HashMap<PathBuf, u64>>,
     pub(super) syncs: AtomicU64,
+    /// Number of a sync that fails alone, from 0.
+    pub(super) failing: AtomicU64,
     /// While locked, syncs hang.
     pub(super) gate: Mutex<()>,
 }
@@ -190,6 +192,7 @@ impl Faults {
         Self {
             room: u64::MAX.into(),
             syncs_left: u64::MAX.into(),
+            failing: u64::MAX.into(),
             ..Self::default()
         }
     }
@@ -203,7 +206,6 @@ struct FaultyTail {
     real: Box<dyn Tail>,
     faults: Arc<Faults>,
     path: PathBuf,
-    length: u64,
 }
 
 impl FaultyDisk {
@@ -214,7 +216,6 @@ impl FaultyDisk {
             real,
             faults: Arc::clone(&self.0),
             path: path.into(),
-            length,
         })
     }
 }
@@ -230,11 +231,10 @@ impl Disk for FaultyDisk {
 }
 
 impl Tail for FaultyTail {
-    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+    fn append(&self, bytes: &[u8]) -> io::Result<()> {
         let room = self.faults.room.load(Ordering::SeqCst);
         let take = bytes.len().min(usize::try_from(room).unwrap_or(usize::MAX));
         self.real.append(&bytes[..take])?;
-        self.length += take as u64;
         self.faults.room.store(room - take as u64, Ordering::SeqCst);
         if take < bytes.len() {
             return Err(io::Error::from_raw_os_error(libc::ENOSPC));
@@ -242,24 +242,27 @@ impl Tail for FaultyTail {
         Ok(())
     }
 
-    fn sync(&mut self) -> io::Result<()> {
-        self.faults.syncs.fetch_add(1, Ordering::SeqCst);
+    fn sync(&self) -> io::Result<()> {
+        // What is appended while it runs may not become durable.
+        let length = self.real.length()?;
+        let number = self.faults.syncs.fetch_add(1, Ordering::SeqCst);
         drop(self.faults.gate.lock());
+        if self.faults.failing.load(Ordering::SeqCst) == number {
+            return Err(io::Error::from_raw_os_error(libc::EIO));
+        }
         if self.faults.syncs_left.load(Ordering::SeqCst) == 0 {
             return Err(io::Error::from_raw_os_error(libc::EIO));
         }
         self.faults.syncs_left.fetch_sub(1, Ordering::SeqCst);
         if !self.faults.lies {
-            self.faults
-                .durable
-                .lock()
-                .unwrap()
-                .insert(self.path.clone(), self.length);
+            let mut durable = self.faults.durable.lock().unwrap();
+            let known = durable.entry(self.path.clone()).or_default();
+            *known = length.max(*known);
         }
         Ok(())
     }
 
-    fn check(&self, length: u64) -> io::Result<()> {
-        self.real.check(length)
+    fn length(&self) -> io::Result<u64> {
+        self.real.length()
     }
 }
