@@ -82,7 +82,6 @@ fn the_probe_of_foreign_jails_gets_through_without_one() {
         "fs_write_passwd",
         "fs_setuid_private",
         "exec_private",
-        "exec_memory",
         "proc_write_own_mem",
         "net_udp6",
         "net_bind",
