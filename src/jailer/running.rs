@@ -153,6 +153,15 @@ impl Running {
         None
     }
 
+    /// Hears what it said before it ended; gives the socket of its proxy, if that was among it.
+    pub(super) fn hear_out(&mut self, uid: Option<u32>) -> Option<OwnedFd> {
+        let mut socket = None;
+        while self.speaks() {
+            socket = self.hear(uid).or(socket);
+        }
+        socket
+    }
+
     /// Answers a refused call; `proc` is this process' `/proc`, where there is one.
     pub(super) fn refuse(&mut self, proc: Option<BorrowedFd<'_>>) {
         if let Some(inside) = &mut self.inside
@@ -183,10 +192,7 @@ impl Running {
         cgroups: &mut Cgroups,
     ) -> std::io::Result<Result<JailEnd, NeverRan>> {
         let wall = self.since.elapsed();
-        // What it said before it ended.
-        while self.speaks() {
-            drop(self.hear(uid));
-        }
+        drop(self.hear_out(uid));
         let ended = self.jailed.wait();
         let killed = matches!(ended, Ok((End::Killed(libc::SIGKILL), _)));
         let counted = self.leaf.map(|mut leaf| {

@@ -384,10 +384,14 @@ impl Server {
     }
 
     fn ended(&mut self, ticket: Id) {
-        let Some(running) = self.running.remove(&ticket) else {
+        let Some(mut running) = self.running.remove(&ticket) else {
             return;
         };
         let (slot, uid) = (running.slot, self.jails.uid(running.slot));
+        if let Some(socket) = running.hear_out(uid) {
+            // It was short: its way out is told before its end all the same.
+            self.tell(&JailerToKeeper::Listening { ticket }, &[socket.as_fd()]);
+        }
         let ended = running.end(uid, self.jails.cgroups());
         self.jails.free(slot);
         match ended {
