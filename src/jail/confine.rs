@@ -132,8 +132,10 @@ fn apply(role: Role, confine: &Confine, holds: Option<&Holds<'_>>, starts: Start
             let (read, write) = (paths(&confine.read), paths(&confine.write));
             landlock::restrict(role, &read, &write, holds)?;
         }
-        // Who is restricted in its files may mount nothing (landlock(7)); it sees its views only.
-        Starts::Anything => landlock::restrict_scope()?,
+        // Any layer of Landlock would be one of its jails' too: one that handles files forbids all
+        // mounts, and every one forbids renames between directories (landlock(7), "Refer"). It sees
+        // its views only, and each jail has a ruleset of its own.
+        Starts::Anything => {}
     }
     for filter in &filters {
         filter.install().context(what)?;

@@ -155,21 +155,6 @@ pub(super) fn restrict(
     Ok(())
 }
 
-/// Restricts this thread, and those it will start, to signals and abstract sockets among
-/// themselves. Nothing else: what is handled here, their own rulesets could not allow any more.
-pub(super) fn restrict_scope() -> Result<()> {
-    let what = || "restrict this role with Landlock".into();
-    let ruleset = Ruleset::default()
-        .scope(Scope::from_all(NEWEST))
-        .context(what)?;
-    ruleset
-        .create()
-        .context(what)?
-        .restrict_self()
-        .context(what)?;
-    Ok(())
-}
-
 fn handled(network: bool) -> std::result::Result<Ruleset, landlock::RulesetError> {
     let ports: BitFlags<AccessNet> = if network {
         AccessNet::from_all(NEWEST)

@@ -75,3 +75,14 @@
 //!
 //! **A name is resolved once.** The addresses are checked, and exactly those are dialled. A second
 //! look-up is where rebinding lives.
+//!
+//! **A jail is built from the inside.** Whoever makes mounts may not be under a Landlock ruleset that
+//! handles files, and what a process inherits it passes on: any layer of Landlock forbids renames
+//! between directories, and an inherited list of system calls answers before anybody is told. So a
+//! jailer that starts foreign jails has no layer of its own that its jails would need taken away
+//! again. It holds their views and nothing of the operator's, and the first process of each jail
+//! puts the layers on: mounts, then Landlock, limits and the list, then the program.
+//!
+//! **A process that waits is as jailed as one that works.** Starting one costs more than a short call.
+//! So a few native jails are started ahead and wait for their one order; what they need to take it
+//! (receive, number, close) they give up before they look at it.

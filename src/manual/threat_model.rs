@@ -31,6 +31,7 @@
 //! | jailed tool | use up its limits; lie in its result | open a name, make a socket, see another process, outlive its call |
 //! | egress | use and lie about the leases that are open | make a lease, read the log, reach the keeper but by results |
 //! | jailer | read and change files beneath the roots of its plane; limit its jails by nothing | make cgroups beyond its pool, touch another plane's, reach a network, read the log, decide |
+//! | jailer of foreign jails | see what their manifests show; be its own jails' first process | see an operator's root, reach a network, decide |
 //! | keeper | decide anything for its plane | reach a network by itself, act on another plane |
 //! | supervisor | everything: it starts the roles | |
 //!

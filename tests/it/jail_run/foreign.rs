@@ -168,3 +168,14 @@ fn missing_paths_and_programs_say_what_would_help() {
     chown(directory.path(), Some(OWNER), Some(OWNER)).unwrap();
     run(&["--rw", dir, "--", path]).code(126);
 }
+
+#[test]
+fn files_are_moved_and_linked_between_directories() {
+    let directory = directory();
+    chown(directory.path(), Some(OWNER), Some(OWNER)).unwrap();
+    let dir = directory.path().to_str().unwrap();
+    let script = "mkdir a b && echo 1 >a/x && python3 -c \
+        'import os; os.replace(\"a/x\", \"b/y\"); os.link(\"b/y\", \"a/z\")' && cat a/z";
+    let ended = run(&["-q", "--rw", dir, "--chdir", dir, "--", "sh", "-c", script]).code(0);
+    assert_eq!(ended.out, "1\n");
+}
