@@ -9,7 +9,7 @@ use std::time::Instant;
 use keepgate::call::id::Id;
 use keepgate::jail::cgroup::{Delegation, Lack};
 use keepgate::jail::confine::Confine;
-use keepgate::jail::foreign::view::Users;
+use keepgate::jail::foreign::users::Users;
 use keepgate::jail::{NO_CGROUPS, TOO_OLD};
 use keepgate::jailer::JailerSetup;
 use keepgate::sys::filter::Filter;

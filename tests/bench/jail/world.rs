@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use keepgate::jail::cgroup::{self, Cgroups, Lack, Leaf};
-use keepgate::jail::foreign::view::Users;
+use keepgate::jail::foreign::users::Users;
 use keepgate::jail::limits::ToolLimits;
 use keepgate::jail::world::World;
 use keepgate::jail::{Jail, NO_CGROUPS, Seat, Static, TOO_OLD};
