@@ -13,7 +13,7 @@ use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use super::report::{Report, quantile};
-use super::{disk, spawn};
+use super::{disk, jail};
 
 const AGENT: u32 = 64_999;
 const OWNER: u32 = 64_998;
@@ -128,7 +128,7 @@ fn cli(directory: &Path, arguments: &[&str]) -> Output {
 
 /// Measures 1, 8 and 64 callers.
 pub(crate) fn measure(report: &mut Report) {
-    let jail = report.jail.unwrap_or_else(spawn::jail);
+    let jail = report.jail.unwrap_or_else(jail::floor);
     let fdatasync = report.fdatasync.unwrap_or_else(disk::fdatasync);
     let bench = Bench::start();
     let added = cli(

@@ -15,9 +15,9 @@
 
 mod calls;
 mod disk;
+mod jail;
 mod memory;
 mod report;
-mod spawn;
 
 use std::path::PathBuf;
 
@@ -28,8 +28,8 @@ type Section = fn(&mut Report);
 
 /// What can be measured alone.
 const SECTIONS: [(&str, Section); 4] = [
-    ("spawn", spawn::measure),
     ("log", disk::measure),
+    ("jail", jail::measure),
     ("calls", calls::measure),
     ("memory", memory::measure),
 ];
@@ -48,19 +48,7 @@ fn scratch() -> tempfile::TempDir {
         .unwrap()
 }
 
-fn main() -> std::process::ExitCode {
-    // As a jailed tool this binary ends at once, like the product's own `noop`.
-    if std::env::args()
-        .next()
-        .is_some_and(|name| name == keepgate::tools::PROGRAM)
-    {
-        return keepgate::tools::run(&std::env::args().nth(1).unwrap_or_default());
-    }
-    run();
-    std::process::ExitCode::SUCCESS
-}
-
-fn run() {
+fn main() {
     let arguments: Vec<String> = std::env::args()
         .skip(1)
         .filter(|a| a != "--bench")
@@ -76,10 +64,10 @@ fn run() {
         );
         return;
     }
-    if let [spawner, group @ ..] = arguments.as_slice()
-        && spawner == "spawner"
+    if let [worker, kind, argument] = arguments.as_slice()
+        && worker == jail::WORKER
     {
-        spawn::spawner(group.first().map(String::as_str));
+        jail::work(kind, argument);
         return;
     }
     let known = SECTIONS.map(|(name, _)| name);

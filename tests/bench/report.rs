@@ -45,6 +45,29 @@ impl Report {
         });
     }
 
+    /// A ratio that must be below `bound`.
+    pub(crate) fn below(&mut self, what: &str, value: f64, bound: f64, unit: &str) {
+        let goal = Some((format!("< {bound}{unit}"), value < bound));
+        self.lines.push(Line {
+            what: what.into(),
+            value: format!("{value:.2}{unit}"),
+            goal,
+        });
+    }
+
+    /// Something that must not be: each finding is one.
+    pub(crate) fn check(&mut self, what: &str, findings: &[String]) {
+        let value = match findings {
+            [] => "nothing".into(),
+            _ => findings.join(", "),
+        };
+        self.lines.push(Line {
+            what: what.into(),
+            value,
+            goal: Some(("nothing".into(), findings.is_empty())),
+        });
+    }
+
     /// Prints all lines.
     pub(crate) fn print(&self) {
         for Line { what, value, goal } in &self.lines {
