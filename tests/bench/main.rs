@@ -8,6 +8,7 @@
 )]
 #![expect(
     clippy::unwrap_used,
+    clippy::panic,
     clippy::print_stdout,
     clippy::indexing_slicing,
     reason = "a benchmark that fails should say so and stop"

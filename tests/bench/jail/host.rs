@@ -99,14 +99,14 @@ fn command(program: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-fn noop(product: &PathBuf) -> Command {
+fn noop(product: &Path) -> Command {
     let mut command = command(product, &["noop"]);
     command.arg0(keepgate::tools::PROGRAM).env_clear();
     command
 }
 
 /// Setting a uid makes the standard library fork.
-fn forked(product: &PathBuf) -> Command {
+fn forked(product: &Path) -> Command {
     let mut command = noop(product);
     command.uid(nix::unistd::geteuid().as_raw());
     command
