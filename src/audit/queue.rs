@@ -1,4 +1,4 @@
-//! What stands between the callers and the one writer: a bounded queue, and the word whether the
+//! What stands between the callers and the lanes that write: a bounded queue, and the word whether the
 //! log is blocked.
 
 use std::collections::VecDeque;

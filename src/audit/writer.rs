@@ -1,4 +1,5 @@
-//! The one thread that writes: group commit without a timer, key changes, segments, checkpoints.
+//! What every commit goes through in its order: group commit without a timer, chain, segments.
+//! One lane at a time has it.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -30,7 +31,7 @@ use crate::wire::text::hex;
 const BUFFER_KEPT: usize = 4 << 20;
 /// A batch is cut here.
 const BATCH_MAX: usize = 64 << 20;
-/// Bytes for which the disk's time counts more than that of callers who come late.
+/// A batch of so many bytes goes to the disk without another look for callers.
 const GATHERED: usize = 1 << 20;
 
 /// The active segment.
