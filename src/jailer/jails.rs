@@ -146,14 +146,15 @@ impl Jails {
         Ok(running)
     }
 
-    /// One more jail that waits is wanted.
+    /// Something more made ahead is wanted.
     pub(super) fn wants_more(&self) -> bool {
-        self.ahead.wanted().is_some()
+        self.ahead.wanted().is_some() || self.foreign.as_ref().is_some_and(Foreign::wants_more)
     }
 
-    /// Makes one jail that waits, if one is wanted.
+    /// Makes one jail that waits, or one network for a foreign one, if one is wanted.
     pub(super) fn prepare(&mut self) {
         let Some(limits) = self.ahead.wanted() else {
+            self.prepare_network();
             return;
         };
         let made = frame::pair().map_err(failed).and_then(|(link, theirs)| {
@@ -176,6 +177,15 @@ impl Jails {
                 tracing::warn!(detail = trouble.detail, "no jails are made ahead");
                 self.ahead.rest();
             }
+        }
+    }
+
+    fn prepare_network(&mut self) {
+        let wants = |foreign: &&mut Foreign| foreign.wants_more();
+        if let Some(foreign) = self.foreign.as_mut().filter(wants)
+            && let Err(error) = foreign.prepare()
+        {
+            tracing::warn!(%error, "no networks are made ahead");
         }
     }
 

@@ -54,7 +54,7 @@ pub struct JailerSetup {
     pub manifests: Vec<Manifest>,
     /// System calls that Keepgate's own tools are refused are told too.
     pub observe: bool,
-    /// Jails made ahead for Keepgate's own tools, at most.
+    /// Jails made ahead for Keepgate's own tools, and networks for foreign jails, at most.
     pub ahead: usize,
     /// `separate uids` or `one user`.
     pub separation: String,
@@ -87,7 +87,7 @@ pub fn run(control: OwnedFd, setup: JailerSetup) -> Result<()> {
     let mut world = World::enter(&setup.roots, path.as_deref(), &setup.manifests, users)?;
     let jail = Jail::new(program, setup.jail_users, &setup.accept)?;
     let foreign = match world.take_views() {
-        Some(views) => Some(Foreign::new(views, setup.jail_users)?),
+        Some(views) => Some(Foreign::new(views, setup.jail_users, setup.ahead)?),
         None => None,
     };
     let mut cgroups = Cgroups::enter(world.take_cgroup().map(Into::into), lack);

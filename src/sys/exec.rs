@@ -86,6 +86,8 @@ pub(super) struct Start<'a> {
     pub(super) fds: &'a [BorrowedFd<'a>],
     /// `CLONE_NEW*` flags.
     pub(super) namespaces: u64,
+    /// The network namespace it enters; this process' own where none is given.
+    pub(super) network: Option<BorrowedFd<'a>>,
     /// The cgroup it begins in; this process' own where none is given.
     pub(super) cgroup: Option<BorrowedFd<'a>>,
     /// Capabilities it has as a program although its user is not root (`capabilities(7)`,
@@ -128,6 +130,7 @@ impl<'a> Start<'a> {
             env: &[],
             fds,
             namespaces: 0,
+            network: None,
             cgroup: None,
             ambient: &[],
             lockdown: None,
@@ -318,6 +321,9 @@ fn step<T>(name: &'static str, answer: Result<T, Errno>) -> Result<T, (&'static 
 /// Everything between clone and exec, in the order in which each step is still allowed.
 fn prepare(start: &Start<'_>) -> Step {
     step("setsid", raw::setsid())?;
+    if let Some(network) = start.network {
+        step("setns", raw::enter_network(network.as_raw_fd()))?;
+    }
     if let Some(lockdown) = &start.lockdown {
         give_up(lockdown)?;
     }

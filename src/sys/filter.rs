@@ -17,6 +17,8 @@ const LOAD: u16 = 0x20;
 const RETURN: u16 = 0x06;
 const EQUAL: u16 = 0x15;
 const AT_LEAST: u16 = 0x35;
+/// Bytes of one instruction.
+const LINE: usize = 8;
 /// Offsets in `struct seccomp_data`.
 const NUMBER_AT: u32 = 0;
 const ARCH_AT: u32 = 4;
@@ -67,15 +69,26 @@ impl Filter {
         ))
     }
 
-    /// Its instructions (`linux/filter.h`), to be handed to another process.
-    pub fn parts(&self) -> Vec<(u16, u8, u8, u32)> {
-        self.0.iter().map(|i| (i.code, i.jt, i.jf, i.k)).collect()
+    /// Its instructions as bytes, to be handed to another process: `struct sock_filter` of
+    /// `linux/filter.h`, little-endian, one after the other.
+    pub fn bytes(&self) -> Vec<u8> {
+        let line = |i: &libc::sock_filter| {
+            let ([a, b], [c, d, e, f]) = (i.code.to_le_bytes(), i.k.to_le_bytes());
+            [a, b, i.jt, i.jf, c, d, e, f]
+        };
+        self.0.iter().flat_map(line).collect()
     }
 
-    /// A filter from [`Filter::parts`] of another process; the kernel checks it once more.
-    pub fn from_parts(parts: &[(u16, u8, u8, u32)]) -> Self {
-        let line = |&(code, jt, jf, k): &(u16, u8, u8, u32)| libc::sock_filter { code, jt, jf, k };
-        Self(parts.iter().map(line).collect())
+    /// A filter from [`Filter::bytes`] of another process; the kernel checks it once more. Bytes
+    /// after the last whole instruction mean nothing.
+    pub fn from_bytes(bytes: &[u8]) -> Self {
+        let line = |&[a, b, jt, jf, c, d, e, f]: &[u8; LINE]| libc::sock_filter {
+            code: u16::from_le_bytes([a, b]),
+            jt,
+            jf,
+            k: u32::from_le_bytes([c, d, e, f]),
+        };
+        Self(bytes.as_chunks().0.iter().map(line).collect())
     }
 
     /// As [`Filter::compile`], but a call that no rule allows waits until [`super::notify`] answers
@@ -215,6 +228,16 @@ mod tests {
         assert!(!one.0.is_empty() && !two.0.is_empty());
         assert!(Filter::compile(&["{}"], Clone3::Ruled).is_err());
         assert!(Filter::compile(&["no"], Clone3::Ruled).is_err());
+    }
+
+    #[test]
+    fn a_filter_is_the_same_after_its_way_as_bytes() {
+        let filter = Filter::compile(&[SUPERVISOR], Clone3::Ruled).unwrap();
+        let bytes = filter.bytes();
+        let same = Filter::from_bytes(&bytes);
+        assert_eq!(bytes.len(), filter.0.len() * LINE);
+        assert!(filter.0.len() > 100 && filter.0 == same.0);
+        assert_eq!(Filter::from_bytes(&bytes[..LINE + 7]).0, filter.0[..1]);
     }
 
     #[test]

@@ -103,6 +103,7 @@ pub fn start(program: &Program<'_>) -> Result<Started, Failure> {
         env: program.env,
         fds: &fds,
         namespaces: 0,
+        network: None,
         cgroup: None,
         ambient: &[],
         lockdown: Some(Lockdown {

@@ -52,6 +52,8 @@ pub const MAKES: [u8; 7] = BOUNDING;
 pub struct FirstProcess<'a> {
     /// The tools' program.
     pub program: BorrowedFd<'a>,
+    /// Its network namespace, which nothing else is in.
+    pub network: BorrowedFd<'a>,
     /// Its descriptors, numbered from 0.
     pub fds: &'a [BorrowedFd<'a>],
     /// The cgroup it begins in, where it has one.
@@ -59,15 +61,16 @@ pub struct FirstProcess<'a> {
 }
 
 impl FirstProcess<'_> {
-    /// Starts it in new pid, mount, network, IPC and host name namespaces.
+    /// Starts it in new pid, mount, IPC and host name namespaces.
     ///
     /// # Errors
     /// Names the step that failed; nothing runs then.
     pub fn spawn(&self) -> io::Result<Jailed> {
-        let namespaces = NAMESPACES | libc::CLONE_NEWNS | libc::CLONE_NEWNET;
+        let namespaces = NAMESPACES | libc::CLONE_NEWNS;
         let argv = [c"keepgate-tool", c"init"];
         let start = Start {
             namespaces: u64::from(namespaces.cast_unsigned()),
+            network: Some(self.network),
             ambient: &MAKES,
             cgroup: self.cgroup,
             ..Start::new(self.program, &argv, self.fds)

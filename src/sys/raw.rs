@@ -56,6 +56,13 @@ pub(super) fn address<T: ?Sized>(value: &T) -> c_long {
         .cast_signed() as c_long
 }
 
+/// Enters a network namespace.
+pub(super) fn enter_network(namespace: RawFd) -> Answer {
+    let kind = c_long::from(libc::CLONE_NEWNET);
+    let arguments = [c_long::from(namespace), kind, 0, 0, 0, 0];
+    plain(libc::SYS_setns, arguments)
+}
+
 /// Starts a session: no controlling terminal.
 pub(super) fn setsid() -> Answer {
     plain(libc::SYS_setsid, [0; 6])

@@ -16,18 +16,16 @@ use std::process::ExitCode;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 
-use super::spec::{COPIES, LINK, PROBE, Runs, SPEC, SPEC_MAX, Says, Spec};
+use super::spec::{COPIES, FILTERS, FILTERS_MAX, LINK, PROBE, Runs, SPEC, SPEC_MAX, Says, Spec};
 use super::tree::{beneath, make_directory, make_file};
 use super::view::is_private;
 use crate::error::{Context, Error, Result};
 use crate::jail::landlock::{self, Allowed};
-use crate::sys::filter::{Clone3, Filter};
+use crate::sys::filter::Filter;
 use crate::sys::init::{Executable, Failure, Program, Waited};
-use crate::sys::{inherited, init, mounts, network, process};
+use crate::sys::{inherited, init, mounts, process};
 use crate::wire::frame;
 
-/// What it may ask of the kernel while it waits.
-const INIT: &str = include_str!("../seccomp/init.json");
 /// Inodes of a jail's private files.
 const INODES: u64 = 16_384;
 /// Descriptors of the program: standard input, output and error.
@@ -70,10 +68,11 @@ fn tell(link: &OwnedFd, say: &Says, fds: &[BorrowedFd<'_>]) -> Result<()> {
 fn live(link: &OwnedFd) -> std::result::Result<Says, Broken> {
     init::die_with_jailer(link.as_fd()).context(|| "tie a jail to its jailer".into())?;
     let spec = spec()?;
+    let filters = filters(&spec)?;
     build(&spec)?;
     let port = proxy(link, &spec)?;
-    let started = start(link, &spec, port)?;
-    confine(&spec)?;
+    let started = start(link, &spec, &filters.program, port)?;
+    confine(&spec, &filters.own)?;
     tell(link, &Says::Running, &[])?;
     let Waited {
         code,
@@ -96,6 +95,26 @@ fn spec() -> Result<Spec> {
     let sealed = inherited::take(SPEC).context(what)?;
     let bytes = frame::read_sealed(sealed, SPEC_MAX)?;
     serde_json::from_slice(&bytes).context(what)
+}
+
+/// What may be asked of the kernel, compiled once by the jailer.
+struct Filters {
+    /// By the program.
+    program: Filter,
+    /// By this process while it waits.
+    own: Filter,
+}
+
+fn filters(spec: &Spec) -> Result<Filters> {
+    let what = || "read the filters of a jail".to_owned();
+    let sealed = inherited::take(FILTERS).context(what)?;
+    let bytes = frame::read_sealed(sealed, FILTERS_MAX)?;
+    let short = || Error::new(what());
+    let (program, own) = bytes.split_at_checked(spec.filter).ok_or_else(short)?;
+    Ok(Filters {
+        program: Filter::from_bytes(program),
+        own: Filter::from_bytes(own),
+    })
 }
 
 /// Makes the jail's mounts and goes in.
@@ -130,8 +149,7 @@ fn build(spec: &Spec) -> Result<()> {
     }
     mounts::detach("proc").context(what("private files"))?;
     mounts::proc("proc", spec.whole_proc).context(what("/proc"))?;
-    mounts::enter_root().context(what("root"))?;
-    network::raise_loopback().context(|| "bring a jail's loopback up".into())
+    mounts::enter_root().context(what("root"))
 }
 
 /// Makes the socket at which the jail's way out is, and gives it away.
@@ -149,6 +167,7 @@ fn proxy(link: &OwnedFd, spec: &Spec) -> Result<Option<u16>> {
 fn start(
     link: &OwnedFd,
     spec: &Spec,
+    filter: &Filter,
     port: Option<u16>,
 ) -> std::result::Result<init::Started, Broken> {
     let what = || "start a jail's program".to_owned();
@@ -202,7 +221,7 @@ fn start(
         uid: spec.uid,
         limits: &spec.limits,
         ruleset: ruleset.as_ref().map(AsFd::as_fd),
-        filter: &Filter::from_parts(&spec.filter),
+        filter,
         listener: link.as_fd(),
     };
     init::start(&program).map_err(|Failure { error, exec }| {
@@ -212,9 +231,8 @@ fn start(
 }
 
 /// Gives everything up that waiting does not need.
-fn confine(spec: &Spec) -> Result<()> {
+fn confine(spec: &Spec, filter: &Filter) -> Result<()> {
     let what = || "confine a jail's first process".to_owned();
-    let filter = Filter::compile(&[INIT], Clone3::Missing).context(what)?;
     process::bound_capabilities(&[]).context(what)?;
     if let Some(uid) = spec.uid {
         process::become_user(uid, uid).context(what)?;

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod init;
+mod networks;
 pub mod sockets;
 mod spec;
 mod tree;
@@ -23,6 +24,7 @@ use crate::sys::users::Mapper;
 use crate::sys::{packet, sealed};
 use crate::wire::frame::{self, PACKET_MAX, sealed_memfd};
 use crate::wire::manifest::{Class, Manifest};
+use networks::Networks;
 use spec::{Runs, Says, Shown, Spec};
 use users::Users;
 use view::{Copied, View, Views};
@@ -31,6 +33,8 @@ use view::{Copied, View, Views};
 pub const PATH: &str = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin";
 /// Working directory and home where nothing else is said.
 pub const HOME: &str = "/tmp";
+/// What a jail's first process may ask of the kernel while it waits.
+const INIT: &str = include_str!("../seccomp/init.json");
 /// Processes beside the program's own that count against the same limit: the jail's first.
 const OWN_PROCESSES: u64 = 1;
 /// The same where all run as one user: the jailer too.
@@ -43,7 +47,11 @@ pub struct Foreign {
     views: Views,
     users: Option<Users>,
     mapper: Mapper,
-    filter: Filter,
+    networks: Networks,
+    /// Both filters of a jail in one sealed memory file.
+    filters: OwnedFd,
+    /// Bytes of the first of them.
+    filter: usize,
 }
 
 /// What is to run.
@@ -95,24 +103,44 @@ pub enum Heard {
 
 impl Foreign {
     /// Prepares what all foreign jails have in common. Programs run as one of `users`, or as this
-    /// user.
+    /// user. At most `ahead` of their networks are made ahead.
     ///
     /// # Errors
     /// Fails where the list of system calls cannot be compiled or memory is short.
-    pub fn new(views: Views, users: Option<Users>) -> Result<Self> {
+    pub fn new(views: Views, users: Option<Users>, ahead: usize) -> Result<Self> {
         let what = || "prepare foreign jails".into();
+        let program = Filter::observed(&[lists::FOREIGN], Clone3::Missing).context(what)?;
+        let own = Filter::compile(&[INIT], Clone3::Missing).context(what)?;
+        let (mut filters, own) = (program.bytes(), own.bytes());
+        let filter = filters.len();
+        filters.extend(own);
         Ok(Self {
             program: sealed::own().context(what)?,
             views,
             users,
             mapper: Mapper::default(),
-            filter: Filter::observed(&[lists::FOREIGN], Clone3::Missing).context(what)?,
+            networks: Networks::new(ahead).context(what)?,
+            filters: sealed_memfd("filters", &filters)?,
+            filter,
         })
     }
 
     /// The prepared views.
     pub fn views(&self) -> &Views {
         &self.views
+    }
+
+    /// One more network made ahead is wanted.
+    pub fn wants_more(&self) -> bool {
+        self.networks.wants_more()
+    }
+
+    /// Makes one network ahead.
+    ///
+    /// # Errors
+    /// What the kernel says; no more are wanted then.
+    pub fn prepare(&mut self) -> std::io::Result<()> {
+        self.networks.prepare()
     }
 
     /// Starts a jail of `view`, in `cgroup` where one is given. Its program has `stdio` and nothing
@@ -150,11 +178,14 @@ impl Foreign {
             )?);
         }
         let mut fds: Vec<BorrowedFd<'_>> = stdio.into();
-        // The last one is for the self-test only.
-        fds.extend([spec.as_fd(), theirs.as_fd(), self.program.as_fd()]);
+        // The program is for the self-test only.
+        fds.extend([spec.as_fd(), theirs.as_fd()]);
+        fds.extend([self.program.as_fd(), self.filters.as_fd()]);
         fds.extend(trees.iter().map(AsFd::as_fd));
+        let network = self.networks.take().context(what)?;
         let first = FirstProcess {
             program: self.program.as_fd(),
+            network: network.as_fd(),
             fds: &fds,
             cgroup,
         };
@@ -198,7 +229,7 @@ impl Foreign {
                 .as_deref()
                 .map_or_else(|| HOME.to_owned(), shown),
             limits: limits::of(Class::Foreign, &manifest.limits, own).to_vec(),
-            filter: self.filter.parts(),
+            filter: self.filter,
         }
     }
 }

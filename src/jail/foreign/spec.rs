@@ -10,10 +10,14 @@ pub(super) const SPEC: i32 = 3;
 pub(super) const LINK: i32 = 4;
 /// Number of the probe's program, or of another handle to it.
 pub(super) const PROBE: i32 = 5;
+/// Number of the filters: a sealed memory file with the program's, then the first process' own.
+pub(super) const FILTERS: i32 = 6;
 /// Number of the first copy.
-pub(super) const COPIES: i32 = 6;
+pub(super) const COPIES: i32 = 7;
 /// Longest specification, in bytes.
 pub(super) const SPEC_MAX: usize = 1 << 20;
+/// Longest filters, in bytes.
+pub(super) const FILTERS_MAX: usize = 1 << 20;
 
 /// Everything a jail's first process has to do.
 #[derive(Debug, Serialize, Deserialize)]
@@ -45,8 +49,8 @@ pub(super) struct Spec {
     pub(super) directory: String,
     /// Resource, soft and hard limit.
     pub(super) limits: Vec<Limit>,
-    /// The seccomp filter: instructions as in `linux/filter.h`.
-    pub(super) filter: Vec<(u16, u8, u8, u32)>,
+    /// Bytes of the program's filter among the filters.
+    pub(super) filter: usize,
 }
 
 /// A copy the jail gets.

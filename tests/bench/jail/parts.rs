@@ -309,6 +309,7 @@ pub(super) fn foreign(report: &mut Report) {
         (1, "first"),
         (2, "tool"),
         (2, "true"),
+        (1, "network"),
     ];
     if bwrap {
         jobs.push((0, "view"));
@@ -323,18 +324,19 @@ pub(super) fn foreign(report: &mut Report) {
     if bwrap {
         report.note(
             "  bwrap with the same view, p50 / p99",
-            shown(&mut found[6]),
+            shown(&mut found[7]),
         );
     }
     let medians: Vec<f64> = found.iter_mut().map(|times| median(times)).collect();
-    if let Some(bwrap) = medians.get(6) {
+    if let Some(bwrap) = medians.get(7) {
         report.at_most("  foreign jail / bwrap, p50", medians[5] / bwrap, 1.0, " x");
     }
     let [plain, posix, jail, first, tool, whole] = [0, 1, 2, 3, 4, 5].map(|at| medians[at]);
     for (what, part) in [
+        ("a network, made ahead", medians[6]),
         ("order and answer, a tool's", tool - jail),
         ("exec of the first process (posix_spawn of it)", posix),
-        ("its namespaces", first - posix),
+        ("its other namespaces", first - posix),
         (
             "mounts, rules, filters, waiting",
             whole - (tool - jail) - first - plain,

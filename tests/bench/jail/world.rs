@@ -12,6 +12,7 @@ use keepgate::jail::limits::ToolLimits;
 use keepgate::jail::world::World;
 use keepgate::jail::{Jail, NO_CGROUPS, Seat, Static, TOO_OLD};
 use keepgate::sys::jail::{FirstProcess, Jailed};
+use keepgate::sys::network::Home;
 use keepgate::sys::spawn::End;
 use keepgate::sys::{handed, sealed};
 use keepgate::wire::frame;
@@ -50,6 +51,7 @@ struct Spawner {
     small: OwnedFd,
     manifest: Manifest,
     ahead: VecDeque<(Jailed, OwnedFd)>,
+    home: Home,
 }
 
 /// Its life.
@@ -76,6 +78,7 @@ pub(super) fn run(argument: &str) {
         small,
         manifest: Manifest::of(Class::Native),
         ahead: VecDeque::new(),
+        home: Home::here().unwrap(),
     };
     let mut held = Held::default();
     serve(|what, times| match what {
@@ -84,6 +87,7 @@ pub(super) fn run(argument: &str) {
         "ahead" => (0..times).map(|_| spawner.ahead()).collect(),
         "small" => (0..times).map(|_| spawner.small()).collect(),
         "first" => (0..times).map(|_| spawner.first()).collect(),
+        "network" => (0..times).map(|_| spawner.network()).collect(),
         "hold" => held.only(times),
         _ => panic!("{what}"),
     });
@@ -140,12 +144,21 @@ impl Spawner {
         ended(self.jail.run(&what, 0, None).unwrap(), start)
     }
 
-    /// A foreign jail's first process with nothing to do, which it notices at once: its namespaces
-    /// and itself.
+    /// What a foreign jail's network takes to be made, ahead or not.
+    fn network(&self) -> f64 {
+        let start = Instant::now();
+        drop(self.home.fresh().unwrap());
+        start.elapsed().as_secs_f64()
+    }
+
+    /// A foreign jail's first process with nothing to do, which it notices at once: its other
+    /// namespaces and itself.
     fn first(&self) -> f64 {
         let fds = [self.null.as_fd(); 3];
+        let network = self.home.fresh().unwrap();
         let first = FirstProcess {
             program: self.jail.program(),
+            network: network.as_fd(),
             fds: &fds,
             cgroup: None,
         };
