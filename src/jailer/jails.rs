@@ -197,6 +197,8 @@ impl Jails {
     /// Lets go of jails that ended while they waited.
     pub(super) fn sweep(&mut self) {
         for one in self.ahead.ended() {
+            // Not again at once: whatever ends them would have them started without end.
+            self.ahead.rest();
             tracing::warn!(slot = one.slot, "a jail that waited was ended");
             self.end(one);
         }

@@ -22,8 +22,8 @@ use crate::wire::messages::{
     Role,
 };
 
-/// Most jails at a time.
-const JAILS_MAX: usize = 128;
+/// Most jails at a time: with those made ahead, no more than there are users for them.
+const JAILS_MAX: usize = 120;
 /// Most unnamed files that wait for their name.
 const UNNAMED_MAX: usize = 256;
 /// Longest content of a file to put back.

@@ -311,6 +311,15 @@ pub const ATTACKS: &[Attack] = &[
         ],
     },
     Attack {
+        name: "path exchanged at set-up",
+        what: "puts a symbolic link where a shown directory was, between the check and the mount (CVE-2026-87766 of bubblewrap)",
+        stage: Stage::Jail,
+        tests: &[
+            "jail::foreign::view::tests::no_link_on_the_way_is_followed_and_one_at_the_end_is_a_link",
+            "it::jail_run::profiles::what_may_be_changed_is_not_where_a_link_leads",
+        ],
+    },
+    Attack {
         name: "jail made ahead",
         what: "uses what a waiting process may beside a tool: receives, numbers and closes descriptors",
         stage: Stage::Jail,

@@ -1,6 +1,6 @@
 //! The manifest that the options of `jail run` ask for.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use crate::cli::app::App;
 use crate::cli::args::JailRunArgs;
@@ -37,7 +37,7 @@ pub(super) fn manifest(app: &App, options: &JailRunArgs) -> Result<Manifest> {
     }
     for path in &options.rw {
         let place = option("--rw", path);
-        draft.rw(&whole(path, &place)?, &place)?;
+        draft.rw(&straight(path, &place)?, &place)?;
     }
     if let Some(path) = &options.chdir {
         let place = option("--chdir", path);
@@ -94,6 +94,27 @@ fn whole(path: &Path, place: &Place) -> Result<PathBuf> {
                 .kind_is(Kind::Usage)
                 .hint("make it, or take the option away")
         })
+}
+
+/// Absolute, and without links as it was written: what may be changed is not where a link leads that
+/// somebody else may have made.
+fn straight(path: &Path, place: &Place) -> Result<PathBuf> {
+    let real = whole(path, place)?;
+    let mut written = PathBuf::new();
+    let absolute = std::path::absolute(path).context(|| format!("{place}: find it"))?;
+    for part in absolute.components() {
+        if part == Component::ParentDir {
+            written.pop();
+        } else {
+            written.push(part);
+        }
+    }
+    if written == real {
+        return Ok(real);
+    }
+    let real = escaped(&real.to_string_lossy()).to_string();
+    let what = format!("{place}: goes through a symbolic link");
+    Err(Error::of(Kind::Usage, what).hint(format!("write where it leads: `{real}`")))
 }
 
 /// Absolute, and without links but the last part.

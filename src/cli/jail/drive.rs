@@ -8,12 +8,13 @@ use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::unistd::pipe2;
+use nix::unistd::{Gid, Uid, fchown, pipe2};
 
 use super::Failure;
 use super::hands::Hands;
 use super::program::Found;
 use super::pump::{End, Pump};
+use super::users::Own;
 use crate::error::{Context, Error, Result};
 use crate::wire::messages::{Hop, JailEnd};
 
@@ -86,6 +87,13 @@ impl Ways {
         let pipe = || pipe2(OFlag::O_CLOEXEC).context(|| "make a pipe".into());
         let ((their_in, our_in), (our_out, their_out), (our_err, their_err)) =
             (pipe()?, pipe()?, pipe()?);
+        // Programs open their own output once more, as /dev/stderr: it has to be theirs.
+        if let Some(own) = Own::new()? {
+            let user = (Some(Uid::from_raw(own.jail)), Some(Gid::from_raw(own.jail)));
+            for end in [&their_in, &their_out, &their_err] {
+                fchown(end, user.0, user.1).context(|| "give a pipe away".into())?;
+            }
+        }
         let (input, output, error) = ends;
         let ways = Self {
             input: Pump::new(input, End::pipe(our_in)?),

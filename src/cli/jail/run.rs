@@ -31,7 +31,7 @@ fn carry_out(app: &App, options: &JailRunArgs) -> Result<Exit, Failure> {
     let ends = Ends::new(app.screen.json())?;
     // Only where this process was started in a cgroup of its own (`systemd-run --scope
     // --property=Delegate=yes`).
-    let cgroups = Subtree::claim();
+    let cgroups = Subtree::claim_own();
     let cgroup = match &cgroups {
         Ok(cgroups) => cgroups.plane(private::NAME, users.map(|users| users.jailer)),
         Err(lack) => Delegation {

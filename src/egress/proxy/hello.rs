@@ -15,8 +15,10 @@ const CLIENT_HELLO: u8 = 1;
 const EXTENSIONS_MAX: usize = 128;
 /// `server_name` (RFC 6066, section 3).
 const SERVER_NAME: u16 = 0;
-/// `encrypted_server_name`, a draft that became ECH: its real name cannot be seen.
-const ENCRYPTED_NAME: u16 = 0xffce;
+/// `encrypted_server_name`, a draft, and `encrypted_client_hello` (RFC 9849), which it became: the
+/// real name cannot be seen. Clients that send the second as a decoy (GREASE) are refused too: the
+/// two cannot be told apart.
+const ENCRYPTED_NAME: [u16; 2] = [0xffce, 0xfe0d];
 
 /// Why bytes are no ClientHello: one sentence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,7 +88,9 @@ pub(super) fn name(message: &[u8]) -> Result<Option<&str>, Odd> {
                     "the ClientHello's server name is not one name of printable ASCII",
                 ))?)
             }
-            ENCRYPTED_NAME => return Err(Odd("the ClientHello's server name is encrypted")),
+            kind if ENCRYPTED_NAME.contains(&kind) => {
+                return Err(Odd("the ClientHello's server name is encrypted"));
+            }
             _ => {}
         }
     }
@@ -171,7 +175,7 @@ pub(in crate::egress) mod tests {
             (0x0a0a, Vec::new()),
             (16, b"\0\x03\x02h2".to_vec()),
             (0, names(&[b"A.example"])),
-            (0xfe0d, vec![0; 100]),
+            (0xff01, vec![0; 100]),
         ]);
         assert_eq!(name(&hello), Ok(Some("A.example")));
         assert_eq!(name(&message(&[(16, Vec::new())])), Ok(None));
@@ -195,7 +199,11 @@ pub(in crate::egress) mod tests {
             vec![(0, Vec::new())],
             vec![(0, [names(&[b"a.example"]), vec![0]].concat())],
             vec![(0, b"\0\x04\x01\0\x01a".to_vec())],
-            vec![(0, names(&[b"a.example"])), (ENCRYPTED_NAME, vec![1])],
+            vec![(0, names(&[b"a.example"])), (ENCRYPTED_NAME[0], vec![1])],
+            vec![
+                (0, names(&[b"a.example"])),
+                (ENCRYPTED_NAME[1], vec![0; 100]),
+            ],
             (0..129).map(|kind| (kind + 100, Vec::new())).collect(),
         ];
         for extensions in bad {

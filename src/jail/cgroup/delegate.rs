@@ -68,6 +68,20 @@ impl Subtree {
         Self::at(&own.path, own::controllers(&own.top))
     }
 
+    /// As [`Subtree::claim`], but never takes the cgroup above: what is there may be the jails of
+    /// another Keepgate that runs.
+    ///
+    /// # Errors
+    /// As [`Subtree::claim`].
+    pub fn claim_own() -> Result<Self, Lack> {
+        let own = own::own()?;
+        if own.path.ends_with(SUPERVISOR) {
+            let why = "it was started beside another Keepgate".to_owned();
+            return Err(Lack::new(why, delegation()));
+        }
+        Self::at(&own.path, own::controllers(&own.top))
+    }
+
     fn at(path: &Path, top: Controllers) -> Result<Self, Lack> {
         let open = |path: &Path| {
             Group::open(path).map_err(|error| {

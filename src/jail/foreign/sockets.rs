@@ -8,9 +8,8 @@ use std::io;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
-/// Entries looked at beneath one path; more are more than anybody names by hand, but for systems'
-/// own directories.
-const ENTRIES_MAX: usize = 50_000;
+/// Entries looked at beneath one path.
+const ENTRIES_MAX: usize = 1_000_000;
 /// Directories of programs, which hold no sockets and very many files.
 const PROGRAMS: [&str; 8] = [
     "/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc", "/opt",
@@ -19,12 +18,22 @@ const PROGRAMS: [&str; 8] = [
 /// The first socket at or beneath `path`, as far as this user can look; links are not followed.
 ///
 /// # Errors
-/// Fails where a directory cannot be read half way.
+/// Fails where a directory cannot be read half way, and where it holds more than can be looked at.
 pub fn first(path: &Path) -> io::Result<Option<PathBuf>> {
+    first_of(path, path)
+}
+
+/// As [`first`], of what is opened at `opened` and is called `path`.
+///
+/// # Errors
+/// As [`first`].
+pub(super) fn first_of(path: &Path, opened: &Path) -> io::Result<Option<PathBuf>> {
     if PROGRAMS.iter().any(|programs| path.starts_with(programs)) {
         return Ok(None);
     }
-    let kind = fs::symlink_metadata(path)?.file_type();
+    let path = opened;
+    // It may be the link by which a descriptor is named.
+    let kind = fs::metadata(path)?.file_type();
     if kind.is_socket() {
         return Ok(Some(path.into()));
     }
@@ -42,7 +51,7 @@ pub fn first(path: &Path) -> io::Result<Option<PathBuf>> {
             let entry = entry?;
             seen += 1;
             if seen > ENTRIES_MAX {
-                return Ok(None);
+                return Err(io::Error::other("too many files to look for sockets among"));
             }
             let kind = entry.file_type()?;
             if kind.is_socket() {

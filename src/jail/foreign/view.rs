@@ -5,14 +5,12 @@
 //! the manifest's paths; see [`super::tree`].
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::MetadataExt;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open, openat};
-use nix::sys::stat::{Mode, mkdirat};
+use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, open, openat, openat2, readlinkat};
+use nix::sys::stat::{Mode, SFlag, fstat, mkdirat};
 
 use super::sockets;
 use super::tree::{Source, Tree, beneath};
@@ -137,13 +135,12 @@ impl Sources {
 
 impl Wanted {
     fn open(manifest: &Manifest) -> Result<Self> {
-        for path in manifest.ro.iter().chain(&manifest.rw) {
-            no_socket(manifest, path)?;
-        }
         let mut shown = Vec::new();
         let mut copied = Vec::new();
         for path in &manifest.ro {
-            match source(path).map_err(|error| wrong(manifest, path, error))? {
+            let found = open_once(path).map_err(|error| wrong(manifest, path, error))?;
+            no_socket(manifest, path, &found)?;
+            match source(&found).map_err(|error| wrong(manifest, path, error))? {
                 Source::Tree { tree, directory } if is_private(path) => {
                     copied.push(Copied {
                         path: path.clone(),
@@ -160,7 +157,9 @@ impl Wanted {
         // What holds another comes first.
         shown.sort_by_key(|(path, _)| path.components().count());
         for path in &manifest.rw {
-            let (tree, owner) = directory(path).map_err(|error| wrong(manifest, path, error))?;
+            let found = open_once(path).map_err(|error| wrong(manifest, path, error))?;
+            no_socket(manifest, path, &found)?;
+            let (tree, owner) = directory(&found).map_err(|error| wrong(manifest, path, error))?;
             copied.push(Copied {
                 path: path.clone(),
                 tree,
@@ -267,9 +266,14 @@ impl Views {
     }
 }
 
-fn no_socket(manifest: &Manifest, path: &Path) -> Result<()> {
-    let found = sockets::first(path).map_err(|error| wrong(manifest, path, error))?;
-    let Some(socket) = found else { return Ok(()) };
+fn no_socket(manifest: &Manifest, path: &Path, found: &OwnedFd) -> Result<()> {
+    if SFlag::from_bits_truncate(kind(found)?) == SFlag::S_IFLNK {
+        return Ok(());
+    }
+    let opened = PathBuf::from(format!("/proc/self/fd/{}", found.as_raw_fd()));
+    let socket = sockets::first_of(path, &opened).map_err(|error| wrong(manifest, path, error))?;
+    let Some(socket) = socket else { return Ok(()) };
+    let socket = path.join(socket.strip_prefix(&opened).unwrap_or(&socket));
     let shown = |path: &Path| escaped(&path.to_string_lossy()).to_string();
     let what = format!(
         "manifest `{}`: `{}` holds the socket `{}`, through which a jail could have things done \
@@ -279,6 +283,11 @@ fn no_socket(manifest: &Manifest, path: &Path) -> Result<()> {
         shown(&socket)
     );
     Err(Error::of(Kind::Usage, what).hint("name what is needed below it, one path each"))
+}
+
+fn kind(found: &OwnedFd) -> Result<u32> {
+    let stat = fstat(found).context(|| "look at a path of a manifest".into())?;
+    Ok(stat.st_mode & SFlag::S_IFMT.bits())
 }
 
 fn wrong(manifest: &Manifest, path: &Path, error: std::io::Error) -> Error {
@@ -298,38 +307,66 @@ fn wrong(manifest: &Manifest, path: &Path, error: std::io::Error) -> Error {
     Error::of(Kind::Usage, what).because(error).hint(hint)
 }
 
-fn source(path: &Path) -> std::io::Result<Source> {
-    let found = fs::symlink_metadata(path)?;
-    if found.is_symlink() {
-        let target = fs::read_link(path)?;
+/// Opens what is at `path` once: everything else is asked of the descriptor, so that nobody who can
+/// write somewhere on the way can put something else there in between. No symbolic link is gone
+/// through; one at the end is what is opened.
+fn open_once(path: &Path) -> std::io::Result<OwnedFd> {
+    let how = OpenHow::new()
+        .flags(OFlag::O_PATH | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW)
+        .resolve(ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+    Ok(openat2(AT_FDCWD, path, how)?)
+}
+
+fn source(found: &OwnedFd) -> std::io::Result<Source> {
+    let kind = SFlag::from_bits_truncate(fstat(found)?.st_mode & SFlag::S_IFMT.bits());
+    if kind == SFlag::S_IFLNK {
+        let target = readlinkat(found, "")?;
+        let target = PathBuf::from(target);
         return Ok(Source::Link { target });
     }
-    if !found.is_dir() && !found.is_file() {
+    let directory = kind == SFlag::S_IFDIR;
+    if !directory && kind != SFlag::S_IFREG {
         return Err(std::io::Error::other(
             "neither a file, a directory nor a link",
         ));
     }
-    let tree = mounts::clone_tree(path, Copy::Shown)?;
-    Ok(Source::Tree {
-        tree,
-        directory: found.is_dir(),
-    })
+    let tree = mounts::clone_open(found.as_fd(), Copy::Shown)?;
+    Ok(Source::Tree { tree, directory })
 }
 
-fn directory(path: &Path) -> std::io::Result<(OwnedFd, Owner)> {
-    let tree = mounts::clone_tree(path, Copy::Writable)?;
-    let found = fs::symlink_metadata(path)?;
-    if found.is_symlink() {
-        return Err(Errno::ELOOP.into());
+fn directory(found: &OwnedFd) -> std::io::Result<(OwnedFd, Owner)> {
+    let stat = fstat(found)?;
+    match SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits()) {
+        SFlag::S_IFDIR => {}
+        SFlag::S_IFLNK => return Err(Errno::ELOOP.into()),
+        _ => return Err(Errno::ENOTDIR.into()),
     }
-    if !found.is_dir() {
-        return Err(Errno::ENOTDIR.into());
+    let tree = mounts::clone_open(found.as_fd(), Copy::Writable)?;
+    let owner = Owner {
+        uid: stat.st_uid,
+        gid: stat.st_gid,
+    };
+    Ok((tree, owner))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn no_link_on_the_way_is_followed_and_one_at_the_end_is_a_link() {
+        let directory = tempfile::tempdir().unwrap();
+        let real = directory.path().join("real");
+        std::fs::create_dir_all(real.join("below")).unwrap();
+        symlink(&real, directory.path().join("link")).unwrap();
+        assert!(open_once(&real.join("below")).is_ok());
+        let refused = open_once(&directory.path().join("link/below")).unwrap_err();
+        assert_eq!(refused.raw_os_error(), Some(libc::ELOOP));
+        let link = open_once(&directory.path().join("link")).unwrap();
+        assert!(matches!(source(&link), Ok(Source::Link { target }) if target == real));
+        let refused = super::directory(&link).unwrap_err();
+        assert_eq!(refused.raw_os_error(), Some(libc::ELOOP));
     }
-    Ok((
-        tree,
-        Owner {
-            uid: found.uid(),
-            gid: found.gid(),
-        },
-    ))
 }

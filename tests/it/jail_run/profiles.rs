@@ -174,3 +174,18 @@ fn a_directory_that_holds_a_socket_is_not_shown() {
             .says("hint: name what is needed below it");
     }
 }
+
+#[test]
+fn what_may_be_changed_is_not_where_a_link_leads() {
+    let directory = directory();
+    let real = directory.path().join("real");
+    std::fs::create_dir_all(real.join("below")).unwrap();
+    let link = directory.path().join("link");
+    symlink(&real, &link).unwrap();
+    for path in [link.clone(), link.join("below")] {
+        run(&["--rw", path.to_str().unwrap(), "--", "true"])
+            .code(125)
+            .says("goes through a symbolic link")
+            .says("hint: write where it leads");
+    }
+}

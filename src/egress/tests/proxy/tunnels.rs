@@ -260,7 +260,7 @@ fn a_tunnel_is_tls_with_the_host_it_was_opened_to() {
         (
             "an outer name",
             record(&message(&encrypted)),
-            "names another host",
+            "server name is encrypted",
         ),
         ("no name", record(&message(&[])), "names no host"),
         (
