@@ -1,7 +1,6 @@
 //! Each comparison, and its goal.
 
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
 use super::super::report::{Report, median, quantile};
 use super::group::Group;
@@ -15,9 +14,6 @@ const FAT: usize = 256;
 const MANY: usize = 10_000;
 /// Orders of the crowd.
 const CROWD: usize = 4_000;
-/// How long what is made ahead may take to be there again.
-const PATIENCE: Duration = Duration::from_secs(5);
-
 /// `50 us / 90 us`: half and all but one in a hundred are faster.
 fn shown(times: &mut [f64]) -> String {
     let (p50, p99) = (quantile(times, 0.5), quantile(times, 0.99));
@@ -203,13 +199,7 @@ pub(super) fn leaks(report: &mut Report) {
         for (job, times) in jobs {
             worker.ask(job, times);
         }
-        // What is made ahead takes a moment to be there again; what leaked stays.
-        let until = Instant::now() + PATIENCE;
-        let mut after = worker.ask("count", 1);
-        while after != before && Instant::now() < until {
-            std::thread::yield_now();
-            after = worker.ask("count", 1);
-        }
+        let after = worker.ask("count", 1);
         let names = ["descriptors", "processes", "mounts", "cgroups"];
         let differ = names.iter().zip(before.iter().zip(&after));
         let left: Vec<String> = differ
