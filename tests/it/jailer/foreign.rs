@@ -1,7 +1,9 @@
 //! Foreign jails: real programs under a manifest.
 
-use std::io::Read;
-use std::os::fd::AsFd;
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
 use keepgate::call::id::Id;
@@ -73,6 +75,27 @@ impl Jailer {
     }
 }
 
+impl Jailer {
+    /// A jail that tells its network and then waits as long as what else is returned is kept.
+    fn stays(&self) -> (String, impl Drop + use<>) {
+        let (input, hold) = std::io::pipe().unwrap();
+        let (read, write) = std::io::pipe().unwrap();
+        let errors = super::orders::null();
+        let argv = ["/bin/sh", "-c", "readlink /proc/self/ns/net; read x"];
+        let say = KeeperToJailer::Run {
+            ticket: Id::random().unwrap(),
+            manifest: "foreign".into(),
+            program: argv[0].into(),
+            argv: argv.map(str::to_owned).to_vec(),
+        };
+        self.say(&say, &[], &[input.as_fd(), write.as_fd(), errors.as_fd()]);
+        drop(write);
+        let mut line = String::new();
+        BufReader::new(read).read_line(&mut line).unwrap();
+        (line.trim_end().to_owned(), OwnedFd::from(hold))
+    }
+}
+
 #[test]
 fn a_shell_runs_and_sees_what_it_was_shown() {
     let jailer = jailer(manifest());
@@ -85,4 +108,34 @@ fn a_shell_runs_and_sees_what_it_was_shown() {
         "{out}"
     );
     assert!(out.ends_with("hi\n64910\n"), "{out}");
+}
+
+/// How many jails follow each other, with more and with fewer networks made ahead than that.
+const FOLLOWING: usize = 4;
+
+#[test]
+fn each_jail_has_a_network_nobody_was_in() {
+    let of = |path: &str| fs::read_link(path).unwrap().display().to_string();
+    for ahead in [0, 2, 2 * FOLLOWING] {
+        let jailer = start(|setup| {
+            setup.roots = vec![];
+            setup.manifests = vec![manifest()];
+            setup.ahead = ahead;
+        })
+        .unwrap();
+        let own = of(&format!("/proc/{}/ns/net", jailer.pid));
+        let mut seen = BTreeSet::from([of("/proc/self/ns/net"), own.clone()]);
+        assert_eq!(seen.len(), 2);
+        // They stay, so that no number is given twice because its network is gone.
+        let all: Vec<_> = (0..FOLLOWING).map(|_| jailer.stays()).collect();
+        for (told, _) in all {
+            assert!(told.starts_with("net:["), "{told}");
+            assert!(seen.insert(told), "{ahead}: {seen:?}");
+        }
+        assert_eq!(
+            of(&format!("/proc/{}/ns/net", jailer.pid)),
+            own,
+            "it came back"
+        );
+    }
 }
