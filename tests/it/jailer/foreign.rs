@@ -7,11 +7,15 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
 use keepgate::call::id::Id;
-use keepgate::wire::manifest::{Class, Manifest};
-use keepgate::wire::messages::{JailEnd, KeeperToJailer};
+use keepgate::wire::manifest::{Class, Destination, Manifest};
+use keepgate::wire::messages::{JailEnd, JailerToKeeper, KeeperToJailer};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use super::driver::{Jailer, start};
+use super::life::children;
 use super::orders::Refused;
+use crate::harness::eventually;
 
 /// Directories of a system that programs need and that are there.
 const SYSTEM: [&str; 9] = [
@@ -138,4 +142,44 @@ fn each_jail_has_a_network_nobody_was_in() {
             "it came back"
         );
     }
+}
+
+#[test]
+fn the_proxys_socket_comes_first_though_the_jail_has_ended() {
+    let net = Destination {
+        host: "a.example".into(),
+        port: 443,
+        private: vec![],
+    };
+    let jailer = jailer(Manifest {
+        net: vec![net],
+        ..manifest()
+    });
+    let ticket = Id::random().unwrap();
+    let say = KeeperToJailer::Run {
+        ticket,
+        manifest: "foreign".into(),
+        program: "/bin/true".into(),
+        argv: vec!["true".into()],
+    };
+    let null = super::orders::null();
+    jailer.say(&say, &[], &[null.as_fd(); 3]);
+    // It waits for the jail's first process to become one, and goes no further: it hears the whole
+    // life of the jail at once.
+    eventually("a jail", || !children(jailer.pid).is_empty());
+    let pid = Pid::from_raw(i32::try_from(jailer.pid).unwrap());
+    kill(pid, Signal::SIGSTOP).unwrap();
+    eventually("its end", || {
+        let ended = |pid| {
+            fs::read_to_string(format!("/proc/{pid}/stat"))
+                .unwrap()
+                .contains(") Z ")
+        };
+        children(jailer.pid).into_iter().all(ended)
+    });
+    kill(pid, Signal::SIGCONT).unwrap();
+    let first = jailer.hear();
+    assert!(matches!(first.say, JailerToKeeper::Listening { ticket: of } if of == ticket));
+    assert_eq!(first.fds.len(), 1);
+    assert_eq!(jailer.hear_end(ticket).unwrap().code, Some(0));
 }
