@@ -5,6 +5,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use keepgate::call::id::Id;
 use keepgate::wire::manifest::{Class, Destination, Manifest};
@@ -114,6 +115,8 @@ fn a_shell_runs_and_sees_what_it_was_shown() {
     assert!(out.ends_with("hi\n64910\n"), "{out}");
 }
 
+/// How long a jail may take to begin.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// How many jails follow each other, with more and with fewer networks made ahead than that.
 const FOLLOWING: usize = 4;
 
@@ -166,7 +169,11 @@ fn the_proxys_socket_comes_first_though_the_jail_has_ended() {
     jailer.say(&say, &[], &[null.as_fd(); 3]);
     // It waits for the jail's first process to become one, and goes no further: it hears the whole
     // life of the jail at once.
-    eventually("a jail", || !children(jailer.pid).is_empty());
+    let since = Instant::now();
+    while children(jailer.pid).is_empty() {
+        // Without a pause: the moment is short.
+        assert!(since.elapsed() < PATIENCE, "no jail");
+    }
     let pid = Pid::from_raw(i32::try_from(jailer.pid).unwrap());
     kill(pid, Signal::SIGSTOP).unwrap();
     eventually("its end", || {
@@ -175,7 +182,9 @@ fn the_proxys_socket_comes_first_though_the_jail_has_ended() {
                 .unwrap()
                 .contains(") Z ")
         };
-        children(jailer.pid).into_iter().all(ended)
+        let all = children(jailer.pid);
+        assert_ne!(all, [0; 0], "the jailer went on");
+        all.into_iter().all(ended)
     });
     kill(pid, Signal::SIGCONT).unwrap();
     let first = jailer.hear();
