@@ -185,9 +185,9 @@ pub(super) fn leaks(report: &mut Report) {
             &format!("{kind}:{}", at(group.as_ref())),
             None,
         );
-        // Pools fill with many at a time, and stay as they are with one at a time.
+        // Pools fill, up to what they keep, and stay as they are with one at a time.
         worker.ask("crowd", 200);
-        worker.ask(job, 1);
+        worker.ask(job, times / 10);
         let before = worker.ask("count", 1);
         worker.ask(job, times);
         let after = worker.ask("count", 1);
