@@ -24,6 +24,7 @@ pub mod world;
 pub use cgroup::NO_CGROUPS;
 pub use landlock::{FLOOR as ABI_FLOOR, TOO_OLD};
 
+use std::cell::OnceCell;
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -63,6 +64,8 @@ pub struct Jail {
     filter: Filter,
     observed: Filter,
     ready: Filter,
+    /// Of the class native-generic, once one was started: plain, and observed.
+    generic: [OnceCell<Filter>; 2],
     users: Option<Users>,
     landlock_abi: i32,
     degraded: Vec<String>,
@@ -114,6 +117,7 @@ impl Jail {
             filter: tool_filter().context(what)?,
             ready: Filter::compile(&[TOOL, READY], Clone3::Missing).context(what)?,
             observed: Filter::observed(&[TOOL, OBSERVED], Clone3::Missing).context(what)?,
+            generic: [OnceCell::new(), OnceCell::new()],
             users,
             landlock_abi,
             degraded,
@@ -190,14 +194,11 @@ impl Jail {
     ) -> Result<Jailed> {
         let doing = || "start a jail".into();
         let class = what.manifest.class;
-        let list = match class {
-            Class::Native => TOOL,
-            Class::NativeGeneric => lists::NATIVE_GENERIC,
+        let filter = match class {
+            Class::Native if what.listener.is_some() => &self.observed,
+            Class::Native => &self.filter,
+            Class::NativeGeneric => self.generic(what.listener.is_some()).context(doing)?,
             Class::Foreign => return Err(Error::new("a foreign program in a native jail")),
-        };
-        let filter = match what.listener {
-            Some(_) => Filter::observed(&[list, OBSERVED], Clone3::Missing),
-            None => Filter::compile(&[list], Clone3::Missing),
         };
         let texts = what.argv.iter().map(|text| CString::new(text.as_str()));
         let texts: Vec<CString> = texts.collect::<Result<_, _>>().context(doing)?;
@@ -211,13 +212,28 @@ impl Jail {
             ruleset: ruleset.as_ref().map(AsFd::as_fd),
             argv: &argv,
             fds: &what.stdio,
-            filter: &filter.context(doing)?,
+            filter,
             limits: &limits::of(class, &what.manifest.limits, own),
             uid,
             listener: what.listener,
             cgroup,
         };
         self.template.spawn(&jail).context(doing)
+    }
+
+    /// The list of generic programs, compiled once.
+    fn generic(&self, observed: bool) -> std::io::Result<&Filter> {
+        let [plain, told] = &self.generic;
+        let kept = if observed { told } else { plain };
+        if let Some(filter) = kept.get() {
+            return Ok(filter);
+        }
+        let list = lists::NATIVE_GENERIC;
+        let filter = match observed {
+            false => Filter::compile(&[list], Clone3::Missing),
+            true => Filter::observed(&[list, OBSERVED], Clone3::Missing),
+        }?;
+        Ok(kept.get_or_init(|| filter))
     }
 
     /// The tools' program.

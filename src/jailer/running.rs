@@ -232,8 +232,7 @@ impl Running {
         }))
     }
 
-    /// It said something that was not heard yet, or will say nothing any more.
-    pub(super) fn speaks(&self) -> bool {
+    fn speaks(&self) -> bool {
         use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
         let link = self.inside.as_ref().and_then(|inside| inside.link.as_ref());
         let Some(link) = link else { return false };

@@ -368,31 +368,18 @@ impl Server {
     }
 
     fn attend(&mut self, ticket: Id, source: Source) {
-        match source {
-            Source::End => {
-                // What it said before that comes first, its proxy's socket above all.
-                while self.running.get(&ticket).is_some_and(Running::speaks) {
-                    self.hear(ticket);
-                }
-                self.ended(ticket);
-            }
-            Source::Link => self.hear(ticket),
-            Source::Refused => {
-                if let Some(running) = self.running.get_mut(&ticket) {
-                    running.refuse(self.jails.proc());
-                }
-            }
-        }
-    }
-
-    /// Hears one thing a jail says.
-    fn hear(&mut self, ticket: Id) {
         let Some(running) = self.running.get_mut(&ticket) else {
             return;
         };
-        let uid = self.jails.uid(running.slot);
-        if let Some(socket) = running.hear(uid) {
-            self.tell(&JailerToKeeper::Listening { ticket }, &[socket.as_fd()]);
+        match source {
+            Source::End => self.ended(ticket),
+            Source::Refused => running.refuse(self.jails.proc()),
+            Source::Link => {
+                let uid = self.jails.uid(running.slot);
+                if let Some(socket) = running.hear(uid) {
+                    self.tell(&JailerToKeeper::Listening { ticket }, &[socket.as_fd()]);
+                }
+            }
         }
     }
 

@@ -70,6 +70,10 @@ impl Watch {
             return Ok(());
         };
         let Some(asked) = listener.receive()? else {
+            // A descriptor that stays ready for ever would keep its jailer busy.
+            if listener.is_over()? {
+                self.listener = None;
+            }
             return Ok(());
         };
         let memory = Waiting(proc.and_then(|proc| self.memory(proc, asked.thread)));
@@ -121,5 +125,36 @@ impl Watch {
         openat(proc, path.as_str(), flags, Mode::empty())
             .ok()
             .map(File::from)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+    use super::*;
+    use crate::jail::lists;
+    use crate::sys::filter::{Clone3, Filter};
+    use crate::sys::process;
+
+    #[test]
+    fn what_nobody_can_ask_any_more_is_not_watched() {
+        let thread = std::thread::spawn(|| {
+            process::no_new_privs().unwrap();
+            let filter = Filter::observed(&[lists::FOREIGN], Clone3::Missing).unwrap();
+            filter.install_observed().unwrap()
+        });
+        let mut watch = Watch {
+            listener: Some(thread.join().unwrap()),
+            told: 0,
+            silent: &[],
+            class: Class::Foreign,
+            uid: None,
+            denials: Denials::default(),
+        };
+        let mut polled = [PollFd::new(watch.fd().unwrap(), PollFlags::POLLIN)];
+        assert_eq!(poll(&mut polled, PollTimeout::NONE), Ok(1));
+        watch.answer(None).unwrap();
+        assert!(watch.fd().is_none(), "it would be ready for ever");
     }
 }

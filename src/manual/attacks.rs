@@ -329,6 +329,12 @@ pub const ATTACKS: &[Attack] = &[
         ],
     },
     Attack {
+        name: "network made ahead",
+        what: "meets another jail, or what an earlier one left, in the network it is put into",
+        stage: Stage::Jail,
+        tests: &["it::jailer::foreign::each_jail_has_a_network_nobody_was_in"],
+    },
+    Attack {
         name: "flood of refused calls",
         what: "makes refused calls without end, each of which waits for the jailer's answer, to hold up other jails",
         stage: Stage::Jail,

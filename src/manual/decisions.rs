@@ -25,6 +25,11 @@
 //! `cgroup.kill` was once written to, if the starter's own cgroup was killed less or more often. So
 //! a killed leaf does not go back to the pool, and a dead jailer's cgroups are made anew.
 //!
+//! **Networks are made ahead, and each serves once.** A network namespace takes 0.4 ms to make, the
+//! other namespaces of a foreign jail 0.1 ms together. So the jailer makes a few while it has nothing
+//! to do: it enters each, raises its loopback, and goes back, or ends if it cannot. No jail gets one
+//! that another was in: what is bound, queued or waiting in there would stay.
+//!
 //! **Landlock alone is no network control.** With TCP denied by Landlock, multipath TCP and TCP Fast
 //! Open reached a server; UDP and unix sockets are not its business in the ABIs that are common.
 //! So a native tool has no socket call at all, in a network namespace without a device, and

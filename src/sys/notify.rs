@@ -10,6 +10,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::filter::Filter;
 use super::raw;
@@ -76,6 +77,17 @@ impl Listener {
             Err(Errno::ENOENT) => Ok(None),
             Err(errno) => Err(errno.into()),
         }
+    }
+
+    /// Nobody can ask any more: no process with the filter is left.
+    ///
+    /// # Errors
+    /// What poll(2) says.
+    pub fn is_over(&self) -> io::Result<bool> {
+        let mut polled = [PollFd::new(self.as_fd(), PollFlags::POLLIN)];
+        poll(&mut polled, PollTimeout::ZERO)?;
+        let events = polled.first().and_then(PollFd::revents);
+        Ok(events.is_some_and(|events| events.contains(PollFlags::POLLHUP)))
     }
 
     /// The caller still waits. Ask after its memory was read: before, the number of a thread that
@@ -269,6 +281,7 @@ mod tests {
             || waitpid(Pid::from_raw(asking_child()), None).unwrap(),
             |listener| {
                 let told = next(&listener);
+                assert!(!listener.is_over().unwrap());
                 assert_eq!(i64::from(told.number), libc::SYS_ptrace);
                 assert_eq!(told.arguments[..4], [16, 1, 2, 3]);
                 assert_ne!(told.thread, std::process::id());
@@ -276,6 +289,7 @@ mod tests {
                 assert!(listener.refuse(told, Errno::ENOANO).unwrap());
                 // Nothing else asks, and the end of all of them is told.
                 assert_eq!(ready(listener.as_fd()), PollFlags::POLLHUP);
+                assert!(listener.is_over().unwrap());
             },
         );
         let WaitStatus::Exited(_, status) = ended else {

@@ -80,5 +80,4 @@ fn main() {
             measure(&mut report);
         }
     }
-    report.print();
 }

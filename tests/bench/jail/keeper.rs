@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Sender, channel};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use keepgate::call::id::Id;
 use keepgate::jail::cgroup::{Delegation, Lack};
@@ -30,6 +30,10 @@ pub(super) const COLD: &str = "cold";
 pub(super) const AHEAD: &str = "ahead";
 pub(super) const FOREIGN: &str = "foreign";
 
+/// What a jailer of the product makes ahead.
+const MADE_AHEAD: usize = 4;
+/// How long that may take.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Orders in flight.
 const CROWD: usize = 64;
 const USERS: Users = Users {
@@ -53,7 +57,7 @@ pub(super) fn run(argument: &str) {
         "tool" => (0..times).map(|_| jailer.one(&Jailer::tool)).collect(),
         "true" => (0..times).map(|_| jailer.one(&Jailer::run)).collect(),
         "crowd" => vec![jailer.crowd(times)],
-        "count" => jailer.count(group.as_deref()),
+        "count" => jailer.rests(group.as_deref()),
         "self-test" => vec![jailer.self_test],
         "hold" => held.only(times),
         _ => panic!("{what}"),
@@ -88,7 +92,7 @@ impl Jailer {
                 vec![]
             },
             observe: false,
-            ahead: if kind == AHEAD { 4 } else { 0 },
+            ahead: if kind == COLD { 0 } else { MADE_AHEAD },
             separation: "separate uids".into(),
             roots: vec![],
             accept: vec![NO_CGROUPS.into(), TOO_OLD.into()],
@@ -191,6 +195,21 @@ impl Jailer {
         }
         (0..first).for_each(|_| self.hear());
         times as f64 / start.elapsed().as_secs_f64()
+    }
+
+    /// What the jailer has when it has nothing more to do: when that stays the same for a while.
+    fn rests(&self, group: Option<&Path>) -> Vec<f64> {
+        let (until, mut last, mut since) = (Instant::now() + PATIENCE, vec![], Instant::now());
+        loop {
+            let now = self.count(group);
+            if now != last {
+                (last, since) = (now, Instant::now());
+            }
+            if since.elapsed() > PATIENCE / 10 || Instant::now() > until {
+                return last;
+            }
+            std::thread::park_timeout(PATIENCE / 500);
+        }
     }
 
     /// What the jailer has now: descriptors, child processes, mounts, cgroups.

@@ -34,7 +34,7 @@ pub(super) fn measure(report: &mut Report) {
 
 /// Median seconds of a native jail, as root.
 pub(super) fn floor() -> f64 {
-    parts::native(&mut Report::default())
+    parts::native(&mut Report::silent())
 }
 
 /// The life of a worker of this kind.

@@ -91,6 +91,11 @@ pub(super) fn run(argument: &str) {
         "hold" => held.only(times),
         _ => panic!("{what}"),
     });
+    // In this process' own cgroup, which could not be removed before they are gone.
+    for (jail, _) in spawner.ahead.drain(..) {
+        jail.kill();
+        jail.wait().unwrap();
+    }
     spawner.cgroups.close();
 }
 
