@@ -157,9 +157,12 @@ need_rust() {
 # Debian 13 has rustup as a package, Debian 12 has not.
 rustup_from_apt() {
     command -v apt-cache >/dev/null || return 1
-    apt-cache show rustup >/dev/null 2>&1 || apt_update
-    apt-cache show rustup >/dev/null 2>&1 && need_apt rustup
+    apt_offers rustup || apt_update
+    apt_offers rustup && need_apt rustup
 }
+
+# apt_offers PACKAGE: of a name that others only mention, apt-cache shows nothing and still succeeds.
+apt_offers() { [[ $(apt-cache show "$1" 2>/dev/null) == *$'\nVersion: '* ]]; }
 
 # need_venv: the official MCP SDK for Python, at fixed versions, in target/venv. Prefers the
 # system's Python: other users can run it, one below somebody's home they cannot.

@@ -92,6 +92,12 @@ impl Error {
         text
     }
 
+    /// What kind of answer the system gave, where the failure came from there.
+    pub fn io_kind(&self) -> Option<std::io::ErrorKind> {
+        let io = self.source.as_deref()?.downcast_ref::<std::io::Error>()?;
+        Some(io.kind())
+    }
+
     /// How to mend it.
     pub fn hint_text(&self) -> Option<&str> {
         self.hint.as_deref()

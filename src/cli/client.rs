@@ -21,6 +21,9 @@ const LONG: Duration = Duration::from_secs(3_600);
 pub(super) const SHORT: Duration = Duration::from_secs(5);
 /// Silence after which it is looked up whether the keeper starts at all.
 const DOUBT: Duration = Duration::from_secs(3);
+/// Who may ask a keeper.
+pub(super) const OPERATORS: &str =
+    "run it as the operator (`operator_uid` in the configuration) or as root";
 /// Longest token file, in bytes.
 const TOKEN_MAX: u64 = 4_096;
 
@@ -57,9 +60,9 @@ impl Client {
                 Ok(None)
             }
             Err(error) if error.kind() == ErrorKind::PermissionDenied => {
-                Err(Error::of(Kind::Denied, shown()).because(error).hint(
-                    "run it as the operator (`operator_uid` in the configuration) or as root",
-                ))
+                Err(Error::of(Kind::Denied, shown())
+                    .because(error)
+                    .hint(OPERATORS))
             }
             Err(error) => Err(error).context(shown),
         }

@@ -120,10 +120,23 @@ fn all(app: &App) -> Result<Vec<Check>> {
     let status = status::gather(app).context(|| "ask for the status".into())?;
     let mut checks = host::all(accepted, root);
     checks.push(files::config(&app.paths, &found));
+    // What `init` would make is not missed piece by piece, and what this user may not see is not
+    // called missing.
+    if matches!(found, Ok(None)) && nothing_seen(&status) {
+        return Ok(checks);
+    }
     checks.extend(files::all(app, &config, root));
     checks.extend(log::all(app, &config));
     checks.extend(running::all(app, &config, &status));
     Ok(checks)
+}
+
+/// No part of the install speaks to this user.
+fn nothing_seen(status: &Value) -> bool {
+    let planes = status.get("planes").and_then(Value::as_object);
+    let speaks = |plane: &Value| plane.get("version").is_some();
+    status.get("supervisor").is_none_or(Value::is_null)
+        && !planes.into_iter().flatten().any(|(_, plane)| speaks(plane))
 }
 
 fn shown(screen: &Screen, value: &Value) -> String {
@@ -178,6 +191,16 @@ mod tests {
         );
         assert_eq!(check().fail_unless(&[], "a", "m").verdict, Verdict::Fail);
         assert_eq!(check().unless(true, "m").mend, None);
+    }
+
+    #[test]
+    fn an_install_is_seen_by_what_runs_of_it() {
+        let status = |supervisor: Value, plane: Value| {
+            nothing_seen(&json!({"supervisor": supervisor, "planes": {"p": plane}}))
+        };
+        assert!(status(Value::Null, json!({"serving": false})));
+        assert!(!status(json!({"pid": 1}), json!({"serving": false})));
+        assert!(!status(Value::Null, json!({"version": "0.1.0"})));
     }
 
     #[test]

@@ -121,20 +121,19 @@ fn next(app: &App) -> Vec<String> {
         ),
         false => "keepgate".into(),
     };
-    let uid = if geteuid().is_root() {
-        " --uid 1001"
-    } else {
-        ""
+    let mut next: Vec<String> = ["doctor", "serve", "status"]
+        .map(|command| format!("{keepgate} {command}"))
+        .into();
+    // Where the roles have users of their own, an agent needs one too.
+    let uid = match geteuid().is_root() {
+        true => {
+            next.push("useradd --system --create-home mailbot".into());
+            " --uid \"$(id -u mailbot)\""
+        }
+        false => "",
     };
-    [
-        "doctor".into(),
-        "serve".into(),
-        "status".into(),
-        format!("agent add mailbot{uid}"),
-    ]
-    .into_iter()
-    .map(|command: String| format!("{keepgate} {command}"))
-    .collect()
+    next.push(format!("{keepgate} agent add mailbot{uid}"));
+    next
 }
 
 fn sample_roots(dir: &Path) -> Vec<StarterRoot> {

@@ -6,10 +6,10 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 
 use super::app::App;
-use super::client::{Client, SHORT};
+use super::client::{Client, OPERATORS, SHORT};
 use super::exit::Exit;
 use crate::config::{Config, DEFAULT_PLANE};
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Kind, Result};
 use crate::wire::admin::Ask;
 use crate::wire::messages::Role;
 use crate::wire::text::escaped;
@@ -23,6 +23,14 @@ const FILE_MAX: u64 = 1 << 20;
 
 pub(super) fn run(app: &App) -> Result<Exit> {
     let value = gather(app)?;
+    if not_ours(&value) {
+        let dir = escaped(&app.paths.dir().to_string_lossy());
+        return Err(Error::of(
+            Kind::Denied,
+            format!("this user may not ask what `{dir}` does"),
+        )
+        .hint(OPERATORS));
+    }
     let good = value.get("good").and_then(Value::as_bool) == Some(true);
     app.screen
         .answer(&value, |value| screen::all(&app.screen, value))?;
@@ -71,8 +79,16 @@ pub(super) fn gather(app: &App) -> Result<Value> {
     }))
 }
 
-fn gone() -> crate::error::Error {
-    crate::error::Error::new("the question was not asked")
+/// Something may well run, but this user may ask none of it.
+pub(super) fn not_ours(value: &Value) -> bool {
+    let seen = value.get("supervisor").is_some_and(Value::is_object);
+    let planes = value.get("planes").and_then(Value::as_object);
+    let denied = |plane: &Value| plane.get("denied").and_then(Value::as_bool) == Some(true);
+    !seen && planes.is_some_and(|planes| !planes.is_empty() && planes.values().all(denied))
+}
+
+fn gone() -> Error {
+    Error::new("the question was not asked")
 }
 
 /// The planes to show: the one asked for, or those configured, or those that run.
@@ -129,6 +145,9 @@ fn plane(answer: Result<Value>, roles: Option<Value>) -> Value {
     let mut value = match answer {
         Ok(value @ Value::Object(_)) => value,
         Ok(_) => json!({"serving": false, "why": "the keeper's answer is none"}),
+        Err(error) if error.kind() == Kind::Denied => {
+            json!({"serving": false, "why": error.message(), "denied": true})
+        }
         Err(error) => json!({"serving": false, "why": error.message()}),
     };
     let missing = missing(&value);
@@ -185,7 +204,6 @@ fn is_ready(role: &Value) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Error;
 
     fn healthy() -> Value {
         json!({
@@ -195,6 +213,19 @@ mod tests {
             "degraded": ["one-user"],
             "accepted": ["one-user"],
         })
+    }
+
+    #[test]
+    fn who_may_ask_nothing_is_told_so() {
+        let denied = || plane(Err(Error::of(Kind::Denied, "no")), None);
+        let silent = || plane(Err(Error::new("no")), None);
+        let ask = |supervisor: Value, planes: Value| {
+            not_ours(&json!({"supervisor": supervisor, "planes": planes}))
+        };
+        assert!(ask(Value::Null, json!({"a": denied(), "b": denied()})));
+        assert!(!ask(Value::Null, json!({"a": denied(), "b": silent()})));
+        assert!(!ask(json!({"pid": 1}), json!({"a": denied()})));
+        assert!(!ask(Value::Null, json!({})));
     }
 
     #[test]

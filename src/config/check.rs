@@ -51,7 +51,7 @@ fn root_path(config: &Config, paths: &Paths, root: &Root) -> Result<PathBuf> {
     let wrong = |what: String| Error::of(Kind::Usage, what);
     let real = fs::canonicalize(&root.path)
         .context(|| format!("find `{shown}`"))
-        .map_err(|error| error.kind_is(Kind::Usage).hint(format!("mkdir {shown}")))?;
+        .map_err(|error| error.kind_is(Kind::Usage).hint(make(root, &shown)))?;
     let meta = fs::metadata(&real).context(|| format!("look at `{shown}`"))?;
     if !meta.is_dir() {
         return Err(wrong(format!("`{shown}` is no directory")));
@@ -72,6 +72,15 @@ fn root_path(config: &Config, paths: &Paths, root: &Root) -> Result<PathBuf> {
         user(config, root, meta.uid(), &shown)?;
     }
     Ok(real)
+}
+
+/// The command that makes a root which the next start takes: as root's own it would be refused.
+fn make(root: &Root, shown: &str) -> String {
+    match root.uid {
+        _ if !geteuid().is_root() => format!("mkdir {shown}"),
+        Some(uid) => format!("install -d -o {uid} {shown}"),
+        None => format!("install -d -o USER {shown}, with the user whose files they are"),
+    }
 }
 
 /// Files of a root are opened as one user; that should be neither root nor a role.
@@ -178,5 +187,10 @@ mod tests {
         );
         check("uid = 0").unwrap();
         check("uid = 1000").unwrap();
+        fs::remove_dir(&mail).unwrap();
+        for (uid, made) in [("", "-o USER /"), ("uid = 1000", "-o 1000 /")] {
+            let hint = check(uid).unwrap_err().hint_text().map(str::to_owned);
+            assert!(hint.clone().unwrap_or_default().contains(made), "{hint:?}");
+        }
     }
 }

@@ -98,7 +98,15 @@ impl Dialer {
         };
         // The dot makes it complete: no search domain is tried.
         let answer = resolver.lookup_ip(format!("{}.", target.host())).await;
-        let answer = answer.map_err(|error| refusal(error.to_string()))?;
+        let answer = answer.map_err(|error| {
+            refusal(if error.is_nx_domain() {
+                "there is no such name".into()
+            } else if error.is_no_records_found() {
+                "it has no address".into()
+            } else {
+                error.to_string()
+            })
+        })?;
         let mut found: Vec<IpAddr> = Vec::new();
         for address in answer
             .iter()

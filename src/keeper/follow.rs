@@ -47,28 +47,18 @@ fn tell(plane: &str, entry: &Entry) {
     let agent = Escaped::cut(agent, 64).to_string();
     let tool = Escaped::cut(tool, 64).to_string();
     let (seq, kind) = (entry.seq, entry.kind.as_str());
+    // Not every entry has all of them: a field without a value is none.
+    let some = |text| Some(text).filter(|text: &&str| !text.is_empty());
+    let (agent, tool, call, what) = (some(&agent), some(&tool), some(call), some(&what));
+    let words: Vec<&str> = [Some(kind), agent, tool, what]
+        .into_iter()
+        .flatten()
+        .collect();
+    let line = words.join(" ");
     if refused || kind == "quota.exceeded" || kind == "front.malformed" {
-        tracing::warn!(
-            seq,
-            plane,
-            kind,
-            agent,
-            tool,
-            call,
-            what,
-            "{kind} {agent} {tool} {what}"
-        );
+        tracing::warn!(seq, plane, kind, agent, tool, call, what, "{line}");
     } else {
-        tracing::info!(
-            seq,
-            plane,
-            kind,
-            agent,
-            tool,
-            call,
-            what,
-            "{kind} {agent} {tool} {what}"
-        );
+        tracing::info!(seq, plane, kind, agent, tool, call, what, "{line}");
     }
 }
 

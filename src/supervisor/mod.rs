@@ -13,6 +13,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
@@ -110,7 +111,7 @@ fn watch(signalfd: &SignalFd, planes: &[Plane], wait: PollTimeout) -> Result<Rea
         }
     }
     match poll(&mut polled, wait) {
-        Ok(_) | Err(nix::errno::Errno::EINTR) => {}
+        Ok(_) | Err(Errno::EINTR) => {}
         Err(errno) => return Err(Error::new("wait for the roles").because(errno)),
     }
     let mut ready = polled.iter().map(|fd| fd.any().unwrap_or(false));
@@ -151,9 +152,12 @@ fn lock(paths: &Paths) -> Result<Flock<std::fs::File>> {
     file.set_permissions(std::fs::Permissions::from_mode(0o600))
         .context(what)?;
     Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| {
-        Error::new(what())
-            .because(errno)
-            .hint("another `keepgate serve` runs on this directory; stop it first")
+        if errno != Errno::EAGAIN {
+            return Error::new(what()).because(errno);
+        }
+        let dir = paths.dir().display();
+        Error::new(format!("another `keepgate serve` serves `{dir}`"))
+            .hint("stop it first; `keepgate status` shows its pid")
     })
 }
 

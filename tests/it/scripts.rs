@@ -123,3 +123,21 @@ fn packages_are_for_everybody_and_a_missing_sudo_is_told() {
     assert_eq!(done.status.code(), Some(1));
     assert!(err(&done).contains("there is no sudo"), "{done:?}");
 }
+
+#[test]
+fn a_package_that_only_others_mention_is_not_offered() {
+    let checkout = Checkout::new();
+    // As on Debian 12: apt-cache knows that name, shows nothing of it, and succeeds.
+    let offers = |shown: &str| {
+        let code = format!("apt-cache() {{ printf '{shown}'; }}; apt_offers rustup");
+        checkout.run(None, &[], &code).status.code()
+    };
+    assert_eq!(offers(""), Some(1));
+    assert_eq!(offers("Package: rustup\\nVersion: 1.27\\n"), Some(0));
+    // It says so, and does not try to install what there is none of.
+    let code = "apt-cache() { :; }; apt_update() { :; }; new_enough() { false; }; \
+                PATH=/nonexistent; cargo_home() { echo /nonexistent; }; need_rust";
+    let done = checkout.run(None, &[], code);
+    assert_eq!(done.status.code(), Some(1));
+    assert!(err(&done).contains("there is no rustup"), "{done:?}");
+}

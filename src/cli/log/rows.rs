@@ -8,6 +8,8 @@ use crate::wire::text::Escaped;
 
 /// Longest rest of a line, in characters.
 const REST: usize = 80;
+/// Longest text shown beside its name, in characters.
+const SHORT: usize = 24;
 
 /// Number, time, kind, and what matters of it.
 pub(super) fn row(screen: &Screen, entry: &Value) -> String {
@@ -32,7 +34,8 @@ pub(super) fn row(screen: &Screen, entry: &Value) -> String {
         .to_owned()
 }
 
-/// The members a reader looks for, in one order; where there are none of them, all there are.
+/// The members a reader looks for, in one order; where there are none of them, all there are, with
+/// what is short of them.
 fn what(body: &Value) -> String {
     const WORDS: [&str; 11] = [
         "agent", "tool", "mode", "status", "class", "argument", "call", "uid", "file", "digest",
@@ -52,13 +55,17 @@ fn what(body: &Value) -> String {
     if !words.is_empty() {
         return words.join("  ");
     }
-    let names: Vec<&str> = body
+    let all: Vec<String> = body
         .as_object()
         .into_iter()
         .flatten()
-        .map(|(name, _)| name.as_str())
+        .map(|(name, value)| match value {
+            Value::String(text) if text.chars().count() <= SHORT => format!("{name} {text}"),
+            Value::Number(_) | Value::Bool(_) => format!("{name} {value}"),
+            Value::Null | Value::String(_) | Value::Array(_) | Value::Object(_) => name.clone(),
+        })
         .collect();
-    Escaped::cut(&names.join(", "), REST).to_string()
+    Escaped::cut(&all.join(", "), REST).to_string()
 }
 
 #[cfg(test)]
@@ -81,7 +88,7 @@ mod tests {
             json!({"seq": 0, "time": "x", "kind": "segment", "body": {"size": 0, "\u{1b}": 1}});
         assert_eq!(
             row(&Screen::new(false, true), &odd),
-            "       0  x  segment         size, \\u{1b}"
+            "       0  x  segment         size 0, \\u{1b} 1"
         );
     }
 }

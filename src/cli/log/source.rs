@@ -1,6 +1,7 @@
 //! Where entries come from: the keeper's index where it answers, else the files themselves.
 
 use std::collections::{HashMap, VecDeque};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -24,13 +25,13 @@ pub(super) enum Source {
 impl Source {
     /// The files in `dir`, or the plane's keeper, or where none answers the plane's files.
     pub(super) fn open(app: &App, dir: Option<PathBuf>) -> Result<Self> {
-        if let Some(dir) = dir {
-            return Reader::open(&dir).map(Self::Files);
-        }
-        let plane = app.plane()?;
-        match app.keeper_if_any(&plane)? {
+        let keeper = match dir {
+            Some(_) => None,
+            None => app.keeper_if_any(&app.plane()?)?,
+        };
+        match keeper {
             Some(keeper) => Ok(Self::Keeper(keeper)),
-            None => Reader::open(&app.paths.log(&plane)).map(Self::Files),
+            None => reader(app, dir.as_deref()).map(Self::Files),
         }
     }
 
@@ -63,6 +64,18 @@ pub(super) fn reader(app: &App, dir: Option<&Path>) -> Result<Reader> {
     match dir {
         Some(dir) => Reader::open(dir),
         None => Reader::open(&app.paths.log(&app.plane()?)),
+    }
+    .map_err(|error| hinted(error, dir.is_some()))
+}
+
+/// Says how to reach a log that this user cannot read, or that there is none of yet.
+pub(super) fn hinted(error: Error, named: bool) -> Error {
+    match error.io_kind() {
+        Some(ErrorKind::PermissionDenied) => {
+            error.hint("run it as root, or on a copy of the log that this user may read")
+        }
+        Some(ErrorKind::NotFound) if !named => error.hint("`keepgate serve` begins the log"),
+        _ => error,
     }
 }
 
@@ -161,6 +174,22 @@ mod tests {
     use super::*;
     use crate::audit::{Draft, Fold, Log, Options, SoftwareSealer};
     use crate::time::SystemClock;
+
+    #[test]
+    fn files_that_cannot_be_read_have_a_hint() {
+        let of = |kind: ErrorKind, named| {
+            let error = Error::new("read it").because(std::io::Error::from(kind));
+            hinted(error, named).hint_text().map(str::to_owned)
+        };
+        assert!(
+            of(ErrorKind::PermissionDenied, true)
+                .unwrap()
+                .contains("root")
+        );
+        assert!(of(ErrorKind::NotFound, false).unwrap().contains("serve"));
+        assert_eq!(of(ErrorKind::NotFound, true), None);
+        assert_eq!(hinted(Error::new("x"), false).hint_text(), None);
+    }
 
     struct Nothing;
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
+use super::source::hinted;
 use crate::audit::verify::{Options, Report, verify};
 use crate::cli::app::App;
 use crate::cli::exit::Exit;
@@ -17,6 +18,7 @@ use crate::wire::text::escaped;
 const NAMED: usize = 5;
 
 pub(super) fn run(app: &App, dir: Option<PathBuf>, key: Option<String>) -> Result<Exit> {
+    let named = dir.is_some();
     let dir = match dir {
         Some(dir) => dir,
         None => app.paths.log(&app.plane()?),
@@ -34,7 +36,7 @@ pub(super) fn run(app: &App, dir: Option<PathBuf>, key: Option<String>) -> Resul
         },
     );
     bar.finish_and_clear();
-    let report = report?;
+    let report = report.map_err(|error| hinted(error, named))?;
     let value: Value = serde_json::to_value(&report).context(|| "write the report".into())?;
     app.screen.answer(&value, |_| shown(&app.screen, &report))?;
     Ok(match report.checkpoint {
