@@ -142,7 +142,7 @@ impl Jails {
             link,
         );
         running.leaf = one.leaf;
-        running.silent = &START;
+        running.silent = START;
         Ok(running)
     }
 

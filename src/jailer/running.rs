@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use super::watch::Watch;
+use super::watch::{Silent, Watch};
 use crate::jail::cgroup::{Cgroups, Leaf};
 use crate::jail::foreign::{self, Heard};
 use crate::sys::jail::Jailed;
@@ -25,7 +25,7 @@ pub(super) struct Running {
     cpu_s: u64,
     class: Class,
     /// Refused calls that are not told.
-    pub(super) silent: &'static [libc::c_long],
+    pub(super) silent: Silent,
     /// Why it was killed, where it was.
     limit: Option<&'static str>,
     inside: Option<Inside>,

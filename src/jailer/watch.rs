@@ -19,17 +19,24 @@ use crate::wire::messages::Denial;
 /// wait for. After that the kernel refuses them (`ENOSYS`), and nobody is told.
 const TOLD_MAX: u32 = 10_000;
 
+/// Refused calls that are not told if they come first and in their order; each may be any of a few.
+pub(super) type Silent = &'static [&'static [libc::c_long]];
+
 /// What the C library asks at the start of every program of Keepgate's own and can do without: what
-/// it is called, and how the machine's memory is managed. Worth no word in each entry of a log.
-pub(super) const START: [libc::c_long; 2] = [libc::SYS_readlink, libc::SYS_openat];
+/// it is called (newer ones, as in Debian 13, by `readlinkat`), and how the machine's memory is
+/// managed. Worth no word in each entry of a log.
+pub(super) const START: Silent = &[
+    &[libc::SYS_readlink, libc::SYS_readlinkat],
+    &[libc::SYS_openat],
+];
 
 /// A jail under observation.
 #[derive(Debug)]
 pub(super) struct Watch {
     listener: Option<Listener>,
     told: u32,
-    /// Refused calls that are not told, in their order, if they come first.
-    silent: &'static [libc::c_long],
+    /// What is left of those that are not told.
+    silent: Silent,
     class: Class,
     /// Its user, as whom its memory can be read.
     uid: Option<u32>,
@@ -51,7 +58,7 @@ impl Watch {
     pub(super) fn new(
         listener: OwnedFd,
         class: Class,
-        silent: &'static [libc::c_long],
+        silent: Silent,
         uid: Option<u32>,
     ) -> io::Result<Self> {
         Ok(Self {
@@ -86,7 +93,7 @@ impl Watch {
         // What was read is its own only if it still waits: its number may be another's by now.
         if listener.waits(&asked)? {
             match self.silent.split_first() {
-                Some((first, rest)) if *first == number => self.silent = rest,
+                Some((first, rest)) if first.contains(&number) => self.silent = rest,
                 _ => {
                     self.silent = &[];
                     self.denials.add(denial);
