@@ -214,7 +214,7 @@ const SHAPES: &[(libc::c_long, &[Kind])] = &[
     // the kernel itself
     (libc::SYS_bpf, &[Int, Pointer, Size]),
     (libc::SYS_perf_event_open, &[Pointer, Int, Int, Int, Hex]),
-    (libc::SYS_io_uring_setup, &[Size, Pointer]),
+    (libc::SYS_io_uring_setup, &[Size]),
     (libc::SYS_io_setup, &[Size, Pointer]),
     (libc::SYS_init_module, &[Pointer, Size, Text]),
     (libc::SYS_finit_module, &[Int, Text, Hex]),

@@ -86,7 +86,11 @@ fn attempts(denials: &[Denial]) -> Vec<&str> {
         .collect()
 }
 
-/// Runs a program that must do its work without being refused anything. Programs that a machine may
+/// What programs ask only to be faster, and do without: libuv 1.50 and newer (node in Debian 13)
+/// wants a ring for its polls. Rings stay refused: what goes through them passes no list.
+const DONE_WITHOUT: [&str; 1] = ["io_uring_setup("];
+
+/// Runs a program that must do its work without being refused anything it needs. Programs that a machine may
 /// lack are looked for first.
 fn works(program: &str, arguments: &[&str], says: &str) {
     let there = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())
@@ -104,7 +108,9 @@ fn works(program: &str, arguments: &[&str], says: &str) {
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{output:?} {denials:?}");
     assert_eq!(said.trim(), says, "{output:?} {denials:?}");
-    assert_eq!(attempts(&denials), [""; 0], "{program} {arguments:?}");
+    let mut needed = attempts(&denials);
+    needed.retain(|attempt| !DONE_WITHOUT.iter().any(|begin| attempt.starts_with(begin)));
+    assert_eq!(needed, [""; 0], "{program} {arguments:?}");
 }
 
 #[test]
@@ -232,7 +238,7 @@ print(os.stat(sys.argv[1]).st_mode & 0o7000)
         "memfd_create(\"m\", MFD_CLOEXEC)".into(),
         "openat2(AT_FDCWD, \"/\", NULL, 0)".into(),
         "ptrace(PTRACE_ATTACH, 1)".into(),
-        "io_uring_setup(8, NULL)".into(),
+        "io_uring_setup(8)".into(),
         "syscall 9999(0, 0, 0, 0, 0, 0)".into(),
         "setuid(0)".into(),
     ];
