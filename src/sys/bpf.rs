@@ -5,13 +5,13 @@
 /// Most instructions of a program (`BPF_MAXINSNS`).
 const LINES_MAX: usize = 4096;
 
-const LOAD: u16 = 0x20;
+pub(super) const LOAD: u16 = 0x20;
 const AND: u16 = 0x54;
 const JUMP: u16 = 0x05;
-const EQUAL: u16 = 0x15;
+pub(super) const EQUAL: u16 = 0x15;
 const MORE: u16 = 0x25;
-const AT_LEAST: u16 = 0x35;
-const RETURN: u16 = 0x06;
+pub(super) const AT_LEAST: u16 = 0x35;
+pub(super) const RETURN: u16 = 0x06;
 
 /// The value `program` returns for a call; `None` where it holds an instruction that is not read
 /// here, or runs past its end: the kernel takes no such program.

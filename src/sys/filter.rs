@@ -6,6 +6,8 @@ use std::io;
 use seccompiler::{BpfProgram, TargetArch, compile_from_json};
 use serde_json::Value;
 
+use super::bpf::{AT_LEAST, EQUAL, LOAD, RETURN};
+
 /// System calls no process of Keepgate makes; an answer of `EPERM` is enough here.
 const SUPERVISOR: &str = include_str!("../jail/seccomp/supervisor.json");
 
@@ -13,10 +15,6 @@ const SUPERVISOR: &str = include_str!("../jail/seccomp/supervisor.json");
 const X32: u32 = 0x4000_0000;
 /// `AUDIT_ARCH_X86_64`
 const ARCH: u32 = 0xc000_003e;
-const LOAD: u16 = 0x20;
-const RETURN: u16 = 0x06;
-const EQUAL: u16 = 0x15;
-const AT_LEAST: u16 = 0x35;
 /// Bytes of one instruction.
 const LINE: usize = 8;
 /// Offsets in `struct seccomp_data`.
