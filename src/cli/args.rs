@@ -418,7 +418,7 @@ pub struct JailRunArgs {
     /// Start it in this directory [default: /tmp, its own]
     #[arg(long, value_name = "PATH", value_hint = ValueHint::DirPath)]
     pub chdir: Option<PathBuf>,
-    /// Give it a loopback of its own to listen and connect on
+    /// Give it a loopback of its own to listen and connect on, and unix sockets
     #[arg(long)]
     pub loopback: bool,
     /// End it after so long [default: 60]

@@ -94,7 +94,10 @@ pub(super) fn foreign(allowed: &Allowed<'_>) -> Result<Option<OwnedFd>> {
     let ruleset = ruleset.scope(Scope::from_all(NEWEST)).context(what)?;
     let mut ruleset = ruleset.create().context(what)?;
     ruleset = allow(ruleset, Path::new("/"), read)?;
-    ruleset = allow(ruleset, Path::new("/dev"), read | AccessFs::WriteFile)?;
+    // Not `/dev/zero`: memory shared by mapping it for writing is counted nowhere.
+    for device in ["/dev/null", "/dev/full"] {
+        ruleset = allow(ruleset, Path::new(device), read | AccessFs::WriteFile)?;
+    }
     for path in &allowed.executable {
         ruleset = allow(ruleset, path, read | AccessFs::Execute)?;
     }

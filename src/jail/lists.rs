@@ -14,6 +14,11 @@ pub const NATIVE_GENERIC: &str = include_str!("seccomp/native-generic.json");
 /// BPF, memory files that can be run.
 pub const FOREIGN: &str = include_str!("seccomp/foreign.json");
 
+/// What programs may beside that whose manifest gives them their own loopback: sockets with names.
+/// Before Landlock's ABI 9 (Linux 7.1) nothing else keeps a program from a service's socket that it
+/// can name and its user may write to, on a read-only mount too.
+pub const LOCAL: &str = include_str!("seccomp/local.json");
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
@@ -24,8 +29,8 @@ mod tests {
     use crate::sys::filter::{Clone3, Filter};
 
     #[test]
-    fn both_lists_compile() {
-        for text in [NATIVE_GENERIC, FOREIGN] {
+    fn the_lists_compile() {
+        for text in [NATIVE_GENERIC, FOREIGN, LOCAL] {
             Filter::compile(&[text], Clone3::Missing).unwrap();
         }
     }
@@ -33,7 +38,7 @@ mod tests {
     /// `seccompiler` drops a rule without conditions beside one that has some.
     #[test]
     fn no_call_is_allowed_both_with_and_without_conditions() {
-        for text in [NATIVE_GENERIC, FOREIGN] {
+        for text in [NATIVE_GENERIC, FOREIGN, LOCAL] {
             let mut kinds: BTreeMap<String, bool> = BTreeMap::new();
             let text: Value = serde_json::from_str(text).unwrap();
             let filter = text.as_object().unwrap().values().next().unwrap();

@@ -93,6 +93,7 @@ impl Watch {
         // What was read is its own only if it still waits: its number may be another's by now.
         if listener.waits(&asked)? {
             match self.silent.split_first() {
+                _ if call.asks_for_names() => {}
                 Some((first, rest)) if first.contains(&number) => self.silent = rest,
                 _ => {
                     self.silent = &[];

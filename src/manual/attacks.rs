@@ -307,7 +307,7 @@ pub const ATTACKS: &[Attack] = &[
         stage: Stage::Jail,
         tests: &[
             "jail::foreign::sockets::tests::a_socket_is_found_however_deep_and_links_are_not_followed",
-            "it::jail_run::profiles::a_directory_that_holds_a_socket_is_not_shown",
+            "it::jail_run::profiles::a_socket_in_a_shown_directory_is_of_no_use",
         ],
     },
     Attack {
@@ -394,6 +394,12 @@ pub const ATTACKS: &[Attack] = &[
     Attack {
         name: "jail escape: unix sockets",
         what: "asks a daemon of the host for its powers, by path or abstract name: probes `unix_*`",
+        stage: Stage::Jail,
+        tests: JAIL,
+    },
+    Attack {
+        name: "memory that no limit counts",
+        what: "maps shared memory without a file, by /dev/zero or as a growing stack, or makes memory files, where there is no memory controller",
         stage: Stage::Jail,
         tests: JAIL,
     },

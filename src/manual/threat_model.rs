@@ -57,13 +57,8 @@
 //!   lists, by its address and by the name in the ClientHello, refuses names that are encrypted
 //!   (ECH), and sees nothing within: not the `Host` of a request, not a TLS 1.2 renegotiation. A
 //!   server that serves many names behind one certificate may be told another of its names there.
-//! - **Memory that only a cgroup counts.** Where there is no memory controller, what a foreign jail
-//!   shares (mappings, memory files, socket buffers) and stacks that grow count against nobody's
-//!   limit of memory. Give Keepgate a cgroup where that matters.
-//! - **A socket made later.** Before Landlock's ABI 9 (Linux 7.1) a foreign jail can connect to a
-//!   service's socket that somebody makes in a shown directory after the jail was made, or below
-//!   `/usr`, `/etc` and `/opt`, if its permission bits let everybody. When a jail is made, no other
-//!   shown directory holds one.
+//! - **Memory that only a cgroup counts.** Where there is no memory controller, a jail's socket
+//!   buffers, file locks and private files count against nobody's limit of memory.
 //! - **Named pipes in a shown directory** can be read by a jail, and beneath `/tmp` written, if their
 //!   permission bits say so. Files in a directory that a jail may change keep a set-uid bit they
 //!   have while a jail changes their content through a mapping. Show neither.

@@ -96,7 +96,8 @@ pub struct Manifest {
     pub dir: Option<PathBuf>,
     /// Where its proxy lets it go; empty means no proxy and no way out.
     pub net: Vec<Destination>,
-    /// It may listen and connect on its own loopback beside the proxy.
+    /// It may listen and connect on its own loopback beside the proxy, and on unix sockets; nothing
+    /// that it is shown holds one when it starts.
     pub loopback: bool,
     /// It sees all of `/proc`, not its own processes only.
     pub whole_proc: bool,

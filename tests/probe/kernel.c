@@ -261,6 +261,19 @@ ATTEMPT(lim_mem_2g_pieces, BOTH) {
     return THROUGH;
 }
 ATTEMPT(lim_mem_2g_heap, BOTH) { return sbrk(2L << 30) != (void *)-1; }
+static int shares(int prot, int flags, int fd) {
+    return mmap(NULL, 1UL << 30, prot, flags | MAP_NORESERVE, fd, 0) != MAP_FAILED;
+}
+ATTEMPT(lim_mem_shared, BOTH) { return shares(3, MAP_SHARED | MAP_ANONYMOUS, -1); }
+ATTEMPT(lim_mem_shared_read, BOTH) { return shares(1, MAP_SHARED | MAP_ANONYMOUS, -1); }
+ATTEMPT(lim_mem_shared_zero, BOTH) { return shares(3, MAP_SHARED, open("/dev/zero", O_RDWR | O_CLOEXEC)); }
+ATTEMPT(lim_mem_growsdown, BOTH) {
+    return mmap(NULL, 4096, 3, MAP_PRIVATE | MAP_ANONYMOUS | MAP_GROWSDOWN, -1, 0) != MAP_FAILED;
+}
+ATTEMPT(lim_mem_later_writable, BOTH) {
+    char *room = mmap(NULL, 2UL << 30, 1, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return room != MAP_FAILED && ok(mprotect(room, 2UL << 30, 3));
+}
 ATTEMPT(lim_memfd_512m, BOTH) {
     signal(SIGXFSZ, SIG_IGN);
     return ok(ftruncate(memfd_create("x", 8), 512 << 20));

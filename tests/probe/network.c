@@ -274,7 +274,7 @@ ATTEMPT(unix_services, BOTH) {
     }
     return DENIED;
 }
-ATTEMPT(unix_socket, NATIVE) { return ok(socket(AF_UNIX, SOCK_STREAM, 0)); }
+ATTEMPT(unix_socket, BOTH) { return ok(socket(AF_UNIX, SOCK_STREAM, 0)); }
 ATTEMPT(unix_raw, BOTH) { return jailed() ? ok(socket(AF_UNIX, SOCK_RAW, 0)) : SKIPPED; }
 
 CONTROL(ctl_unix_pair, BOTH) { return ok(socketpair(AF_UNIX, SOCK_STREAM, 0, (int[2]){0})); }
@@ -283,9 +283,10 @@ CONTROL(ctl_proxy, FOREIGN) {
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     return !proxy() || (fd >= 0 && connect(fd, (void *)&to, sizeof to) == 0);
 }
-CONTROL(ctl_unix_abstract_own, FOREIGN) {
+ATTEMPT(unix_pair_dgram, FOREIGN) {
     struct sockaddr_un to;
-    socklen_t length = named(&to, "probe-own", 1);
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), other = socket(AF_UNIX, SOCK_STREAM, 0);
-    return bind(fd, (void *)&to, length) == 0 && listen(fd, 1) == 0 && connect(other, (void *)&to, length) == 0;
+    int pair[2];
+    named(&to, in("dir", "datagram"), 0);
+    return socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, pair) == 0 &&
+           sendto(pair[0], "x", 1, 0, (void *)&to, sizeof to) == 1;
 }

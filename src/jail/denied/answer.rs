@@ -95,6 +95,10 @@ fn socket(call: Call) -> Errno {
     match (family, kind) {
         // The kernel's answer without the capability.
         (libc::AF_INET | libc::AF_INET6, libc::SOCK_RAW) => Errno::EPERM,
+        // A policy's answer (`socket(2)`): there are some where the manifest says so.
+        (libc::AF_UNIX, libc::SOCK_STREAM | libc::SOCK_DGRAM | libc::SOCK_SEQPACKET) => {
+            Errno::EACCES
+        }
         (libc::AF_INET | libc::AF_INET6 | libc::AF_UNIX, _) => Errno::EPROTONOSUPPORT,
         _ => Errno::EAFNOSUPPORT,
     }

@@ -51,6 +51,14 @@ pub fn denied(class: Class, call: Call, memory: &dyn Memory) -> (Denial, Errno) 
 }
 
 impl Call {
+    /// How the C library begins to ask a daemon for the names of users, and does without: worth no
+    /// word, because every other program begins so.
+    pub fn asks_for_names(self) -> bool {
+        let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+        let asked = [self.low(0), self.low(1), self.low(2)].map(u32::cast_signed);
+        self.is(libc::SYS_socket) && asked == [libc::AF_UNIX, kind, 0]
+    }
+
     fn is(self, number: libc::c_long) -> bool {
         libc::c_long::from(self.number) == number
     }

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::sync::LazyLock;
 
 use super::{ATTEMPT_MAX, Call, Memory, address, cut};
-use crate::jail::lists::FOREIGN;
+use crate::jail::lists::{FOREIGN, LOCAL};
 use crate::sys::filter::{Clone3, Filter, Verdict};
 use crate::wire::manifest::{Class, Quantities};
 use crate::wire::messages::{Denial, Hop, Layer};
@@ -23,18 +23,26 @@ const NONE: &str = "no manifest can allow it";
 /// What foreign jails may do, for the question whether their class would help.
 static WIDER: LazyLock<Option<Filter>> =
     LazyLock::new(|| Filter::compile(&[FOREIGN], Clone3::Missing).ok());
+/// What those may beside that have their own loopback.
+static LOCALLY: LazyLock<Option<Filter>> =
+    LazyLock::new(|| Filter::compile(&[LOCAL], Clone3::Missing).ok());
 
 /// The line that would allow a call to a jail of `class`.
 pub(super) fn line(class: Class, call: Call, memory: &dyn Memory) -> Option<String> {
     match class {
+        Class::Foreign if allows(&LOCALLY, call) => Some("loopback = true".into()),
         Class::Foreign => network(call, memory),
         Class::Native | Class::NativeGeneric => {
-            let wider = WIDER.as_ref()?;
-            let number = u32::try_from(call.number).ok()?;
-            let allowed = wider.answer(number, call.arguments) == Verdict::Allow;
-            allowed.then(|| format!("class = \"{}\"", Class::Foreign.name()))
+            let foreign = format!("class = \"{}\"", Class::Foreign.name());
+            allows(&WIDER, call).then_some(foreign)
         }
     }
+}
+
+fn allows(filter: &LazyLock<Option<Filter>>, call: Call) -> bool {
+    let number = u32::try_from(call.number).ok();
+    let answer = (filter.as_ref().zip(number)).map(|(of, at)| of.answer(at, call.arguments));
+    answer == Some(Verdict::Allow)
 }
 
 /// Reaching or offering an internet address. Other families have no line.

@@ -48,10 +48,29 @@ pub struct Foreign {
     users: Option<Users>,
     mapper: Mapper,
     networks: Networks,
-    /// Both filters of a jail in one sealed memory file.
-    filters: OwnedFd,
-    /// Bytes of the first of them.
-    filter: usize,
+    closed: Filters,
+    local: Filters,
+}
+
+/// Both filters of a jail in one sealed memory file.
+#[derive(Debug)]
+struct Filters {
+    file: OwnedFd,
+    /// Bytes of the first of them, the program's.
+    first: usize,
+}
+
+impl Filters {
+    fn new(lists: &[&str]) -> Result<Self> {
+        let what = || "prepare foreign jails".into();
+        let program = Filter::observed(lists, Clone3::Missing).context(what)?;
+        let own = Filter::compile(&[INIT], Clone3::Missing).context(what)?;
+        let mut bytes = program.bytes();
+        let first = bytes.len();
+        bytes.extend(own.bytes());
+        let file = sealed_memfd("filters", &bytes)?;
+        Ok(Self { file, first })
+    }
 }
 
 /// What is to run.
@@ -109,19 +128,14 @@ impl Foreign {
     /// Fails where the list of system calls cannot be compiled or memory is short.
     pub fn new(views: Views, users: Option<Users>, ahead: usize) -> Result<Self> {
         let what = || "prepare foreign jails".into();
-        let program = Filter::observed(&[lists::FOREIGN], Clone3::Missing).context(what)?;
-        let own = Filter::compile(&[INIT], Clone3::Missing).context(what)?;
-        let (mut filters, own) = (program.bytes(), own.bytes());
-        let filter = filters.len();
-        filters.extend(own);
         Ok(Self {
             program: sealed::own().context(what)?,
             views,
             users,
             mapper: Mapper::default(),
             networks: Networks::new(ahead).context(what)?,
-            filters: sealed_memfd("filters", &filters)?,
-            filter,
+            closed: Filters::new(&[lists::FOREIGN])?,
+            local: Filters::new(&[lists::FOREIGN, lists::LOCAL])?,
         })
     }
 
@@ -180,7 +194,11 @@ impl Foreign {
         let mut fds: Vec<BorrowedFd<'_>> = stdio.into();
         // The program is for the self-test only.
         fds.extend([spec.as_fd(), theirs.as_fd()]);
-        fds.extend([self.program.as_fd(), self.filters.as_fd()]);
+        let filters = match view.manifest.loopback {
+            true => &self.local,
+            false => &self.closed,
+        };
+        fds.extend([self.program.as_fd(), filters.file.as_fd()]);
         fds.extend(trees.iter().map(AsFd::as_fd));
         let network = self.networks.take().context(what)?;
         let first = FirstProcess {
@@ -229,7 +247,10 @@ impl Foreign {
                 .as_deref()
                 .map_or_else(|| HOME.to_owned(), shown),
             limits: limits::of(Class::Foreign, &manifest.limits, own).to_vec(),
-            filter: self.filter,
+            filter: match manifest.loopback {
+                true => self.local.first,
+                false => self.closed.first,
+            },
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Unix sockets in what a jail would see. Before Landlock's ABI 9 (Linux 7.1) nothing keeps a program
-//! from connecting to a socket that it can name and its user may write to, on a read-only mount too:
-//! whoever listens there acts outside of the jail on the jail's word. So no view holds one.
+//! that may make named sockets from connecting to one that it can name and its user may write to, on
+//! a read-only mount too: whoever listens there acts outside of the jail on the jail's word. Programs
+//! may make them only where their manifest says `loopback`; then no view holds one when it is made.
 
 use std::collections::VecDeque;
 use std::fs;
@@ -10,29 +11,14 @@ use std::path::{Path, PathBuf};
 
 /// Entries looked at beneath one path.
 const ENTRIES_MAX: usize = 1_000_000;
-/// Directories of programs, which hold no sockets and very many files.
-const PROGRAMS: [&str; 8] = [
-    "/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc", "/opt",
-];
 
-/// The first socket at or beneath `path`, as far as this user can look; links are not followed.
+/// The first socket at or beneath `path`; links are not followed.
 ///
 /// # Errors
-/// Fails where a directory cannot be read half way, and where it holds more than can be looked at.
+/// Fails where a directory cannot be read, or more than [`ENTRIES_MAX`] entries would have to be:
+/// nobody knows then.
 pub fn first(path: &Path) -> io::Result<Option<PathBuf>> {
-    first_of(path, path)
-}
-
-/// As [`first`], of what is opened at `opened` and is called `path`.
-///
-/// # Errors
-/// As [`first`].
-pub(super) fn first_of(path: &Path, opened: &Path) -> io::Result<Option<PathBuf>> {
-    if PROGRAMS.iter().any(|programs| path.starts_with(programs)) {
-        return Ok(None);
-    }
-    let path = opened;
-    // It may be the link by which a descriptor is named.
+    // The path itself may be the link by which a descriptor is named.
     let kind = fs::metadata(path)?.file_type();
     if kind.is_socket() {
         return Ok(Some(path.into()));
@@ -43,11 +29,7 @@ pub(super) fn first_of(path: &Path, opened: &Path) -> io::Result<Option<PathBuf>
     }
     let mut seen = 0;
     while let Some(directory) = left.pop_front() {
-        // What this user cannot read, a jail cannot reach through either, in the same place.
-        let Ok(entries) = fs::read_dir(&directory) else {
-            continue;
-        };
-        for entry in entries {
+        for entry in fs::read_dir(&directory)? {
             let entry = entry?;
             seen += 1;
             if seen > ENTRIES_MAX {

@@ -266,12 +266,13 @@ impl Views {
     }
 }
 
+/// Where sockets can be connected to, there is none in what is shown: see [`sockets`].
 fn no_socket(manifest: &Manifest, path: &Path, found: &OwnedFd) -> Result<()> {
-    if SFlag::from_bits_truncate(kind(found)?) == SFlag::S_IFLNK {
+    if !manifest.loopback || SFlag::from_bits_truncate(kind(found)?) == SFlag::S_IFLNK {
         return Ok(());
     }
     let opened = PathBuf::from(format!("/proc/self/fd/{}", found.as_raw_fd()));
-    let socket = sockets::first_of(path, &opened).map_err(|error| wrong(manifest, path, error))?;
+    let socket = sockets::first(&opened).map_err(|error| wrong(manifest, path, error))?;
     let Some(socket) = socket else { return Ok(()) };
     let socket = path.join(socket.strip_prefix(&opened).unwrap_or(&socket));
     let shown = |path: &Path| escaped(&path.to_string_lossy()).to_string();
@@ -282,7 +283,8 @@ fn no_socket(manifest: &Manifest, path: &Path, found: &OwnedFd) -> Result<()> {
         shown(path),
         shown(&socket)
     );
-    Err(Error::of(Kind::Usage, what).hint("name what is needed below it, one path each"))
+    let hint = "name what is needed below it, one path each, or take `loopback` out";
+    Err(Error::of(Kind::Usage, what).hint(hint))
 }
 
 fn kind(found: &OwnedFd) -> Result<u32> {

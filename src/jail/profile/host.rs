@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::view::{Unseen, View};
 use super::{Draft, Host, Place, Said};
 use crate::error::{Error, Result};
-use crate::jail::foreign::{HOME, sockets};
+use crate::jail::foreign::HOME;
 use crate::wire::text::{Escaped, escaped};
 
 /// Links followed before they are taken for a circle (`MAXSYMLINKS` of the kernel).
@@ -108,13 +108,6 @@ fn look(entry: &Entry<'_>, host: &Host) -> Result<()> {
         return Err(entry.wrong(
             format!("is {odd}, a way out of the jail"),
             "jails see directories and regular files only",
-        ));
-    }
-    if let Ok(Some(socket)) = sockets::first(&real) {
-        let socket = shown(&socket);
-        return Err(entry.wrong(
-            format!("holds the socket `{socket}`, through which things could be done outside"),
-            "name what is needed below it, one path each",
         ));
     }
     let mode = meta.permissions().mode();

@@ -8,7 +8,7 @@
 //! rw = ["/srv/work"]                      # directories it may change
 //! dir = "/srv/work"                       # where it starts; otherwise /tmp
 //! net = ["api.example.net:443", { host = "db.example", port = 5432, private = ["10.0.0.0/8"] }]
-//! loopback = false                        # listen and connect on a loopback of its own
+//! loopback = false                        # a loopback of its own, and unix sockets
 //! whole_proc = false                      # see all of /proc
 //! observe = true                          # tell denied system calls
 //! [env]

@@ -76,6 +76,24 @@ pub(super) const ATTEMPTS: &[Attempt] = &[
         Success,
     ),
     a(
+        "mem_shared",
+        libc::SYS_mmap,
+        &[NULL, N(4096), N(3), N(0x21), NONE, N(0)],
+        Success,
+    ),
+    a(
+        "mem_shared_read",
+        libc::SYS_mmap,
+        &[NULL, N(4096), N(1), N(0x21), NONE, N(0)],
+        Success,
+    ),
+    a(
+        "mem_grows_down",
+        libc::SYS_mmap,
+        &[NULL, N(4096), N(3), N(0x122), NONE, N(0)],
+        Success,
+    ),
+    a(
         "exec_fd",
         libc::SYS_execveat,
         &[NONE, T(c""), NULL, NULL, N(0x1000)],

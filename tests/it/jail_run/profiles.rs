@@ -162,16 +162,32 @@ fn the_installs_own_files_are_never_shown() {
 }
 
 #[test]
-fn a_directory_that_holds_a_socket_is_not_shown() {
+fn a_socket_in_a_shown_directory_is_of_no_use() {
     let directory = directory();
     let deep = directory.path().join("deep");
     std::fs::create_dir(&deep).unwrap();
-    let _listener = UnixListener::bind(deep.join("service")).unwrap();
+    let path = deep.join("service");
+    let _listener = UnixListener::bind(&path).unwrap();
+    for file in [directory.path(), &deep, &path] {
+        super::open_to_all(file);
+    }
+    let dir = directory.path().to_str().unwrap();
+    let script = format!(
+        "import socket as s\n\
+         for kind in (s.SOCK_STREAM, s.SOCK_DGRAM, s.SOCK_SEQPACKET):\n\
+         \x20 try: s.socket(s.AF_UNIX, kind).connect({path:?}); print('through')\n\
+         \x20 except OSError: pass\n\
+         try: s.socketpair(s.AF_UNIX, s.SOCK_DGRAM)[0].connect({path:?}); print('through')\n\
+         except OSError: pass\n\
+         s.socketpair(); print('tried')\n"
+    );
+    let ended = run(&["-q", "--ro", dir, "--", "python3", "-c", &script]).code(0);
+    assert_eq!(ended.out, "tried\n");
+    // Where a program may have sockets of its own, none is shown.
     for way in ["--ro", "--rw"] {
-        run(&[way, directory.path().to_str().unwrap(), "--", "true"])
+        run(&["--loopback", way, dir, "--", "true"])
             .code(125)
-            .says("deep/service")
-            .says("hint: name what is needed below it");
+            .says("deep/service");
     }
 }
 

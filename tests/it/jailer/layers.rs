@@ -93,7 +93,9 @@ fn the_probe_of_foreign_jails_gets_through_without_one() {
         "st_identity",
         "st_mounts_written_and_run",
         "lim_memory_all",
-        "lim_memfd",
+        "mem_file",
+        "mem_zero",
+        "unix_socket",
         "env_secret",
         "abi_i386_int80",
     ] {

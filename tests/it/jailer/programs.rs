@@ -32,16 +32,23 @@ struct World {
 
 /// A jail that also sees `shown`, may change one directory, and has `env`.
 fn world(shown: &[PathBuf], env: &[(&str, &str)]) -> World {
+    world_of(|manifest| {
+        manifest.ro.extend(shown.iter().cloned());
+        let env = env.iter().map(|&(name, value)| (name.into(), value.into()));
+        manifest.env.extend(env);
+    })
+}
+
+/// A jail that sees the programs, may change one directory, and is as `change` makes it.
+fn world_of(change: impl FnOnce(&mut Manifest)) -> World {
     let writable = tempfile::tempdir_in("/var/tmp").unwrap();
     // Somebody else's than the jail's: what the jail makes there becomes this owner's.
     chown(writable.path(), Some(OWNER), Some(OWNER)).unwrap();
     mode(writable.path(), 0o755);
     let mut manifest: Manifest = manifest();
     manifest.ro.push(sources());
-    manifest.ro.extend(shown.iter().cloned());
     manifest.rw.push(writable.path().into());
-    let env = env.iter().map(|&(name, value)| (name.into(), value.into()));
-    manifest.env.extend(env);
+    change(&mut manifest);
     let jailer = start(|setup| {
         setup.roots = vec![];
         setup.manifests = vec![manifest];
@@ -197,10 +204,23 @@ fn python_does_what_python_programs_do() {
             "threads": 120,
             "children": [3, "CBA"],
             "pool": [2470, 2470],
-            "loop": ["from a child", "HELLO"],
+            "loop": ["from a child", "PermissionError"],
             "refused": ["PermissionError", "PermissionError", "PermissionError", "OSError"],
         })
     );
+}
+
+#[test]
+fn with_a_loopback_of_its_own_a_program_has_sockets_of_its_own() {
+    let world = world_of(|manifest| manifest.loopback = true);
+    let script = World::program("python/runtime.py");
+    let said = world.tells(&["/usr/bin/python3", "-I", &script]);
+    assert_eq!(said["loop"], json!(["from a child", "HELLO"]));
+    // Nobody listens on port 9, and its own port is its own; nothing else is reached.
+    let refused = json!(["ConnectionRefusedError", "OSError", "none", "OSError"]);
+    assert_eq!(said["refused"], refused);
+    let said = world.tells(&["/usr/bin/node", &World::program("node/runtime.mjs")]);
+    assert_eq!(said["unix"], "hello");
 }
 
 #[test]
@@ -226,7 +246,7 @@ fn node_does_what_node_programs_do() {
             "child": "from a child",
             "command": "cba",
             "watch": "new",
-            "unix": "hello",
+            "unix": "EACCES",
             "file": "text",
             "zip": true,
             "hash": "ba7816bf",
@@ -282,7 +302,7 @@ fn a_static_go_program_runs() {
         json!({
             "routines": 19900,
             "command": "cba",
-            "unix": "hello",
+            "unix": "EACCES",
             "signal": true,
             "file": true,
             "threads": true,

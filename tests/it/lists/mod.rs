@@ -21,7 +21,7 @@ macro_rules! list {
 type Named = (&'static str, &'static [&'static str], Clone3);
 
 /// Every filter there is, as the product puts them together.
-const LISTS: [Named; 11] = [
+const LISTS: [Named; 12] = [
     ("tool", &[list!("tool")], Clone3::Missing),
     (
         "native-generic",
@@ -46,6 +46,11 @@ const LISTS: [Named; 11] = [
     (
         "tool, observed",
         &[list!("tool"), list!("observed")],
+        Clone3::Missing,
+    ),
+    (
+        "foreign, with its own loopback",
+        &[list!("foreign"), list!("local")],
         Clone3::Missing,
     ),
     (
@@ -147,7 +152,10 @@ fn the_foreign_list_refuses_what_is_known_to_lead_out() {
     for (allowed, arguments) in [
         (true, [2, stream, 0]),
         (true, [10, stream | 0o2_004_000, 6]),
-        (true, [1, dgram, 0]),
+        // A name of a service's.
+        (false, [1, stream, 0]),
+        (false, [1, dgram, 0]),
+        (false, [1, 5, 0]),
         // MPTCP, which Landlock does not see.
         (false, [2, stream, 262]),
         (false, [10, stream, 262]),
@@ -201,6 +209,13 @@ fn the_foreign_list_refuses_what_is_known_to_lead_out() {
         ("prctl", &[0x5961_6d61]),
         ("prlimit64", &[1]),
         ("execveat", &[5, 0, 0, 0, 0x1000]),
+        ("socketpair", &[1, 2]),
+        // Memory that no limit of a process counts.
+        ("mmap", &[0, 4096, 3, 0x21]),
+        ("mmap", &[0, 4096, 1, 0x23]),
+        ("mmap", &[0, 4096, 3, 0x122]),
+        ("mmap", &[0, 4096, 3, 0x101]),
+        ("memfd_create", &[0, 8]),
         ("memfd_create", &[0, 0]),
         ("memfd_create", &[0, 16]),
         ("mknod", &[0, 0o20_666]),

@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 use std::sync::mpsc::channel;
 
 use keepgate::jail::denied::{self, Call, Denials, Memory};
-use keepgate::jail::lists::FOREIGN;
+use keepgate::jail::lists::{FOREIGN, LOCAL};
 use keepgate::sys::filter::{Clone3, Filter};
 use keepgate::sys::notify::Listener;
 use keepgate::sys::process;
@@ -52,7 +52,7 @@ fn answer(listener: &Listener) -> Vec<Denial> {
             Ok(memory) => denied::denied(Class::Foreign, call, &Thread(memory)),
             Err(_) => continue,
         };
-        if listener.waits(&told).unwrap() {
+        if listener.waits(&told).unwrap() && !call.asks_for_names() {
             denials.add(denial);
         }
         listener.refuse(told, errno).unwrap();
@@ -60,7 +60,12 @@ fn answer(listener: &Listener) -> Vec<Denial> {
 }
 
 /// Runs a program under the observed list; what it did, and what it was refused.
-fn run(program: &str, arguments: &[&str], directory: &Path) -> (Output, Vec<Denial>) {
+fn run(
+    program: &str,
+    arguments: &[&str],
+    directory: &Path,
+    lists: &'static [&'static str],
+) -> (Output, Vec<Denial>) {
     let mut command = Command::new(program);
     command
         .args(arguments)
@@ -71,7 +76,7 @@ fn run(program: &str, arguments: &[&str], directory: &Path) -> (Output, Vec<Deni
     let (send, receive) = channel();
     let thread = std::thread::spawn(move || {
         process::no_new_privs().unwrap();
-        let filter = Filter::observed(&[FOREIGN], Clone3::Missing).unwrap();
+        let filter = Filter::observed(lists, Clone3::Missing).unwrap();
         send.send(filter.install_observed().unwrap()).unwrap();
         command.output().unwrap()
     });
@@ -93,8 +98,12 @@ const DONE_WITHOUT: [&str; 1] = ["io_uring_setup("];
 /// Runs a program, which scripts/test installs; it must do its work without being refused anything it
 /// needs.
 fn works(program: &str, arguments: &[&str], says: &str) {
+    works_under(&[FOREIGN], program, arguments, says);
+}
+
+fn works_under(lists: &'static [&'static str], program: &str, arguments: &[&str], says: &str) {
     let directory = tempfile::tempdir().unwrap();
-    let (output, denials) = run(program, arguments, directory.path());
+    let (output, denials) = run(program, arguments, directory.path(), lists);
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{output:?} {denials:?}");
     assert_eq!(said.trim(), says, "{output:?} {denials:?}");
@@ -153,7 +162,7 @@ with tempfile.TemporaryDirectory() as d:
 t = threading.Thread(target=lambda: None); t.start(); t.join()
 a, b = socket.socketpair(); a.send(b'x'); assert b.recv(1) == b'x'
 assert subprocess.run(['true']).returncode == 0
-os.getpid(); os.urandom(4); time.sleep(0.001); mmap.mmap(-1, 4096).close(); os.sched_getaffinity(0)
+os.getpid(); os.urandom(4); time.sleep(0.001); mmap.mmap(-1, 4096, flags=mmap.MAP_PRIVATE).close(); os.sched_getaffinity(0)
 c = multiprocessing.get_context('spawn' if sys.argv[1:] else 'fork')
 q = c.Queue(); p = c.Process(target=q.put, args=(1,)); p.start(); assert q.get() == 1; p.join()
 print('done')
@@ -184,7 +193,7 @@ new Worker('require(\"worker_threads\").parentPort.postMessage(1)', { eval: true
   });
 });
 ";
-    works("node", &["-e", script], "done");
+    works_under(&[FOREIGN, LOCAL], "node", &["-e", script], "done");
 }
 
 #[test]
@@ -192,7 +201,7 @@ fn what_a_program_is_refused_is_told_in_words() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("x");
     let script = "
-import ctypes, errno, os, socket, sys
+import ctypes, errno, mmap, os, socket, sys
 def told(what, number):
     try: what()
     except OSError as e: assert e.errno == number, (e, number)
@@ -200,6 +209,8 @@ def told(what, number):
 libc = ctypes.CDLL(None, use_errno=True)
 def call(*a):
     if libc.syscall(*a) < 0: raise OSError(ctypes.get_errno(), 'x')
+told(lambda: socket.socket(socket.AF_UNIX), errno.EACCES)
+told(lambda: mmap.mmap(-1, 4096), errno.EPERM)
 told(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM), errno.EPROTONOSUPPORT)
 told(lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM, 262), errno.EPROTONOSUPPORT)
 told(lambda: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0), errno.EAFNOSUPPORT)
@@ -216,11 +227,18 @@ for _ in range(5): told(lambda: os.setuid(0), errno.EPERM)
 print(os.stat(sys.argv[1]).st_mode & 0o7000)
 ";
     let path = file.to_str().unwrap();
-    let (output, denials) = run("python3", &["-c", script, path], directory.path());
+    let (output, denials) = run(
+        "python3",
+        &["-c", script, path],
+        directory.path(),
+        &[FOREIGN],
+    );
     assert!(output.status.success(), "{output:?} {denials:?}");
     assert_eq!(output.stdout, b"0\n");
     let expected = [
-        "socket(AF_INET, SOCK_DGRAM|SOCK_CLOEXEC, 0)".to_owned(),
+        "socket(AF_UNIX, SOCK_STREAM|SOCK_CLOEXEC, 0)".to_owned(),
+        "mmap(NULL, 4096, PROT_READ|PROT_WRITE, MAP_SHARED|MAP_ANONYMOUS, -1, 0)".into(),
+        "socket(AF_INET, SOCK_DGRAM|SOCK_CLOEXEC, 0)".into(),
         "socket(AF_INET, SOCK_STREAM|SOCK_CLOEXEC, IPPROTO_MPTCP)".into(),
         "socket(AF_NETLINK, SOCK_RAW|SOCK_CLOEXEC, 0)".into(),
         format!("chmod(\"{path}\", 04755)"),
@@ -244,7 +262,8 @@ print(os.stat(sys.argv[1]).st_mode & 0o7000)
         })
         .collect();
     assert_eq!(said, expected);
-    assert_eq!(denials[10].count, 5);
-    assert!(denials.iter().all(|denial| denial.allow.is_none()));
+    assert_eq!(denials[12].count, 5);
+    assert_eq!(denials[0].allow.as_deref(), Some("loopback = true"));
+    assert!(denials[1..].iter().all(|denial| denial.allow.is_none()));
     assert_eq!(Errno::ENOSYS as i32, 38);
 }

@@ -47,6 +47,9 @@ func command() string {
 func unix() string {
 	path := filepath.Join(os.TempDir(), "go-socket")
 	listener, err := net.Listen("unix", path)
+	if errors.Is(err, syscall.EACCES) {
+		return "EACCES"
+	}
 	if err != nil {
 		return err.Error()
 	}

@@ -87,13 +87,16 @@ async def loop():
         await writer.drain()
         writer.close()
 
-    server = await asyncio.start_unix_server(serve, path)
+    await asyncio.gather(*(asyncio.sleep(0.001) for _ in range(100)))
+    try:
+        server = await asyncio.start_unix_server(serve, path)
+    except OSError as error:
+        return [said, type(error).__name__]
     reader, writer = await asyncio.open_unix_connection(path)
     writer.write(b"hello\n")
     answer = (await reader.readline()).decode().strip()
     writer.close()
     server.close()
-    await asyncio.gather(*(asyncio.sleep(0.001) for _ in range(100)))
     return [said, answer]
 
 
