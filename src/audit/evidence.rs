@@ -36,9 +36,24 @@ pub struct Outcome {
     /// How it ended.
     pub status: Status,
     /// What the agent gets: the tool's result, or what it may know of the failure.
-    pub value: Value,
+    pub value: Given,
     /// What only the log gets: limits, exit status, hops.
     pub facts: Map<String, Value>,
+}
+
+/// What an agent gets.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Given {
+    /// What Keepgate itself says, or one of its own tools.
+    Own(Value),
+    /// MCP's complete result object as the server of a connector wrote it, byte for byte.
+    Passed(Vec<u8>),
+}
+
+impl From<Value> for Given {
+    fn from(value: Value) -> Self {
+        Self::Own(value)
+    }
 }
 
 /// How a call ended.
@@ -76,6 +91,7 @@ pub struct Released {
     seq: u64,
     status: Status,
     result: Vec<u8>,
+    passed: bool,
 }
 
 impl Released {
@@ -92,6 +108,11 @@ impl Released {
     /// How the call ended.
     pub fn status(&self) -> Status {
         self.status
+    }
+
+    /// The result is a server's own: MCP's complete result object.
+    pub fn is_passed(&self) -> bool {
+        self.passed
     }
 
     /// The result as JSON.
@@ -241,7 +262,11 @@ impl<M> Authorized<M> {
     /// Fails where the log takes no entries: then nothing may be answered but that the outcome is
     /// unknown.
     pub fn close(self, ledger: Ledger<'_>, outcome: Outcome) -> Result<Released> {
-        let result = serde_json::to_vec(&outcome.value).context(|| "write the result".into())?;
+        let (result, passed) = match outcome.value {
+            Given::Own(value) => (serde_json::to_vec(&value), false),
+            Given::Passed(bytes) => (Ok(bytes), true),
+        };
+        let result = result.context(|| "write the result".into())?;
         let result = ledger.masker.mask(&result);
         let shown = result.bytes().to_vec();
         let mut body = outcome.facts;
@@ -256,6 +281,7 @@ impl<M> Authorized<M> {
             seq,
             status: outcome.status,
             result: shown,
+            passed,
         })
     }
 }

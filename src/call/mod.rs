@@ -7,11 +7,13 @@
 mod admit;
 pub mod http;
 pub mod id;
+mod listed;
 pub mod path;
 pub mod tool;
 mod unfit;
 
 pub use admit::{Call, Caller, DEPTH_MAX, admit};
+pub use listed::Listed;
 pub use unfit::Unfit;
 
 #[cfg(test)]

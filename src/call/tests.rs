@@ -121,3 +121,109 @@ proptest! {
         }
     }
 }
+
+mod listed {
+    use serde_json::value::RawValue;
+
+    use super::super::tool::{EffectClass, Reversibility, Tool};
+    use super::super::{Call, Caller, Listed, Unfit, admit};
+    use super::*;
+
+    const RAW: &str = r#"{"name":"echo", "icons":[{"src":"x"}],"inputSchema":{"type":"object","properties":{"text":{"type":"string"}},"required":["text"]},"x-new":1.0}"#;
+
+    fn tool(raw: &str, prefix: bool, class: EffectClass) -> crate::error::Result<Tool> {
+        let raw = RawValue::from_string(raw.into()).unwrap();
+        Tool::listed(&Listed {
+            connector: "fx",
+            manifest: "00",
+            raw: &raw,
+            class,
+            reversibility: Reversibility::Reversible,
+            prefix,
+        })
+    }
+
+    fn call(tool: &Tool, raw: &[u8]) -> Result<(), Unfit> {
+        let validator = tool.validator();
+        let value: Value = serde_json::from_slice(raw).unwrap();
+        match validator.iter_errors(&value).next() {
+            None => Ok(()),
+            Some(error) => Err(Unfit::schema(&error)),
+        }
+    }
+
+    #[test]
+    fn a_servers_tool_keeps_its_bytes_but_for_its_name() {
+        let named = tool(RAW, true, EffectClass::Read).unwrap();
+        assert_eq!((named.name(), named.wire()), ("fx.echo", "fx__echo"));
+        let expected = RAW.replace(r#""name":"echo", "#, r#""name":"fx__echo","#);
+        assert_eq!(named.listing().get(), expected);
+        let alone = tool(RAW, false, EffectClass::Read).unwrap();
+        assert_eq!((alone.name(), alone.wire()), ("fx.echo", "echo"));
+        let upstream = alone.upstream().unwrap();
+        assert_eq!((&*upstream.connector, &*upstream.tool), ("fx", "echo"));
+        // Unknown arguments are its server's to judge; a missing one is refused here already.
+        assert!(call(&named, br#"{"text":"a","more":1}"#).is_ok());
+        assert!(call(&named, b"{}").is_err());
+    }
+
+    #[test]
+    fn every_change_of_what_is_listed_or_declared_is_another_pin() {
+        let of = |raw: &str, prefix, class| *tool(raw, prefix, class).unwrap().digest();
+        let before = of(RAW, true, EffectClass::Read);
+        assert_eq!(of(&RAW.replace(", ", ","), true, EffectClass::Read), before);
+        assert_ne!(of(RAW, false, EffectClass::Read), before);
+        assert_ne!(of(RAW, true, EffectClass::Write), before);
+        for (from, to) in [
+            ("x-new", "x-old"),
+            ("1.0", "1.5"),
+            ("src", "scr"),
+            ("string", "number"),
+        ] {
+            assert_ne!(
+                of(&RAW.replace(from, to), true, EffectClass::Read),
+                before,
+                "{from}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_no_tool_or_reaches_elsewhere_is_refused() {
+        for (from, to) in [
+            (r#""name":"echo","#, ""),
+            ("echo", "a b"),
+            ("echo", &"x".repeat(70)),
+            ("echo", ""),
+            (r#"{"type":"object""#, r#"{"type":"array""#),
+            (
+                r#"{"type":"string"}"#,
+                r#"{"$ref":"https://schemas.example/x"}"#,
+            ),
+            (
+                r#"{"type":"string"}"#,
+                r#"{"type":"string","pattern":"(?=x)"}"#,
+            ),
+        ] {
+            assert!(RAW.contains(from), "{from}");
+            assert!(
+                tool(&RAW.replacen(from, to, 1), true, EffectClass::Read).is_err(),
+                "{to}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_call_of_it_is_admitted_as_any_other() {
+        let tool = Arc::new(tool(RAW, true, EffectClass::Read).unwrap());
+        let caller = || Caller {
+            agent: "a".into(),
+            run: Id::random().unwrap(),
+            call: Id::random().unwrap(),
+            received: Timestamp::from_micros(7),
+        };
+        let made: Result<Call, Unfit> = admit(br#"{ "text" : "x" }"#, &tool, caller());
+        assert_eq!(made.unwrap().canonical(), br#"{"text":"x"}"#);
+        assert!(admit(br#"{"text":"x","text":"y"}"#, &tool, caller()).is_err());
+    }
+}

@@ -7,8 +7,10 @@ use std::fmt;
 use jsonschema::{Draft, PatternOptions, Validator};
 use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
+use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json};
 
+use super::listed::{Listed, renamed};
 use crate::error::{Context, Error, Result};
 use crate::wire::text::Escaped;
 
@@ -105,10 +107,26 @@ pub enum Meaning {
 
 /// The pinned contract of one tool.
 pub struct Tool {
-    pin: Pin,
+    name: String,
     wire: String,
+    classes: Vec<EffectClass>,
+    reversibility: Reversibility,
+    meanings: BTreeMap<String, Meaning>,
+    exactly_one: Vec<Vec<String>>,
+    input_schema: Value,
+    listing: Box<RawValue>,
     digest: [u8; 32],
     validator: Validator,
+    upstream: Option<Upstream>,
+}
+
+/// Whose tool it is, where it is not the product's own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Upstream {
+    /// The connector.
+    pub connector: String,
+    /// What its server calls the tool.
+    pub tool: String,
 }
 
 /// A tool's definition as it is stored; everything in it is part of the digest.
@@ -170,26 +188,87 @@ impl Tool {
             Error::new(what()).hint("a tool is called CONNECTOR.TOOL, of letters, digits and `-`")
         })?;
         check_shape(&pin).map_err(|why| Error::new(format!("{}: {why}", what())))?;
-        let canonical = serde_json_canonicalizer::to_vec(&pin).context(what)?;
-        let mut sha256 = [0; 32];
-        sha256.copy_from_slice(digest(&SHA256, &canonical).as_ref());
-        let validator = jsonschema::options()
-            .with_draft(Draft::Draft202012)
-            .with_pattern_options(PatternOptions::regex())
-            .should_validate_formats(false)
-            .build(&pin.input_schema)
-            .map_err(|error| Error::new(format!("{}: its input schema: {error}", what())))?;
+        let listing = json!({
+            "name": wire,
+            "title": pin.title,
+            "description": pin.description,
+            "inputSchema": pin.input_schema,
+            "outputSchema": pin.output_schema,
+            "annotations": pin.annotations,
+        });
         Ok(Self {
-            pin,
+            digest: sha256(&pin).context(what)?,
+            listing: to_raw_value(&listing).context(what)?,
+            validator: validator(&pin.input_schema, Some(Draft::Draft202012))
+                .map_err(|why| Error::new(format!("{}: {why}", what())))?,
+            name: pin.name,
             wire,
-            digest: sha256,
-            validator,
+            classes: pin.classes,
+            reversibility: pin.reversibility,
+            meanings: pin.meanings,
+            exactly_one: pin.exactly_one,
+            input_schema: pin.input_schema,
+            upstream: None,
+        })
+    }
+
+    /// Takes a tool of a connector; its schema may let unknown arguments in, because it is the
+    /// server's.
+    ///
+    /// # Errors
+    /// Fails where the object is no tool, its name is none that model APIs take behind the
+    /// connector's, or its input schema does not compile or refers to another document.
+    pub fn listed(listed: &Listed<'_>) -> Result<Self> {
+        let raw = listed.raw.get();
+        let said: Said = serde_json::from_str(raw).context(|| {
+            let connector = Escaped::cut(listed.connector, 64);
+            format!("read a tool that connector `{connector}` lists")
+        })?;
+        let name = format!("{}.{}", listed.connector, said.name);
+        let bad = |why: &str| Error::new(format!("tool `{}`: {why}", Escaped::cut(&name, 128)));
+        let wire = match listed.prefix {
+            true => format!("{}__{}", listed.connector, said.name),
+            false => said.name.clone(),
+        };
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+        if said.name.is_empty() || wire.len() > WIRE_MAX || !wire.bytes().all(plain) {
+            return Err(bad("its name is none that model APIs take")
+                .hint("a name has letters, digits, `-` and `_`, 64 with the connector's at most"));
+        }
+        if said.input_schema.get("type") != Some(&Value::from("object")) {
+            return Err(bad("its input schema is not that of an object"));
+        }
+        if refers(&said.input_schema) {
+            return Err(bad("its input schema refers to another document"));
+        }
+        let pin = json!({
+            "manifest": listed.manifest,
+            "wire": wire,
+            "class": listed.class,
+            "reversibility": listed.reversibility,
+            "tool": serde_json::from_str::<Value>(raw).context(|| name.clone())?,
+        });
+        Ok(Self {
+            digest: sha256(&pin).context(|| name.clone())?,
+            listing: renamed(listed.raw, &wire).ok_or_else(|| bad("it has no name of its own"))?,
+            validator: validator(&said.input_schema, None).map_err(|why| bad(&why))?,
+            name,
+            wire,
+            classes: vec![listed.class],
+            reversibility: listed.reversibility,
+            meanings: BTreeMap::new(),
+            exactly_one: Vec::new(),
+            input_schema: said.input_schema,
+            upstream: Some(Upstream {
+                connector: listed.connector.into(),
+                tool: said.name,
+            }),
         })
     }
 
     /// The name inside: `file.read`.
     pub fn name(&self) -> &str {
-        &self.pin.name
+        &self.name
     }
 
     /// The name agents use: `file__read`.
@@ -197,52 +276,31 @@ impl Tool {
         &self.wire
     }
 
-    /// A short name for people.
-    pub fn title(&self) -> &str {
-        &self.pin.title
-    }
-
-    /// What agents read about it.
-    pub fn description(&self) -> &str {
-        &self.pin.description
-    }
-
     /// What it may do to the world at worst.
     pub fn classes(&self) -> &[EffectClass] {
-        &self.pin.classes
+        &self.classes
     }
 
     /// Whether that can be taken back, at worst.
     pub fn reversibility(&self) -> Reversibility {
-        self.pin.reversibility
+        self.reversibility
     }
 
     /// JSON Schema (draft 2020-12) of its arguments.
     pub fn input_schema(&self) -> &Value {
-        &self.pin.input_schema
-    }
-
-    /// JSON Schema of its result.
-    pub fn output_schema(&self) -> &Value {
-        &self.pin.output_schema
-    }
-
-    /// MCP's hints.
-    pub fn annotations(&self) -> Annotations {
-        self.pin.annotations
+        &self.input_schema
     }
 
     /// Arguments that mean more than their type, in the order of their names.
     pub fn meanings(&self) -> impl Iterator<Item = (&str, Meaning)> {
-        self.pin
-            .meanings
+        self.meanings
             .iter()
             .map(|(name, meaning)| (name.as_str(), *meaning))
     }
 
     /// Groups of arguments of which exactly one has to be given.
     pub fn exactly_one(&self) -> &[Vec<String>] {
-        &self.pin.exactly_one
+        &self.exactly_one
     }
 
     /// The pin: SHA-256 over the canonical JSON (RFC 8785) of the whole definition.
@@ -251,15 +309,13 @@ impl Tool {
     }
 
     /// The tool as MCP's `tools/list` shows it.
-    pub fn listing(&self) -> Value {
-        json!({
-            "name": self.wire,
-            "title": self.pin.title,
-            "description": self.pin.description,
-            "inputSchema": self.pin.input_schema,
-            "outputSchema": self.pin.output_schema,
-            "annotations": self.pin.annotations,
-        })
+    pub fn listing(&self) -> &RawValue {
+        &self.listing
+    }
+
+    /// Whose tool it is, where it is not the product's own.
+    pub fn upstream(&self) -> Option<&Upstream> {
+        self.upstream.as_ref()
     }
 
     /// The compiled input schema.
@@ -271,9 +327,38 @@ impl Tool {
 impl fmt::Debug for Tool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tool")
-            .field("name", &self.pin.name)
+            .field("name", &self.name)
             .finish_non_exhaustive()
     }
+}
+
+/// What must be known of a listed tool; the rest is its server's.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Said {
+    name: String,
+    input_schema: Value,
+}
+
+/// SHA-256 over the canonical JSON (RFC 8785) of `pin`.
+fn sha256(pin: &impl Serialize) -> std::io::Result<[u8; 32]> {
+    let canonical = serde_json_canonicalizer::to_vec(pin)?;
+    let mut sum = [0; 32];
+    sum.copy_from_slice(digest(&SHA256, &canonical).as_ref());
+    Ok(sum)
+}
+
+/// Patterns run in linear time; where no draft is given, the schema says which it is.
+fn validator(schema: &Value, draft: Option<Draft>) -> Result<Validator, String> {
+    let options = jsonschema::options()
+        .with_pattern_options(PatternOptions::regex())
+        .should_validate_formats(false);
+    let options = match draft {
+        Some(draft) => options.with_draft(draft),
+        None => options,
+    };
+    let built = options.build(schema);
+    built.map_err(|error| format!("its input schema: {error}"))
 }
 
 /// `file.read` → `file__read`; `None` where that is no name model APIs take, or could be read back

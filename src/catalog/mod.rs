@@ -103,7 +103,7 @@ mod tests {
                 catalog.tool(tool.wire()).unwrap(),
                 catalog.tool(tool.name()).unwrap()
             ));
-            let listing = tool.listing();
+            let listing: Value = serde_json::from_str(tool.listing().get()).unwrap();
             assert_eq!(listing["name"], tool.wire());
             assert_eq!(listing["inputSchema"]["type"], "object");
             assert_eq!(listing["outputSchema"]["type"], "object");

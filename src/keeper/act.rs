@@ -7,7 +7,7 @@ use super::Keeper;
 use super::hands::{Job, Ran};
 use super::look::Sight;
 use super::plan::{Plan, limits};
-use crate::audit::evidence::{Authorized, Outcome, Status};
+use crate::audit::evidence::{Authorized, Given, Outcome, Status};
 use crate::call::Call;
 use crate::error::{Error, Result};
 use crate::mode::{Dry, Live};
@@ -132,7 +132,7 @@ fn roots(keeper: &Keeper) -> Outcome {
     let value = json!({"path": ".", "entries": entries, "truncated": false});
     Outcome {
         status: Status::Done,
-        value,
+        value: value.into(),
         facts: Map::new(),
     }
 }
@@ -149,7 +149,7 @@ fn ended(ran: Result<Ran>, good: Status, mut facts: Map<String, Value>) -> Outco
     match ran {
         Ok(Ran::Replied(Reply::Done { value })) => Outcome {
             status: good,
-            value,
+            value: value.into(),
             facts,
         },
         Ok(Ran::Replied(Reply::Fault { fault })) => {
@@ -244,8 +244,8 @@ pub(super) fn words(fault: JailFault) -> (&'static str, &'static str) {
     }
 }
 
-fn told(class: &str, say: &str) -> Value {
-    json!({"class": class, "message": say})
+fn told(class: &str, say: &str) -> Given {
+    json!({"class": class, "message": say}).into()
 }
 
 #[cfg(test)]
@@ -259,7 +259,7 @@ mod tests {
         assert_eq!(outcome.status, Status::Unknown);
         assert_eq!(outcome.facts["detail"], where_it_is);
         // The agent learns no name it may not list.
-        assert!(!outcome.value.to_string().contains(".keepgate"));
+        assert!(!format!("{:?}", outcome.value).contains(".keepgate"));
         let outcome = refused(JailFault::Changed, String::new(), Map::new());
         assert_eq!(outcome.status, Status::Failed);
     }

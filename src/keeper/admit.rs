@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, json};
 
 use super::plan::Plan;
 use super::refuse::Refusal;
@@ -61,13 +61,17 @@ impl Keeper {
         Ok(())
     }
 
-    /// The tools an agent sees, as MCP lists them.
-    pub(super) fn listing(&self, agent: &str) -> Value {
-        let tools = self.catalog.tools();
-        tools
-            .filter(|tool| self.sees(agent, tool))
-            .map(|tool| tool.listing())
-            .collect()
+    /// The tools an agent sees, as MCP lists them: a JSON array.
+    pub(super) fn listing(&self, agent: &str) -> String {
+        let mut text = String::from("[");
+        for tool in self.catalog.tools().filter(|tool| self.sees(agent, tool)) {
+            if text.len() > 1 {
+                text.push(',');
+            }
+            text.push_str(tool.listing().get());
+        }
+        text.push(']');
+        text
     }
 
     /// What rules and policy are asked with.

@@ -165,7 +165,7 @@ fn front(keeper: &Arc<Keeper>, frame: Frame<FrontToKeeper>) -> Result<()> {
     let worker = Arc::clone(keeper);
     match frame.say {
         FrontToKeeper::List { id, agent } => {
-            let tools = keeper.listing(&agent).to_string();
+            let tools = keeper.listing(&agent);
             keeper.tell_front(&KeeperToFront::Listed { id }, tools.as_bytes());
             Ok(())
         }

@@ -80,7 +80,7 @@ impl Keeper {
             ledger,
             Outcome {
                 status,
-                value,
+                value: value.into(),
                 facts,
             },
         )?;
