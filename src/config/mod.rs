@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod check;
+mod connectors;
 mod name;
 mod paths;
 mod raw;
@@ -20,6 +21,7 @@ use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
+pub use connectors::Use;
 pub use name::{NAME_MAX, is_name};
 pub use paths::{Paths, SOCKET_PATH_MAX, socket_fits};
 pub use starter::{Starter, StarterRoot};
@@ -83,6 +85,8 @@ pub struct Plane {
     pub roots: BTreeMap<String, Root>,
     /// Ways out for `http.request`.
     pub http: Vec<HttpRule>,
+    /// Connectors that its agents use, by name.
+    pub connectors: BTreeMap<String, Use>,
     /// How much agents may do.
     pub quota: Quota,
 }
@@ -138,6 +142,7 @@ impl Default for Plane {
             observe: false,
             roots: BTreeMap::new(),
             http: Vec::new(),
+            connectors: BTreeMap::new(),
             quota,
         }
     }

@@ -8,6 +8,7 @@ use std::path::{Component, PathBuf};
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::connectors::RawUse;
 use super::name::{bad, is_appliance};
 use super::{
     Appliance, Config, JAIL_UIDS_PER_PLANE, PLANES_MAX, Plane, Quota, Root, UIDS_PER_PLANE,
@@ -56,6 +57,7 @@ struct RawPlane {
     roots: BTreeMap<Spanned<String>, Spanned<RawRoot>>,
     http: Vec<Spanned<HttpRule>>,
     quota: RawQuota,
+    connectors: BTreeMap<Spanned<String>, RawUse>,
 }
 
 #[derive(Deserialize)]
@@ -107,7 +109,7 @@ pub(super) fn parse(text: &str, file: &str) -> Result<Config> {
 }
 
 /// The text, to name places in it.
-struct Source<'a> {
+pub(super) struct Source<'a> {
     text: &'a str,
     file: &'a str,
 }
@@ -118,7 +120,7 @@ impl Source<'_> {
         before.filter(|byte| **byte == b'\n').count() + 1
     }
 
-    fn wrong<T>(&self, at: &Spanned<T>, what: impl std::fmt::Display) -> Error {
+    pub(super) fn wrong<T>(&self, at: &Spanned<T>, what: impl std::fmt::Display) -> Error {
         let line = self.line(at.span().start);
         Error::of(Kind::Usage, format!("`{}` line {line}: {what}", self.file))
     }
@@ -226,7 +228,7 @@ impl Source<'_> {
         Ok(planes)
     }
 
-    fn named(&self, name: &Spanned<String>, what: &str) -> Error {
+    pub(super) fn named(&self, name: &Spanned<String>, what: &str) -> Error {
         let error = bad(name.get_ref(), what);
         let hint = error.hint_text().unwrap_or_default().to_owned();
         self.wrong(name, error.message()).hint(hint)
@@ -246,6 +248,7 @@ impl Source<'_> {
         };
         plane.unattended = raw.unattended.unwrap_or(plane.unattended);
         plane.observe = raw.observe;
+        plane.connectors = self.connectors(raw.connectors)?;
         let mut seen = BTreeSet::new();
         for (name, root) in raw.roots {
             if !is_name(name.get_ref()) {
