@@ -42,6 +42,7 @@ pub(super) fn config(paths: &Paths, found: &Result<Option<Config>>) -> Check {
 pub(super) fn all(app: &App, config: &Config, root: bool) -> Vec<Check> {
     let paths = &app.paths;
     let mut checks = vec![directories(paths), token(paths, root), space(paths)];
+    checks.extend(journal(paths));
     checks.extend(root.then(|| {
         uids(
             config,
@@ -102,10 +103,7 @@ fn token(paths: &Paths, root: bool) -> Check {
 fn space(paths: &Paths) -> Check {
     let why = "a log that takes no entries stops every call";
     let state = paths.state_dir();
-    let there = state
-        .ancestors()
-        .find(|path| path.exists())
-        .unwrap_or(Path::new("/"));
+    let there = nearest(state);
     let check = |found: String| Check::new("files.space", why, found);
     let Ok(disk) = statvfs(there) else {
         return check("the disk does not say".into()).warn(format!("df {}", there.display()));
@@ -124,6 +122,39 @@ fn space(paths: &Paths) -> Check {
         free if free < SPACE.1 || few => check.fail(mend),
         free if free < SPACE.0 => check.warn(mend),
         _ => check,
+    }
+}
+
+/// The state's directory, or the one nearest to where it will be.
+fn nearest(state: &Path) -> &Path {
+    let mut above = state.ancestors();
+    above.find(|path| path.exists()).unwrap_or(Path::new("/"))
+}
+
+/// On ext4 without a journal a power failure damages the file system; and an `fdatasync` beside
+/// another one of the same file can return before the file's new length is on the disk. Nothing
+/// where the state is on another file system.
+fn journal(paths: &Paths) -> Option<Check> {
+    let why = "a power failure must not take what the log has acknowledged";
+    let state = nearest(paths.state_dir());
+    let device = fs::metadata(state).ok()?.dev();
+    let (major, minor) = (nix::sys::stat::major(device), nix::sys::stat::minor(device));
+    let name = fs::canonicalize(format!("/sys/dev/block/{major}:{minor}")).ok()?;
+    let task = Path::new("/sys/fs/ext4")
+        .join(name.file_name()?)
+        .join("journal_task");
+    let task = fs::read_to_string(task).ok()?;
+    Some(journal_of(why, state, task.trim()))
+}
+
+/// `task`: number of the kernel's thread for the journal, or `<none>`
+/// (Documentation/ABI/testing/sysfs-fs-ext4).
+fn journal_of(why: &'static str, state: &Path, task: &str) -> Check {
+    let check = |found: String| Check::new("files.journal", why, found);
+    match task {
+        "<none>" => check(format!("{} is on ext4 without a journal", state.display()))
+            .warn("tune2fs -j on the unmounted device, or put the state on another file system"),
+        _ => check("ext4 with a journal".into()),
     }
 }
 
@@ -178,6 +209,21 @@ mod tests {
 
     use super::super::Verdict;
     use super::*;
+
+    #[test]
+    fn a_disk_that_forgets_is_named() {
+        let check = journal_of("", Path::new("/s"), "<none>");
+        assert_eq!(check.verdict, Verdict::Warn);
+        assert_eq!(check.found, "/s is on ext4 without a journal");
+        assert_eq!(journal_of("", Path::new("/s"), "231").verdict, Verdict::Ok);
+        // Whatever this disk is: looking at it works.
+        let directory = tempfile::tempdir().unwrap();
+        let paths = Paths::resolve(Some(directory.path())).unwrap();
+        assert_ne!(
+            journal(&paths).map(|check| check.verdict),
+            Some(Verdict::Fail)
+        );
+    }
 
     #[test]
     fn loose_files_fail_and_say_how_to_mend_them() {
