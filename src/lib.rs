@@ -11,15 +11,15 @@ pub mod time;
 pub mod call;
 pub mod wire;
 
+pub mod jail;
+pub mod tools;
+
 pub mod catalog;
 pub mod mode;
 pub mod policy;
 pub mod undo;
 
 pub mod audit;
-
-pub mod jail;
-pub mod tools;
 
 pub mod config;
 pub mod egress;

@@ -2,6 +2,8 @@
 //! file, compiled in, so that the binary's digest pins them too.
 #![forbid(unsafe_code)]
 
+pub mod connector;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

@@ -18,6 +18,9 @@ const OWN: &str = ".local/share/keepgate";
 /// Names the directory where no option does.
 const VARIABLE: &str = "KEEPGATE_DIR";
 
+/// Beside the states of planes, none of which can have this name.
+pub(super) const CONNECTORS: &str = "connectors";
+
 /// Longest path of a unix socket, in bytes: `sun_path` without its final NUL (unix(7)).
 pub const SOCKET_PATH_MAX: usize = 107;
 
@@ -129,6 +132,36 @@ impl Paths {
         self.policy_dir().join(format!("{plane}.cedar"))
     }
 
+    /// Directory of the connectors' manifests.
+    pub fn connectors(&self) -> PathBuf {
+        self.dir.join("connectors")
+    }
+
+    /// Manifest of a connector.
+    pub fn connector(&self, name: &str) -> PathBuf {
+        self.connectors().join(format!("{name}.toml"))
+    }
+
+    /// What was approved of the connectors.
+    pub fn connectors_lock(&self) -> PathBuf {
+        self.dir.join("connectors.lock")
+    }
+
+    /// Directory of the connectors' packages, and of what vetting found.
+    pub fn connectors_state(&self) -> PathBuf {
+        self.state.join(CONNECTORS)
+    }
+
+    /// A connector's packages and findings.
+    pub fn connector_state(&self, name: &str) -> PathBuf {
+        self.connectors_state().join(name)
+    }
+
+    /// What `import` installed of a connector: the only part of the state that its jail is shown.
+    pub fn connector_tree(&self, name: &str) -> PathBuf {
+        self.connector_state(name).join("tree")
+    }
+
     /// The operator's token, asked for where all roles share one uid.
     pub fn token_file(&self) -> PathBuf {
         self.dir.join("operator.token")
@@ -145,6 +178,8 @@ impl Paths {
             self.config(),
             self.token_file(),
             self.policy_dir(),
+            self.connectors(),
+            self.connectors_lock(),
             self.state.clone(),
             self.run.clone(),
         ]

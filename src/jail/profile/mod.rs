@@ -39,7 +39,9 @@ use std::path::{Path, PathBuf};
 
 pub use kernel::{Host, refused_namespaces};
 pub use limits::KEYS as LIMITS;
+pub(crate) use raw::{Raw, Source, one_line};
 pub use text::toml;
+pub(crate) use text::{keys, quoted};
 pub use view::{Unseen, View};
 
 use crate::error::{Context, Error, Kind, Result};
@@ -75,7 +77,7 @@ impl Place {
     }
 
     /// What is wrong there.
-    fn wrong(&self, what: impl fmt::Display, hint: impl Into<String>) -> Error {
+    pub(crate) fn wrong(&self, what: impl fmt::Display, hint: impl Into<String>) -> Error {
         Error::of(Kind::Usage, format!("{self}: {what}")).hint(hint)
     }
 }

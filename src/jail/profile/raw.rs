@@ -12,25 +12,24 @@ use crate::error::{Error, Kind, Result};
 use crate::wire::manifest::{Class, Destination};
 use crate::wire::text::{Escaped, escaped};
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Raw {
-    class: Spanned<String>,
-    #[serde(default)]
+/// The keys of a jail: a file of their own, or a table in another one.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Raw {
+    class: Option<Spanned<String>>,
     ro: Vec<Spanned<PathBuf>>,
-    #[serde(default)]
     rw: Vec<Spanned<PathBuf>>,
-    #[serde(default)]
     net: Vec<Spanned<Value>>,
     dir: Option<Spanned<PathBuf>>,
     loopback: Option<Spanned<bool>>,
     whole_proc: Option<Spanned<bool>>,
     observe: Option<Spanned<bool>>,
-    #[serde(default)]
     env: BTreeMap<Spanned<String>, String>,
-    #[serde(default)]
     limits: RawLimits,
 }
+
+/// How a whole manifest looks.
+const HINT: &str = "`keepgate jail check foreign` prints a manifest with every key";
 
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -65,43 +64,58 @@ impl RawLimits {
 
 pub(super) fn parse(text: &str, file: &str) -> Result<Draft> {
     let source = Source { text, file };
-    let raw: Raw = toml::from_str(text).map_err(|error| source.syntax(&error))?;
-    let place = source.place(&raw.class);
-    let mut draft = Draft::new(class(raw.class.get_ref(), &place)?, place);
-    for path in &raw.ro {
-        draft.ro(path.get_ref(), &source.place(path))?;
+    let raw: Raw = toml::from_str(text).map_err(|error| source.syntax(&error, HINT))?;
+    match &raw.class {
+        Some(_) => raw.draft(&source, Class::Foreign, &Place::line(file, 1)),
+        None => Err(Place::line(file, 1).wrong("missing field `class`", HINT)),
     }
-    for path in &raw.rw {
-        draft.rw(path.get_ref(), &source.place(path))?;
-    }
-    if let Some(dir) = &raw.dir {
-        draft.dir(dir.get_ref(), &source.place(dir))?;
-    }
-    for to in raw.net {
-        let place = source.place(&to);
-        net(&mut draft, to.into_inner(), &place)?;
-    }
-    for (name, value) in &raw.env {
-        draft.env(name.get_ref(), value, &source.place(name))?;
-    }
-    if let Some(on) = raw.loopback {
-        draft.loopback(*on.get_ref(), &source.place(&on))?;
-    }
-    if let Some(on) = raw.whole_proc {
-        draft.whole_proc(*on.get_ref(), &source.place(&on))?;
-    }
-    if let Some(on) = raw.observe {
-        draft.observe(*on.get_ref(), &source.place(&on))?;
-    }
-    for (key, value) in KEYS.iter().zip(raw.limits.all()) {
-        if let Some(value) = value {
-            draft.limit(key.name, *value.get_ref(), &source.place(&value))?;
-        }
-    }
-    Ok(draft)
 }
 
-fn class(name: &str, place: &Place) -> Result<Class> {
+impl Raw {
+    /// Everything it says; `class` is meant where it names none, and `place` is where it begins.
+    pub(crate) fn draft(self, source: &Source<'_>, class: Class, place: &Place) -> Result<Draft> {
+        let mut draft = match &self.class {
+            Some(said) => {
+                let place = source.place(said);
+                Draft::new(class_of(said.get_ref(), &place)?, place)
+            }
+            None => Draft::new(class, place.clone()),
+        };
+        for path in &self.ro {
+            draft.ro(path.get_ref(), &source.place(path))?;
+        }
+        for path in &self.rw {
+            draft.rw(path.get_ref(), &source.place(path))?;
+        }
+        if let Some(dir) = &self.dir {
+            draft.dir(dir.get_ref(), &source.place(dir))?;
+        }
+        for to in self.net {
+            let place = source.place(&to);
+            net(&mut draft, to.into_inner(), &place)?;
+        }
+        for (name, value) in &self.env {
+            draft.env(name.get_ref(), value, &source.place(name))?;
+        }
+        if let Some(on) = self.loopback {
+            draft.loopback(*on.get_ref(), &source.place(&on))?;
+        }
+        if let Some(on) = self.whole_proc {
+            draft.whole_proc(*on.get_ref(), &source.place(&on))?;
+        }
+        if let Some(on) = self.observe {
+            draft.observe(*on.get_ref(), &source.place(&on))?;
+        }
+        for (key, value) in KEYS.iter().zip(self.limits.all()) {
+            if let Some(value) = value {
+                draft.limit(key.name, *value.get_ref(), &source.place(&value))?;
+            }
+        }
+        Ok(draft)
+    }
+}
+
+fn class_of(name: &str, place: &Place) -> Result<Class> {
     let all = [Class::Native, Class::NativeGeneric, Class::Foreign];
     all.into_iter()
         .find(|class| class.name() == name)
@@ -124,14 +138,17 @@ fn net(draft: &mut Draft, value: Value, place: &Place) -> Result<()> {
     draft.destination(to, place)
 }
 
-fn one_line(text: &str) -> String {
+pub(crate) fn one_line(text: &str) -> String {
     text.lines().map(escaped).collect::<Vec<_>>().join("; ")
 }
 
-/// The text, to name places in it.
-struct Source<'a> {
-    text: &'a str,
-    file: &'a str,
+/// The text of a file, to name places in it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Source<'a> {
+    /// The text.
+    pub(crate) text: &'a str,
+    /// The file's name in errors.
+    pub(crate) file: &'a str,
 }
 
 impl Source<'_> {
@@ -140,12 +157,13 @@ impl Source<'_> {
         before.filter(|byte| **byte == b'\n').count() + 1
     }
 
-    fn place<T>(&self, at: &Spanned<T>) -> Place {
+    /// The line where something was said.
+    pub(crate) fn place<T>(&self, at: &Spanned<T>) -> Place {
         Place::line(self.file, self.line(at.span().start))
     }
 
     /// What the TOML reader says, on one line.
-    fn syntax(&self, error: &toml::de::Error) -> Error {
+    pub(crate) fn syntax(&self, error: &toml::de::Error, hint: &str) -> Error {
         let line = error
             .span()
             .map(|span| format!(" line {}", self.line(span.start)));
@@ -155,7 +173,6 @@ impl Source<'_> {
             line.unwrap_or_default(),
             one_line(error.message())
         );
-        Error::of(Kind::Usage, what)
-            .hint("`keepgate jail check foreign` prints a manifest with every key")
+        Error::of(Kind::Usage, what).hint(hint)
     }
 }

@@ -8,7 +8,13 @@ use crate::wire::manifest::{Class, Destination, Manifest};
 
 /// The whole manifest, every key that has a meaning in its class.
 pub fn toml(manifest: &Manifest) -> String {
-    let mut text = format!("class = {}\n", quoted(manifest.class.name()));
+    let class = format!("class = {}\n", quoted(manifest.class.name()));
+    class + &keys(manifest, "")
+}
+
+/// All keys but the class, the tables among them named behind `table` (`jail.`, or nothing).
+pub(crate) fn keys(manifest: &Manifest, table: &str) -> String {
+    let mut text = String::new();
     // Writing to a string cannot fail.
     if manifest.class == Class::Foreign {
         let _ = write!(text, "ro = {}", list(&manifest.ro, |one| path(one)));
@@ -22,12 +28,12 @@ pub fn toml(manifest: &Manifest) -> String {
     }
     let _ = writeln!(text, "observe = {}", manifest.observe);
     if !manifest.env.is_empty() {
-        text += "\n[env]\n";
+        let _ = writeln!(text, "\n[{table}env]");
         for (name, value) in &manifest.env {
             let _ = writeln!(text, "{name} = {}", quoted(value));
         }
     }
-    text += "\n[limits]\n";
+    let _ = writeln!(text, "\n[{table}limits]");
     for key in &KEYS {
         let value = key.of(manifest.limits);
         let (least, _) = key.bounds;
@@ -74,7 +80,7 @@ fn destination(to: &Destination) -> String {
 }
 
 /// A basic string (TOML 1.0) of printable ASCII only: what is shown is what is there.
-fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     let mut quoted = String::from("\"");
     for character in text.chars() {
         match character {
