@@ -39,11 +39,17 @@ impl Catalog {
     /// # Errors
     /// Fails only where a definition in this binary is damaged.
     pub fn native() -> Result<Self> {
-        let tools = NATIVE
-            .iter()
-            .map(|text| Tool::define(text))
-            .collect::<Result<Vec<_>>>()?;
-        Self::of(tools)
+        Self::with(Vec::new())
+    }
+
+    /// The product's own tools and those of connectors.
+    ///
+    /// # Errors
+    /// As [`Self::native`], and where two tools have one name on the wire.
+    pub fn with(tools: Vec<Tool>) -> Result<Self> {
+        let own = NATIVE.iter().map(|text| Tool::define(text));
+        let own = own.collect::<Result<Vec<_>>>()?;
+        Self::of(own.into_iter().chain(tools).collect())
     }
 
     fn of(defined: Vec<Tool>) -> Result<Self> {
@@ -51,8 +57,12 @@ impl Catalog {
         for tool in defined {
             let (name, wire) = (tool.name().to_owned(), tool.wire().to_owned());
             let twice = wires.insert(wire, name.clone()).is_some();
-            if tools.insert(name, Arc::new(tool)).is_some() || twice {
-                return Err(Error::new("two tools have the same name"));
+            let tool = Arc::new(tool);
+            if tools.insert(name, Arc::clone(&tool)).is_some() || twice {
+                return Err(
+                    Error::new(format!("two tools are called `{}`", tool.wire()))
+                        .hint("take `prefix = false` out, or one of the connectors"),
+                );
             }
         }
         let mut context = Context::new(&SHA256);

@@ -28,6 +28,9 @@ impl Keeper {
         self.quota(asked)?;
         self.able()?;
         let tool = self.tool(&asked.agent, &asked.tool)?;
+        if let Some(upstream) = tool.upstream() {
+            self.count_connector(&upstream.connector, &asked.agent)?;
+        }
         let (run, begins) = self.runs.of(&asked.agent, self.clock.since_boot_micros())?;
         if begins {
             let mut body = Map::new();
@@ -109,6 +112,10 @@ impl Keeper {
     }
 
     fn sees(&self, agent: &str, tool: &Tool) -> bool {
+        let upstream = tool.upstream();
+        if upstream.is_some_and(|of| !self.connected(&of.connector, agent)) {
+            return false;
+        }
         self.state().agents.get(agent).is_some_and(|known| {
             known.tools.is_empty()
                 || known
@@ -176,6 +183,7 @@ mod tests {
             unattended: true,
             roots: Default::default(),
             http: Vec::new(),
+            connectors: Vec::new(),
             agent_quota: limits,
             plane_quota: limits,
             accept: Vec::new(),

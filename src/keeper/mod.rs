@@ -9,6 +9,7 @@ mod act;
 mod admin;
 mod admit;
 mod answer;
+mod connectors;
 mod follow;
 mod hands;
 mod key;
@@ -25,7 +26,7 @@ mod start;
 mod state;
 
 pub use serve::run;
-pub use setup::{ONE_USER, Setup};
+pub use setup::{Connected, ONE_USER, Setup, Trouble};
 
 use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
@@ -57,6 +58,7 @@ struct Keeper {
     state: Arc<Mutex<State>>,
     masker: Masker,
     catalog: Catalog,
+    connectors: connectors::Connectors,
     engine: RwLock<Engine>,
     hands: hands::Hands,
     store: Store,

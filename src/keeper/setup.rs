@@ -1,11 +1,13 @@
 //! What the supervisor tells a keeper about its plane.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::audit::quota::Limits;
+use crate::catalog::connector::Pin;
 use crate::jail::confine::Confine;
 use crate::policy::RootGround;
 use crate::wire::messages::HttpRule;
@@ -37,12 +39,44 @@ pub struct Setup {
     pub roots: BTreeMap<String, RootGround>,
     /// The ways out that `http.request` has.
     pub http: Vec<HttpRule>,
+    /// The connectors its agents use.
+    #[serde(default)]
+    pub connectors: Vec<Connected>,
     /// How much each agent may have recorded.
     pub agent_quota: Limits,
     /// How much all agents together may have recorded.
     pub plane_quota: Limits,
     /// Degradations the operator accepts.
     pub accept: Vec<String>,
+}
+
+/// A connector that a plane's configuration names.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Connected {
+    /// Its name.
+    pub name: String,
+    /// Agents that see its tools; `None` for all of the plane.
+    pub agents: Option<BTreeSet<String>>,
+    /// Names of its tools on the wire begin with its own.
+    pub prefix: bool,
+    /// Calls a minute of each agent to it.
+    pub calls_per_minute: u64,
+    /// What was approved; nothing where nothing was.
+    pub pin: Option<Pin>,
+    /// Why it cannot be used, as found at the start.
+    pub trouble: Option<Trouble>,
+}
+
+/// Why a connector cannot be used.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Trouble {
+    /// One sentence.
+    pub why: String,
+    /// What mends it.
+    pub hint: String,
+    /// What is not as it was approved, as `catalog::connector::compare` tells it; empty where
+    /// nothing was compared. Something here quarantines the connector.
+    pub changes: Vec<Value>,
 }
 
 impl Setup {

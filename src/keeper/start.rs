@@ -8,6 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, RwLock};
 use ring::digest::{SHA256, digest};
 use serde_json::{Map, Value, json};
 
+use super::connectors::Connectors;
 use super::state::{Policy, State};
 use super::{Keeper, Setup, hands, key, runs, seats};
 use crate::audit::index::Index;
@@ -25,7 +26,7 @@ const STARTER: &str = "starter";
 
 impl Keeper {
     /// Opens everything. The process is confined already.
-    pub(super) fn open(setup: Setup, control: OwnedFd, hands: hands::Hands) -> Result<Self> {
+    pub(super) fn open(mut setup: Setup, control: OwnedFd, hands: hands::Hands) -> Result<Self> {
         let state_dir = setup.state.clone();
         for name in ["keys", "log", "policy", "store"] {
             let path = state_dir.join(name);
@@ -47,7 +48,8 @@ impl Keeper {
             Arc::clone(&state),
             Options::default(),
         )?;
-        let catalog = Catalog::native()?;
+        let connectors = Connectors::new(std::mem::take(&mut setup.connectors));
+        let catalog = Catalog::with(connectors.tools())?;
         let engine = policy(&log, &state, &state_dir, &catalog)?;
         let quota = Mutex::new(Quota::new(setup.agent_quota, setup.plane_quota));
         let index = Index::open(&state_dir.join("index.sqlite"))?;
@@ -57,6 +59,7 @@ impl Keeper {
             state,
             masker: Masker::default(),
             catalog,
+            connectors,
             engine: RwLock::new(engine),
             hands,
             store: Store::new(state_dir.join("store")),
@@ -71,6 +74,7 @@ impl Keeper {
             stopping: false.into(),
         };
         keeper.record_start()?;
+        keeper.record_connectors()?;
         Ok(keeper)
     }
 

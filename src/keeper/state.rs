@@ -29,6 +29,9 @@ pub(super) struct State {
     pub(super) demo: bool,
     /// Digest of the configuration last recorded.
     pub(super) config: Option<String>,
+    /// Connectors that were approved, by name.
+    #[serde(default)]
+    pub(super) connectors: BTreeMap<String, Connector>,
     /// Intents of this start that have no outcome yet: call and sequence number.
     pub(super) open: BTreeMap<Id, u64>,
     /// Calls that an earlier keeper left without an outcome.
@@ -57,6 +60,28 @@ pub(super) struct Policy {
     pub(super) file: String,
     /// When it was put in force.
     pub(super) since: Timestamp,
+}
+
+/// A connector that was approved.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Connector {
+    /// Digest of what was approved.
+    pub(super) pin: String,
+    /// When, as the approval says.
+    pub(super) approved: String,
+    /// Why it is out of use.
+    pub(super) quarantine: Option<Quarantine>,
+}
+
+/// Why a connector is out of use until it is approved anew.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Quarantine {
+    /// One sentence.
+    pub(super) why: String,
+    /// Since when.
+    pub(super) since: Timestamp,
+    /// The entry that tells what changed.
+    pub(super) seq: u64,
 }
 
 impl Fold for State {
@@ -113,6 +138,26 @@ impl Fold for State {
                     .get("demo")
                     .and_then(Value::as_bool)
                     .unwrap_or_default();
+            }
+            "connector.pinned" => {
+                let connector = Connector {
+                    pin: text("pin").into(),
+                    approved: text("approved").into(),
+                    quarantine: None,
+                };
+                self.connectors.insert(text("connector").into(), connector);
+            }
+            "connector.quarantined" => {
+                if let Some(connector) = self.connectors.get_mut(text("connector")) {
+                    connector.quarantine = Some(Quarantine {
+                        why: text("why").into(),
+                        since: entry.time,
+                        seq: entry.seq,
+                    });
+                }
+            }
+            "connector.removed" => {
+                self.connectors.remove(text("connector"));
             }
             "keeper.start" => {
                 self.unknown_total += u64::try_from(self.open.len()).unwrap_or(0);

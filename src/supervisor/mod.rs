@@ -3,6 +3,7 @@
 //! no agent's bytes.
 #![forbid(unsafe_code)]
 
+mod connectors;
 mod listeners;
 mod plane;
 pub mod role;

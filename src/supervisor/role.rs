@@ -19,7 +19,7 @@ pub const PROGRAM: &str = "keepgate-";
 /// Number of the control link.
 const CONTROL: i32 = 3;
 /// Longest set-up.
-const SETUP_MAX: usize = 4 << 20;
+const SETUP_MAX: usize = 96 << 20;
 
 /// The whole life of the role called `name`, or `None` where there is no such role.
 pub fn run(name: &str) -> Option<ExitCode> {

@@ -150,6 +150,7 @@ impl Setup {
         }
         .to_owned();
         let roots: Vec<PathBuf> = plane.roots.values().map(|root| root.path.clone()).collect();
+        let (connectors, manifests) = super::connectors::of(plane, paths)?;
         let keeper = keeper::Setup {
             confine: confine(Role::Keeper, vec![state.clone()]),
             plane: name.into(),
@@ -167,6 +168,7 @@ impl Setup {
             unattended: plane.unattended,
             roots: grounds(plane),
             http: plane.http.clone(),
+            connectors,
             agent_quota: plane.quota.agent(),
             plane_quota: plane.quota.plane(),
             accept: appliance.accept.clone(),
@@ -175,7 +177,7 @@ impl Setup {
             confine: confine(Role::Jailer, roots.clone()),
             plane: name.into(),
             jail_users: uids.as_ref().map(|_| jail_users(config, index)),
-            manifests: Vec::new(),
+            manifests,
             observe: plane.observe,
             ahead: JAILS_AHEAD,
             separation,

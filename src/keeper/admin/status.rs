@@ -25,6 +25,7 @@ impl Keeper {
         if self.setup.one_user() {
             degraded.push("one-user".into());
         }
+        let connectors = self.connectors_status();
         let state = self.state();
         let uptime = self
             .clock
@@ -42,6 +43,7 @@ impl Keeper {
                 "digest": policy.digest, "file": policy.file, "applied": policy.since,
             })),
             "agents": state.agents.len(),
+            "connectors": connectors,
             "log": {
                 "size": head.size,
                 "root": hex(&head.root),

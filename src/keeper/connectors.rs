@@ -1,0 +1,250 @@
+//! The connectors of this plane: what was approved of each, who may use it, and whether it is
+//! quarantined.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde_json::{Map, Value, json};
+
+use super::refuse::Refusal;
+use super::state::Quarantine;
+use super::{Connected, Keeper, Trouble};
+use crate::audit::Draft;
+use crate::audit::quota::{Limits, Quota};
+use crate::call::Listed;
+use crate::call::tool::{EffectClass, Reversibility, Tool};
+use crate::catalog::connector::{Declared, Pin};
+use crate::error::{Context, Result};
+use crate::time::{Clock, Timestamp};
+use crate::wire::messages::KeeperToFront;
+
+/// Changes of a quarantined connector that its entry tells at most.
+const CHANGES_MAX: usize = 256;
+
+/// All connectors that the configuration names.
+#[derive(Debug)]
+pub(super) struct Connectors(BTreeMap<String, Connector>);
+
+/// One of them.
+#[derive(Debug)]
+pub(super) struct Connector {
+    said: Connected,
+    /// What was approved, where something was and it can be used.
+    pub(super) pin: Option<Arc<Pin>>,
+    /// [`Pin::digest`]; empty where nothing was approved.
+    pub(super) digest: String,
+    /// Calls of each agent.
+    calls: Mutex<Quota>,
+}
+
+impl Connectors {
+    pub(super) fn new(connected: Vec<Connected>) -> Self {
+        let one = |mut said: Connected| {
+            let pin = said.pin.take().map(Arc::new);
+            let digest = pin.as_ref().map(|pin| pin.digest()).unwrap_or_default();
+            let each = Limits {
+                entries_per_minute: said.calls_per_minute,
+                bytes_per_day: u64::MAX,
+            };
+            let all = Limits {
+                entries_per_minute: u64::MAX,
+                bytes_per_day: u64::MAX,
+            };
+            let name = said.name.clone();
+            let connector = Connector {
+                said,
+                pin,
+                digest,
+                calls: Mutex::new(Quota::new(each, all)),
+            };
+            (name, connector)
+        };
+        Self(connected.into_iter().map(one).collect())
+    }
+
+    /// Their tools. One that cannot be shown to a model is left out: nobody can call it.
+    pub(super) fn tools(&self) -> Vec<Tool> {
+        let mut tools = Vec::new();
+        for (name, connector) in &self.0 {
+            let Some(pin) = &connector.pin else { continue };
+            for (tool, raw) in &pin.tools {
+                let declared = pin.connector.declared(tool);
+                let listed = Listed {
+                    connector: name,
+                    manifest: &pin.manifest_sha256,
+                    raw,
+                    class: declared.class,
+                    reversibility: reversibility(&declared),
+                    prefix: connector.said.prefix,
+                };
+                match Tool::listed(&listed) {
+                    Ok(tool) => tools.push(tool),
+                    Err(error) => tracing::warn!(connector = name, %error, "a tool is not shown"),
+                }
+            }
+        }
+        tools
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<&Connector> {
+        self.0.get(name)
+    }
+
+    /// All, by name.
+    pub(super) fn all(&self) -> impl Iterator<Item = (&String, &Connector)> {
+        self.0.iter()
+    }
+}
+
+impl Connector {
+    /// Whether `agent` may know of it.
+    pub(super) fn serves(&self, agent: &str) -> bool {
+        let agents = self.said.agents.as_ref();
+        self.pin.is_some() && agents.is_none_or(|agents| agents.contains(agent))
+    }
+
+    /// Why it cannot be used since the start.
+    pub(super) fn trouble(&self) -> Option<&Trouble> {
+        self.said.trouble.as_ref()
+    }
+}
+
+/// An effect that nothing declared takes back cannot be taken back, whatever else is declared.
+fn reversibility(declared: &Declared) -> Reversibility {
+    let reads = matches!(declared.class, EffectClass::Read | EffectClass::Egress);
+    match declared.undo {
+        None if !reads => Reversibility::Irreversible,
+        _ => declared.reversibility,
+    }
+}
+
+impl Keeper {
+    /// Whether a connector can be used by `agent` now.
+    pub(super) fn connected(&self, name: &str, agent: &str) -> bool {
+        let serves =
+            |connector: &Connector| connector.trouble().is_none() && connector.serves(agent);
+        self.connectors.get(name).is_some_and(serves) && self.quarantine_of(name).is_none()
+    }
+
+    fn quarantine_of(&self, name: &str) -> Option<Quarantine> {
+        let state = self.state();
+        state.connectors.get(name)?.quarantine.clone()
+    }
+
+    /// Counts a call to a connector.
+    pub(super) fn count_connector(&self, name: &str, agent: &str) -> Result<(), Refusal> {
+        let Some(connector) = self.connectors.get(name) else {
+            return Ok(());
+        };
+        let now = Timestamp::from_micros(self.clock.since_boot_micros());
+        let taken = connector
+            .calls
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take(agent, 0, now);
+        taken.map_err(|exceeded| {
+            let wait = exceeded.retry_after.as_secs() + 1;
+            let say = format!(
+                "connector `{name}` takes {} calls a minute; try again in {wait} s",
+                connector.said.calls_per_minute
+            );
+            Refusal::over_quota(say)
+        })
+    }
+
+    /// Records what is approved and was not known, and what is not as it was approved.
+    pub(super) fn record_connectors(&self) -> Result<()> {
+        let known = self.state().connectors.clone();
+        for (name, connector) in self.connectors.all() {
+            let Some(pin) = &connector.pin else { continue };
+            let approved = &pin.approved;
+            let same = known.get(name).is_some_and(|known| {
+                known.pin == connector.digest && known.approved == approved.at.to_string()
+            });
+            if !same {
+                let mut body = named(name, &connector.digest);
+                body.insert("version".into(), json!(pin.connector.version));
+                body.insert("by".into(), approved.by.as_str().into());
+                body.insert("approved".into(), approved.at.to_string().into());
+                body.insert("report".into(), approved.report_sha256.as_str().into());
+                body.insert("accepted".into(), json!(approved.accepted));
+                body.insert("tools".into(), json!(pin.tools.len()));
+                body.insert("set".into(), pin.set_sha256.as_str().into());
+                self.log.append(Draft::new("connector.pinned", body))?;
+            }
+            if let Some(trouble) = connector.trouble().filter(|t| !t.changes.is_empty())
+                && (!same || self.quarantine_of(name).is_none())
+            {
+                self.quarantine(name, &trouble.why, &trouble.changes)?;
+            }
+        }
+        for name in known
+            .keys()
+            .filter(|name| self.connectors.get(name).is_none())
+        {
+            let body = named(name, "");
+            self.log.append(Draft::new("connector.removed", body))?;
+        }
+        Ok(())
+    }
+
+    /// Takes a connector out of use until it is approved anew. Once only: what else is found later
+    /// changes nothing.
+    ///
+    /// # Errors
+    /// Fails where the log takes no entries; then nothing else runs either.
+    pub(super) fn quarantine(&self, name: &str, why: &str, changes: &[Value]) -> Result<()> {
+        if self.quarantine_of(name).is_some() {
+            return Ok(());
+        }
+        tracing::error!(connector = name, why, "a connector is quarantined");
+        let digest = self.connectors.get(name).map_or("", |c| &c.digest);
+        let mut body = named(name, digest);
+        body.insert("why".into(), why.into());
+        body.insert("changes".into(), changes.len().into());
+        let told: Vec<&Value> = changes.iter().take(CHANGES_MAX).collect();
+        let told = serde_json::to_vec(&told).context(|| "tell what changed".into())?;
+        let draft = Draft::new("connector.quarantined", body);
+        self.log
+            .append(draft.payload("changes", self.masker.mask(&told)))?;
+        let agents: Vec<String> = self.state().agents.keys().cloned().collect();
+        for agent in agents {
+            self.tell_front(&KeeperToFront::ListChanged { agent }, &[]);
+        }
+        Ok(())
+    }
+
+    /// The connectors for `status`.
+    pub(super) fn connectors_status(&self) -> Value {
+        let one = |(name, connector): (&String, &Connector)| {
+            let quarantine = self.quarantine_of(name);
+            let state = match (&quarantine, connector.trouble()) {
+                (Some(_), _) => "quarantined",
+                (None, Some(_)) => "unusable",
+                (None, None) => "approved",
+            };
+            let pin = connector.pin.as_ref();
+            let value = json!({
+                "state": state,
+                "why": quarantine.as_ref().map(|q| q.why.as_str())
+                    .or(connector.trouble().map(|t| t.why.as_str())),
+                "hint": connector.trouble().map(|t| t.hint.as_str()),
+                "since": quarantine.as_ref().map(|q| q.since),
+                "seq": quarantine.as_ref().map(|q| q.seq),
+                "version": pin.and_then(|pin| pin.connector.version.as_deref()),
+                "pin": connector.digest,
+                "tools": pin.map_or(0, |pin| pin.tools.len()),
+                "agents": connector.said.agents,
+            });
+            (name.clone(), value)
+        };
+        Value::Object(self.connectors.all().map(one).collect())
+    }
+}
+
+fn named(name: &str, digest: &str) -> Map<String, Value> {
+    let mut body = Map::new();
+    body.insert("connector".into(), name.into());
+    body.insert("pin".into(), digest.into());
+    body
+}
