@@ -3,13 +3,13 @@
 //! and tests can ask it about every call there is.
 
 /// Most instructions of a program (`BPF_MAXINSNS`).
-const LINES_MAX: usize = 4096;
+pub(super) const LINES_MAX: usize = 4096;
 
 pub(super) const LOAD: u16 = 0x20;
-const AND: u16 = 0x54;
-const JUMP: u16 = 0x05;
+pub(super) const AND: u16 = 0x54;
+pub(super) const JUMP: u16 = 0x05;
 pub(super) const EQUAL: u16 = 0x15;
-const MORE: u16 = 0x25;
+pub(super) const MORE: u16 = 0x25;
 pub(super) const AT_LEAST: u16 = 0x35;
 pub(super) const RETURN: u16 = 0x06;
 

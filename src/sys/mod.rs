@@ -21,5 +21,6 @@ pub mod probe;
 pub mod process;
 mod raw;
 pub mod sealed;
+mod search;
 pub mod spawn;
 pub mod users;
