@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::landlock;
+use super::lists::NATIVE_GENERIC;
 use crate::error::{Context, Error, Result};
 use crate::sys::filter::{Clone3, Filter};
 use crate::sys::jail::MAKES;
@@ -43,6 +44,8 @@ pub struct Confine {
 pub enum Starts {
     /// Native tools only.
     Tools,
+    /// Also static programs that are not ours.
+    Generic,
     /// Also jails that make mounts, or whose refused calls are told.
     Anything,
 }
@@ -53,9 +56,13 @@ impl Starts {
     pub fn of(manifests: &[Manifest], observe: bool, sealed: bool) -> Self {
         let more =
             |manifest: &Manifest| manifest.class == Class::Foreign || manifest.observe || !sealed;
-        match observe || manifests.iter().any(more) {
-            true => Self::Anything,
-            false => Self::Tools,
+        let generic = |manifest: &Manifest| manifest.class == Class::NativeGeneric;
+        if observe || manifests.iter().any(more) {
+            Self::Anything
+        } else if manifests.iter().any(generic) {
+            Self::Generic
+        } else {
+            Self::Tools
         }
     }
 }
@@ -128,7 +135,7 @@ fn apply(role: Role, confine: &Confine, holds: Option<&Holds<'_>>, starts: Start
     let none = role == Role::Jailer;
     let paths = |paths: &'_ [PathBuf]| if none { Vec::new() } else { paths.to_vec() };
     match starts {
-        Starts::Tools => {
+        Starts::Tools | Starts::Generic => {
             let (read, write) = (paths(&confine.read), paths(&confine.write));
             landlock::restrict(role, &read, &write, holds)?;
         }
@@ -164,17 +171,21 @@ fn filters(role: Role, starts: Starts) -> std::io::Result<Vec<Filter>> {
     if starts == Starts::Anything {
         return Ok(vec![Filter::compile(&[ANYTHING], Clone3::Ruled)?]);
     }
-    let (own, clone3) = match role {
-        Role::Keeper => (KEEPER, Clone3::Missing),
-        Role::Jailer => (JAILER, Clone3::Ruled),
-        Role::Front => (FRONT, Clone3::Missing),
-        Role::Egress => (EGRESS, Clone3::Missing),
+    let (own, clone3): (&[&str], _) = match role {
+        Role::Keeper => (&[COMMON, KEEPER], Clone3::Missing),
+        // What a jail's list allows has to be allowed here too.
+        Role::Jailer if starts == Starts::Generic => {
+            (&[COMMON, JAILER, NATIVE_GENERIC], Clone3::Ruled)
+        }
+        Role::Jailer => (&[COMMON, JAILER], Clone3::Ruled),
+        Role::Front => (&[COMMON, FRONT], Clone3::Missing),
+        Role::Egress => (&[COMMON, EGRESS], Clone3::Missing),
     };
     let mut filters = Vec::new();
     if role != Role::Jailer {
         filters.push(Filter::compile(&[HOSTILE], Clone3::Ruled)?);
     }
-    filters.push(Filter::compile(&[COMMON, own], clone3)?);
+    filters.push(Filter::compile(own, clone3)?);
     Ok(filters)
 }
 
@@ -185,12 +196,65 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
+    use crate::sys::filter::Verdict;
 
     #[test]
     fn all_filters_compile() {
         for role in Role::ALL {
             assert!(!filters(role, Starts::Tools).unwrap().is_empty());
         }
+    }
+
+    #[test]
+    fn a_jailer_is_confined_by_as_little_as_its_jails_need() {
+        let manifest = |class, observe| Manifest {
+            observe,
+            ..Manifest::of(class)
+        };
+        let (native, generic) = (manifest(Class::Native, false), Class::NativeGeneric);
+        for (manifests, observe, sealed, expected) in [
+            (vec![], false, true, Starts::Tools),
+            (vec![native.clone()], false, true, Starts::Tools),
+            (
+                vec![native.clone(), manifest(generic, false)],
+                false,
+                true,
+                Starts::Generic,
+            ),
+            (vec![manifest(generic, true)], false, true, Starts::Anything),
+            (vec![manifest(generic, false)], true, true, Starts::Anything),
+            (vec![native.clone()], false, false, Starts::Anything),
+            (
+                vec![manifest(generic, false), manifest(Class::Foreign, false)],
+                false,
+                true,
+                Starts::Anything,
+            ),
+        ] {
+            assert_eq!(Starts::of(&manifests, observe, sealed), expected);
+        }
+        assert_eq!(
+            capabilities(Role::Jailer, Starts::Generic),
+            capabilities(Role::Jailer, Starts::Tools)
+        );
+    }
+
+    /// A wider rule of one list is not lost beside a narrower one of another.
+    #[test]
+    fn a_jailer_of_generic_programs_may_all_that_they_may() {
+        let says = |starts| filters(Role::Jailer, starts).unwrap().pop().unwrap();
+        let (tools, generic) = (says(Starts::Tools), says(Starts::Generic));
+        let theirs = Filter::compile(&[NATIVE_GENERIC], Clone3::Missing).unwrap();
+        let mut more = 0;
+        for number in 0..600 {
+            for argument in [0, 1, 3, 9, 15, 200, 4096, 21505, 0x10900, u64::MAX] {
+                let arguments = [argument; 6];
+                let own = |filter: &Filter| filter.answer(number, arguments) == Verdict::Allow;
+                assert!(own(&generic) || !own(&theirs) && !own(&tools), "{number}");
+                more += u32::from(own(&generic) && !own(&tools));
+            }
+        }
+        assert!(more > 50, "{more}");
     }
 
     /// `seccompiler` drops a rule without conditions beside one that has some.

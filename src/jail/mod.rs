@@ -13,6 +13,7 @@ pub mod cgroup;
 pub mod confine;
 pub mod denied;
 pub mod elf;
+mod first;
 pub mod foreign;
 mod landlock;
 pub mod limits;
@@ -33,6 +34,8 @@ use crate::sys::filter::{Clone3, Filter};
 use crate::sys::jail::{Jailed, Native, Template, own_pidfd};
 use crate::sys::process;
 use crate::wire::manifest::{Class, Manifest};
+pub use first::FIRST;
+use first::First;
 use foreign::users::Users;
 use limits::ToolLimits;
 
@@ -43,6 +46,9 @@ const OBSERVED: &str = include_str!("seccomp/observed.json");
 
 /// What one that waits for its order may beside that, until it has it.
 const READY: &str = include_str!("seccomp/ready.json");
+
+/// Processes beside a program's own that count against the same limit: the first one of its jail.
+const OWN_PROCESSES: u64 = 1;
 
 /// Name of the process that waits for the name of a tool.
 pub const WAITS: &str = "ready";
@@ -66,6 +72,7 @@ pub struct Jail {
     ready: Filter,
     /// Of the class native-generic, once one was started: plain, and observed.
     generic: [OnceCell<Filter>; 2],
+    first: First,
     users: Option<Users>,
     landlock_abi: i32,
     degraded: Vec<String>,
@@ -118,6 +125,7 @@ impl Jail {
             ready: Filter::compile(&[TOOL, READY], Clone3::Missing).context(what)?,
             observed: Filter::observed(&[TOOL, OBSERVED], Clone3::Missing).context(what)?,
             generic: [OnceCell::new(), OnceCell::new()],
+            first: First::new()?,
             users,
             landlock_abi,
             degraded,
@@ -177,6 +185,8 @@ impl Jail {
             uid: self.uid(seat.slot),
             listener: seat.listener,
             cgroup: seat.cgroup,
+            // Our own code waits for no signal, and each call would pay.
+            first: None,
         };
         self.template.spawn(&jail).context(what)
     }
@@ -205,8 +215,12 @@ impl Jail {
         let argv: Vec<&CStr> = texts.iter().map(CString::as_c_str).collect();
         let uid = self.uid(slot);
         let ruleset = landlock::nothing_but(what.program)?;
-        // Where all run as one user the jailer counts too.
-        let own = u64::from(uid.is_none());
+        // The strict list has no signals to speak of, and is for code that is written for it.
+        let own_ruleset = self.ruleset.as_ref().map(AsFd::as_fd);
+        let first = || self.first.get(self.program(), own_ruleset);
+        let first = (class == Class::NativeGeneric).then(first);
+        // The first process of its jail, and where all run as one user the jailer too.
+        let own = OWN_PROCESSES + u64::from(uid.is_none());
         let jail = Native {
             program: what.program,
             ruleset: ruleset.as_ref().map(AsFd::as_fd),
@@ -217,6 +231,7 @@ impl Jail {
             uid,
             listener: what.listener,
             cgroup,
+            first,
         };
         self.template.spawn(&jail).context(doing)
     }

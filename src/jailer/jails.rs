@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Instant;
 
 use super::ahead::{Ahead, Waiting};
 use super::running::Running;
@@ -112,6 +113,7 @@ impl Jails {
         limits: ToolLimits,
         wall_ms: u64,
     ) -> Result<Running, Trouble> {
+        let since = Instant::now();
         let (waiting, useless) = self.ahead.take(limits);
         useless.into_iter().for_each(|one| self.end(one));
         let waiting = waiting.and_then(|one| match one.order(tool, fds) {
@@ -134,6 +136,7 @@ impl Jails {
             })?,
         };
         let mut running = Running::new(
+            since,
             one.jailed,
             one.slot,
             wall_ms,
@@ -253,21 +256,27 @@ impl Jails {
         argv: &[String],
         fds: &[OwnedFd],
     ) -> Result<Running, Trouble> {
+        let since = Instant::now();
         let missing = || Trouble::new(JailFault::NotFound, "no such manifest");
         let Manifest { class, limits, .. } = self.manifests.get(name).ok_or_else(missing)?;
         let memory = limits.memory;
-        // The first process of a foreign jail is ours, and the program the second.
-        let first = u64::from(*class == Class::Foreign);
+        // The first process of a jail is ours, and the program the second.
+        let first = u64::from(*class != Class::Native);
         let processes = limits.processes.saturating_add(first);
         let leaf = self.leaf(memory, processes)?;
         let cgroup = leaf.as_ref().map(Leaf::fd);
         let slot = self.seats.take();
         let started = self.start(name, program, argv, fds, slot, cgroup);
-        let (mut running, leaf) = self.keep(started, leaf, slot)?;
+        let ((jailed, link), leaf) = self.keep(started, leaf, slot)?;
+        let manifest = self.manifests.get(name).ok_or_else(missing)?;
+        let Manifest { class, limits, .. } = manifest;
+        let (wall_ms, cpu_s) = (limits.wall_ms, limits.cpu_s);
+        let mut running = Running::new(since, jailed, slot, wall_ms, cpu_s, *class, link);
         running.leaf = leaf;
         Ok(running)
     }
 
+    /// The jail of a program, and where it speaks.
     fn start(
         &mut self,
         name: &str,
@@ -276,7 +285,7 @@ impl Jails {
         fds: &[OwnedFd],
         slot: u32,
         cgroup: Option<BorrowedFd<'_>>,
-    ) -> Result<Running, Trouble> {
+    ) -> Result<(Jailed, Option<OwnedFd>), Trouble> {
         let missing = || Trouble::new(JailFault::NotFound, "no such manifest");
         let manifest = self.manifests.get(name).ok_or_else(missing)?;
         let (stdio, rest) = fds.split_at_checked(3).unwrap_or((&[], fds));
@@ -287,14 +296,14 @@ impl Jails {
             ));
         };
         let stdio = [input.as_fd(), output.as_fd(), error.as_fd()];
-        let (jailed, link) = match (manifest.class, rest) {
+        match (manifest.class, rest) {
             (Class::Foreign, []) => {
                 let job = Job::Run { program, argv };
                 let foreign = self.foreign.as_mut().ok_or_else(missing)?;
                 let foreign::Running { jailed, link } = foreign
                     .spawn(name, &job, stdio, slot, cgroup)
                     .map_err(failed)?;
-                (jailed, Some(link))
+                Ok((jailed, Some(link)))
             }
             (Class::Native | Class::NativeGeneric, [program]) => {
                 let link = pair_if(manifest.observe)?;
@@ -306,22 +315,13 @@ impl Jails {
                     listener: link.as_ref().map(|(_, theirs)| theirs.as_fd()),
                 };
                 let jailed = self.native.run(&what, slot, cgroup).map_err(failed)?;
-                (jailed, link.map(|(ours, _)| ours))
+                Ok((jailed, link.map(|(ours, _)| ours)))
             }
             _ => {
                 let what = format!("{} descriptors are not what this class gets", fds.len());
-                return Err(Trouble::new(JailFault::Failed, what));
+                Err(Trouble::new(JailFault::Failed, what))
             }
-        };
-        let limits = &manifest.limits;
-        Ok(Running::new(
-            jailed,
-            slot,
-            limits.wall_ms,
-            limits.cpu_s,
-            manifest.class,
-            link,
-        ))
+        }
     }
 
     /// Starts the self-test of native jails now; `fds` as those of a tool.
@@ -331,6 +331,7 @@ impl Jails {
         limits: ToolLimits,
         wall_ms: u64,
     ) -> Result<Running, Trouble> {
+        let since = Instant::now();
         let (one, link) = self.cold(limits, |native, listener, slot, cgroup| {
             let seat = Seat {
                 slot,
@@ -340,7 +341,7 @@ impl Jails {
             native.spawn("self-test", fds, limits, seat)
         })?;
         let (cpu_s, class) = (limits.cpu_s, Class::Native);
-        let mut running = Running::new(one.jailed, one.slot, wall_ms, cpu_s, class, link);
+        let mut running = Running::new(since, one.jailed, one.slot, wall_ms, cpu_s, class, link);
         running.leaf = one.leaf;
         Ok(running)
     }
@@ -354,6 +355,7 @@ impl Jails {
     ) -> Result<Running, Trouble> {
         let missing = || Trouble::new(JailFault::NotFound, "no such manifest");
         let manifest = self.manifests.get(name).ok_or_else(missing)?;
+        let since = Instant::now();
         let (class, limits) = (manifest.class, manifest.limits);
         let mut facts = Facts {
             manifest: manifest.clone(),
@@ -366,7 +368,15 @@ impl Jails {
         let cgroup = leaf.as_ref().map(Leaf::fd);
         let started = self.start_probe(&facts, output, slot, cgroup);
         let (foreign::Running { jailed, link }, leaf) = self.keep(started, leaf, slot)?;
-        let mut running = Running::new(jailed, slot, wall_ms, limits.cpu_s, class, Some(link));
+        let mut running = Running::new(
+            since,
+            jailed,
+            slot,
+            wall_ms,
+            limits.cpu_s,
+            class,
+            Some(link),
+        );
         running.leaf = leaf;
         Ok(running)
     }

@@ -68,8 +68,10 @@ pub(super) struct NeverRan {
 }
 
 impl Running {
-    /// A jail that was just started; `link` is where it speaks, where it does.
+    /// A jail that was just started, for an order of the time `since`; `link` is where it speaks,
+    /// where it does.
     pub(super) fn new(
+        since: Instant,
         jailed: Jailed,
         slot: u32,
         wall_ms: u64,
@@ -77,7 +79,6 @@ impl Running {
         class: Class,
         link: Option<OwnedFd>,
     ) -> Self {
-        let since = Instant::now();
         let inside = link.map(|link| Inside {
             link: Some(link),
             watch: None,

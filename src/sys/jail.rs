@@ -6,10 +6,11 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::sys::signal::Signal;
 
-use super::exec::{self, Limit, Lockdown, Start};
+use super::exec::{self, Child, Limit, Lockdown, Start};
 use super::filter::Filter;
 use super::init::BOUNDING;
 use super::raw;
+use super::second;
 use super::spawn::{self, End, Usage};
 
 /// Namespaces every jail gets new; mount, network and host name are the jailer's own empty ones.
@@ -42,6 +43,24 @@ pub struct Native<'a> {
     pub listener: Option<BorrowedFd<'a>>,
     /// The cgroup it begins in, where it has one.
     pub cgroup: Option<BorrowedFd<'a>>,
+    /// The first process of its pid namespace, where it is not to be that itself.
+    pub first: Option<First<'a>>,
+}
+
+/// A program that does nothing but be the first process of a jail: what the jail's program could be
+/// taken for by the kernel, were it that itself.
+#[derive(Debug, Clone, Copy)]
+pub struct First<'a> {
+    /// It; nobody can change it.
+    pub program: BorrowedFd<'a>,
+    /// A Landlock ruleset that allows no more than to run it; `None` where its lack was accepted.
+    pub ruleset: Option<BorrowedFd<'a>>,
+    /// Its arguments, the name first.
+    pub argv: &'a [&'a CStr],
+    /// What it may ask of the kernel.
+    pub filter: &'a Filter,
+    /// Hard limits: resource, soft, hard.
+    pub limits: &'a [Limit],
 }
 
 /// Capabilities a jailer needs for foreign jails, and the first process of each keeps for a moment.
@@ -82,39 +101,46 @@ impl FirstProcess<'_> {
 /// A running jail.
 #[derive(Debug)]
 pub struct Jailed {
-    pid: libc::pid_t,
-    pidfd: OwnedFd,
+    program: Child,
+    /// The first process of its pid namespace, where the program is not that itself.
+    first: Option<Child>,
 }
 
 impl AsFd for Jailed {
-    /// Its pidfd: readable once it has ended.
+    /// The pidfd of its program: readable once that has ended.
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.pidfd.as_fd()
+        self.program.pidfd.as_fd()
     }
 }
 
 impl Jailed {
     fn start(start: &Start<'_>) -> io::Result<Self> {
-        let child = exec::start(start)?;
+        let program = exec::start(start)?;
         Ok(Self {
-            pid: child.pid,
-            pidfd: child.pidfd,
+            program,
+            first: None,
         })
     }
 
-    /// Kills it. It is the first process of its pid namespace, so nothing in there outlives it.
+    /// Kills it. The first process of its pid namespace ends with all others in there, so nothing
+    /// outlives it.
     pub fn kill(&self) {
-        if let Err(error) = spawn::signal(self.as_fd(), Signal::SIGKILL) {
+        let first = self.first.as_ref().unwrap_or(&self.program);
+        if let Err(error) = spawn::signal(first.pidfd.as_fd(), Signal::SIGKILL) {
             tracing::error!(%error, "cannot kill a jail");
         }
     }
 
-    /// Waits for its end.
+    /// Waits for the end of its program, which is the end of all that is in it.
     ///
     /// # Errors
     /// Cannot fail for a child that was not waited for before.
     pub fn wait(self) -> io::Result<(End, Usage)> {
-        spawn::wait_pid(self.pid)
+        let ended = spawn::wait_pid(self.program.pid);
+        if let Some(first) = &self.first {
+            second::end(first);
+        }
+        ended
     }
 }
 
@@ -124,21 +150,44 @@ impl Template {
     /// # Errors
     /// Names the step that failed; nothing runs then.
     pub fn spawn(&self, jail: &Native<'_>) -> io::Result<Jailed> {
+        let lockdown = Lockdown {
+            uid: jail.uid,
+            bounding: &BOUNDING,
+            limits: jail.limits,
+            ruleset: jail.ruleset,
+            filter: &jail.filter.0,
+            parent: self.parent.as_fd(),
+            listener: jail.listener,
+        };
+        let namespaces = match jail.first {
+            None => NAMESPACES,
+            Some(_) => NAMESPACES & !libc::CLONE_NEWPID,
+        };
         let start = Start {
-            namespaces: u64::from(NAMESPACES.cast_unsigned()),
+            namespaces: u64::from(namespaces.cast_unsigned()),
             cgroup: jail.cgroup,
-            lockdown: Some(Lockdown {
-                uid: jail.uid,
-                bounding: &BOUNDING,
-                limits: jail.limits,
-                ruleset: jail.ruleset,
-                filter: &jail.filter.0,
-                parent: self.parent.as_fd(),
-                listener: jail.listener,
-            }),
+            lockdown: Some(lockdown),
             ..Start::new(jail.program, jail.argv, jail.fds)
         };
-        Jailed::start(&start)
+        let Some(first) = jail.first else {
+            return Jailed::start(&start);
+        };
+        let first = Start {
+            cgroup: jail.cgroup,
+            lockdown: Some(Lockdown {
+                limits: first.limits,
+                ruleset: first.ruleset,
+                filter: &first.filter.0,
+                listener: None,
+                ..lockdown
+            }),
+            ..Start::new(first.program, first.argv, &[])
+        };
+        let [first, program] = second::start(&first, &start)?;
+        Ok(Jailed {
+            program,
+            first: Some(first),
+        })
     }
 }
 

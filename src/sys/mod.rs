@@ -22,5 +22,6 @@ pub mod process;
 mod raw;
 pub mod sealed;
 mod search;
+mod second;
 pub mod spawn;
 pub mod users;

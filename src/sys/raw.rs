@@ -63,6 +63,14 @@ pub(super) fn enter_network(namespace: RawFd) -> Answer {
     plain(libc::SYS_setns, arguments)
 }
 
+/// Children of this thread from now on are in a new pid namespace, the next one as its first process.
+pub(super) fn leave_pids() -> Answer {
+    plain(
+        libc::SYS_unshare,
+        [c_long::from(libc::CLONE_NEWPID), 0, 0, 0, 0, 0],
+    )
+}
+
 /// Starts a session: no controlling terminal.
 pub(super) fn setsid() -> Answer {
     plain(libc::SYS_setsid, [0; 6])

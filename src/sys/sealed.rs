@@ -1,7 +1,7 @@
 //! A program as a memory file that nobody can change.
 
 use std::fs::File;
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
@@ -23,20 +23,43 @@ const OWN_MAX: u64 = 1 << 30;
 /// # Errors
 /// Fails where the program is longer (`FileTooLarge`) or cannot be read.
 pub fn seal(program: &File, max: u64) -> io::Result<OwnedFd> {
-    let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
-    let executable = MFdFlags::from_bits_retain(libc::MFD_EXEC);
-    let memory = match memfd_create("keepgate-program", flags | executable) {
-        Err(Errno::EACCES) if program.metadata()?.len() > max => {
-            return Err(ErrorKind::FileTooLarge.into());
-        }
-        Err(Errno::EACCES) => return Ok(program.try_clone()?.into()),
-        made => made?,
+    let Some(mut memory) = memory()? else {
+        return match program.metadata()?.len() > max {
+            true => Err(ErrorKind::FileTooLarge.into()),
+            false => Ok(program.try_clone()?.into()),
+        };
     };
-    let mut memory = File::from(memory);
     let length = io::copy(&mut program.take(max.saturating_add(1)), &mut memory)?;
     if length > max {
         return Err(ErrorKind::FileTooLarge.into());
     }
+    close(memory)
+}
+
+/// As [`seal`], of a program that is no file; `None` where no memory file can be run.
+///
+/// # Errors
+/// Fails where memory is short.
+pub fn seal_bytes(program: &[u8]) -> io::Result<Option<OwnedFd>> {
+    let Some(mut memory) = memory()? else {
+        return Ok(None);
+    };
+    memory.write_all(program)?;
+    close(memory).map(Some)
+}
+
+/// A memory file that can be run, where there is such a thing.
+fn memory() -> io::Result<Option<File>> {
+    let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
+    let executable = MFdFlags::from_bits_retain(libc::MFD_EXEC);
+    match memfd_create("keepgate-program", flags | executable) {
+        Err(Errno::EACCES) => Ok(None),
+        made => Ok(Some(File::from(made?))),
+    }
+}
+
+/// From here on nobody can change it, or open it to read.
+fn close(memory: File) -> io::Result<OwnedFd> {
     fchmod(&memory, Mode::from_bits_truncate(0o111))?;
     let memory = OwnedFd::from(memory);
     let seals = SealFlag::F_SEAL_WRITE | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SHRINK;
@@ -62,7 +85,7 @@ pub fn is_sealed(program: BorrowedFd<'_>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Seek, Write};
+    use std::io::Seek;
     use std::os::unix::fs::FileExt;
 
     use super::*;

@@ -15,7 +15,7 @@ use std::io::{Read, Write};
 use std::process::ExitCode;
 
 use crate::jail::foreign::init;
-use crate::jail::{WAITS, probe};
+use crate::jail::{FIRST, WAITS, probe};
 use crate::sys::{process, users};
 use order::{Fault, Reply};
 
@@ -35,6 +35,11 @@ pub fn run(name: &str) -> ExitCode {
         "noop" => return ExitCode::SUCCESS,
         "self-test" => return probe::run(),
         WAITS => return ready::run(),
+        FIRST => {
+            // For ever: no signal has a handler here.
+            nix::unistd::pause();
+            return ExitCode::from(BROKEN);
+        }
         "init" => return init::run(),
         "wait" => return users::wait().map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS),
         _ => {}

@@ -21,14 +21,40 @@ use crate::harness::binary;
 
 /// A program without any library: what it does is its first argument.
 const STATIC: &str = r#"
+#include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/time.h>
 #include <unistd.h>
+static void *aborts(void *nothing) { (void)nothing; abort(); }
 static char piece[65536];
 int main(int argc, char **argv, char **env) {
     const char *act = argc > 1 ? argv[1] : "";
     if (!strcmp(act, "exit")) return atoi(argv[2]);
     if (!strcmp(act, "trap")) __builtin_trap();
+    if (!strcmp(act, "abort")) abort();
+    if (!strcmp(act, "raise")) { kill(getpid(), atoi(argv[2])); return 98; }
+    if (!strcmp(act, "thread-abort")) {
+        pthread_t thread;
+        if (pthread_create(&thread, 0, aborts, 0)) return 97;
+        for (;;) pause();
+    }
+    if (!strcmp(act, "alarm")) {
+        struct itimerval soon = {{0, 0}, {0, 1000}};
+        setitimer(ITIMER_REAL, &soon, 0);
+        for (;;) pause();
+    }
+    if (!strcmp(act, "own-pipe")) {
+        int ends[2];
+        if (pipe(ends) || close(ends[0])) return 96;
+        for (;;) if (write(ends[1], "x", 1) > 0) return 95;
+    }
+    if (!strcmp(act, "strangers")) {
+        for (int sig = 1; sig < 32; sig++) kill(1, sig);
+        kill(-1, SIGKILL);
+        return getpid() == 1 || getppid() != 0;
+    }
     if (!strcmp(act, "spin")) for (;;) __asm__ volatile("");
     if (!strcmp(act, "env")) return env[0] != 0;
     if (!strcmp(act, "flood")) {
@@ -63,7 +89,7 @@ fn program() -> &'static Path {
         );
         fs::write(&source, STATIC).unwrap();
         let made = Command::new("gcc")
-            .args(["-O1", "-static", "-o"])
+            .args(["-O1", "-static", "-pthread", "-o"])
             .args([&path, &source])
             .status();
         assert!(made.unwrap().success(), "gcc makes no static programs");

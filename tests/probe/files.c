@@ -99,10 +99,11 @@ ATTEMPT(fs_unnamed_outside, BOTH) {
     return ok(open(fact("dir"), O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600));
 }
 ATTEMPT(fs_symlink_to_canary, BOTH) {
-    unlink("/tmp/probe-link");
-    int answer = symlink(canary, "/tmp/probe-link");
-    answer = answer == 0 && reads("/tmp/probe-link");
-    unlink("/tmp/probe-link");
+    const char *path = shared("/tmp", "probe-link");
+    unlink(path);
+    int answer = symlink(canary, path);
+    answer = answer == 0 && reads(path);
+    unlink(path);
     return answer;
 }
 ATTEMPT(fs_hardlink_canary, BOTH) {
@@ -110,7 +111,7 @@ ATTEMPT(fs_hardlink_canary, BOTH) {
     unlink(in("dir", "second"));
     return answer;
 }
-ATTEMPT(fs_write_tmp, NATIVE) { return makes("/tmp/probe-new", 0644); }
+ATTEMPT(fs_write_tmp, NATIVE) { return makes(shared("/tmp", "probe-new"), 0644); }
 // Without a jail nothing of the machine is changed: it is asked whether it could be.
 static int makes_in(const char *directory) {
     char path[256];
@@ -121,7 +122,7 @@ ATTEMPT(fs_write_etc, BOTH) { return makes_in("/etc"); }
 ATTEMPT(fs_write_usr, BOTH) { return makes_in("/usr/bin"); }
 ATTEMPT(fs_write_root, BOTH) { return makes_in("/"); }
 ATTEMPT(fs_write_dev, BOTH) { return makes_in("/dev"); }
-ATTEMPT(fs_write_devshm, NATIVE) { return makes("/dev/shm/probe-new", 0644); }
+ATTEMPT(fs_write_devshm, NATIVE) { return makes(shared("/dev/shm", "probe-new"), 0644); }
 ATTEMPT(fs_write_cwd, NATIVE) { return makes("probe-new", 0644); }
 ATTEMPT(fs_overwrite_shell, BOTH) { return opens("/usr/bin/env", O_WRONLY); }
 static int by_way_of(const char *prefix) {
@@ -174,8 +175,9 @@ ATTEMPT(fs_inotify_canary, BOTH) {
 ATTEMPT(fs_fanotify, BOTH) { return ok(syscall(SYS_fanotify_init, 0, 0)); }
 ATTEMPT(fs_fanotify_plain, BOTH) { return ok(syscall(SYS_fanotify_init, 0x200, 0)); }
 ATTEMPT(fs_mknod_device, BOTH) {
-    int made = mknod("/tmp/probe-node", S_IFCHR | 0600, makedev(1, 5)) == 0;
-    unlink("/tmp/probe-node");
+    const char *path = shared("/tmp", "probe-node");
+    int made = mknod(path, S_IFCHR | 0600, makedev(1, 5)) == 0;
+    unlink(path);
     return made;
 }
 ATTEMPT(fs_mknod_device_rw, FOREIGN) {
@@ -244,8 +246,8 @@ ATTEMPT(exec_host_binary, NATIVE) {
     char *argv[] = {"sh", "-c", "exit 1", NULL};
     return runs("/bin/sh", argv);
 }
-ATTEMPT(exec_tmp, BOTH) { return runs_copy("/tmp/probe-sh"); }
-ATTEMPT(exec_shm, BOTH) { return runs_copy("/dev/shm/probe-sh"); }
+ATTEMPT(exec_tmp, BOTH) { return runs_copy(shared("/tmp", "probe-sh")); }
+ATTEMPT(exec_shm, BOTH) { return runs_copy(shared("/dev/shm", "probe-sh")); }
 ATTEMPT(exec_rw, BOTH) { return runs_copy(in("rw", "probe-sh")); }
 ATTEMPT(exec_rw_script, BOTH) {
     const char *path = in("rw", "script");
@@ -268,17 +270,18 @@ static int by_loader(const char *path) {
     unlink(path);
     return ran;
 }
-ATTEMPT(exec_tmp_loader, BOTH) { return by_loader("/tmp/probe-ld"); }
+ATTEMPT(exec_tmp_loader, BOTH) { return by_loader(shared("/tmp", "probe-ld")); }
 ATTEMPT(exec_rw_loader, BOTH) { return by_loader(in("rw", "probe-ld")); }
 ATTEMPT(exec_tmp_symlink, BOTH) {
     char *argv[] = {"sh", "-c", "exit 1", NULL};
-    int fd = open("/tmp/probe-target", O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0755);
-    if (fd < 0 || copy_shell(fd) || symlink("/tmp/probe-target", "/tmp/probe-alias"))
+    const char *target = shared("/tmp", "probe-target"), *alias = shared("/tmp", "probe-alias");
+    int fd = open(target, O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0755);
+    if (fd < 0 || copy_shell(fd) || symlink(target, alias))
         return DENIED;
     close(fd);
-    int ran = runs("/tmp/probe-alias", argv);
-    unlink("/tmp/probe-alias");
-    unlink("/tmp/probe-target");
+    int ran = runs(alias, argv);
+    unlink(alias);
+    unlink(target);
     return ran;
 }
 static int runs_memory(unsigned flags, int by_name) {
@@ -314,7 +317,7 @@ static int maps_code(const char *path) {
     unlink(path);
     return at != MAP_FAILED;
 }
-ATTEMPT(exec_tmp_mapped, BOTH) { return maps_code("/tmp/probe-map"); }
+ATTEMPT(exec_tmp_mapped, BOTH) { return maps_code(shared("/tmp", "probe-map")); }
 ATTEMPT(exec_rw_mapped, BOTH) { return maps_code(in("rw", "probe-map")); }
 static int has_bits(const char *path, mode_t bits) {
     struct stat found;
@@ -402,8 +405,8 @@ ATTEMPT(fs_ro_flags, BOTH) {
 
 CONTROL(ctl_ro, FOREIGN) { return opens(in("ro", "file"), O_RDONLY); }
 CONTROL(ctl_rw, FOREIGN) { return makes(in("rw", "control"), 0644); }
-CONTROL(ctl_tmp, FOREIGN) { return makes("/tmp/control", 0644); }
-CONTROL(ctl_shm, FOREIGN) { return makes("/dev/shm/control", 0644); }
+CONTROL(ctl_tmp, FOREIGN) { return makes(shared("/tmp", "control"), 0644); }
+CONTROL(ctl_shm, FOREIGN) { return makes(shared("/dev/shm", "control"), 0644); }
 CONTROL(ctl_exec, FOREIGN) {
     char *argv[] = {"sh", "-c", "exit 1", NULL};
     return runs("/bin/sh", argv);

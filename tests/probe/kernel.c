@@ -292,19 +292,20 @@ ATTEMPT(lim_fds_2048, BOTH) {
 }
 ATTEMPT(lim_disk_256m, BOTH) {
     static char room[1 << 20];
-    char path[64];
+    char name[64];
     int written = 0;
     signal(SIGXFSZ, SIG_IGN);
     for (int file = 0; file < 16; file++) {
-        snprintf(path, sizeof path, "/tmp/probe-disk-%d", file);
+        snprintf(name, sizeof name, "probe-disk-%d", file);
+        const char *path = shared("/tmp", name);
         int fd = open(path, O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0600);
         for (int i = 0; i < 16 && write(fd, room, sizeof room) == sizeof room; i++)
             written++;
         close(fd);
     }
     for (int file = 0; file < 16; file++) {
-        snprintf(path, sizeof path, "/tmp/probe-disk-%d", file);
-        unlink(path);
+        snprintf(name, sizeof name, "probe-disk-%d", file);
+        unlink(shared("/tmp", name));
     }
     return written == 256;
 }

@@ -76,5 +76,8 @@ int reads(const char *path);
 int runs(const char *path, char *const argv[]);
 // A path in the directory called `fact_name`; two of them at a time.
 const char *in(const char *fact_name, const char *name);
+// A path in a directory that everybody has, which no other probe has at the same time: without a
+// jail several may run on one machine. Two of them at a time.
+const char *shared(const char *directory, const char *name);
 // Makes `to` a program, a copy of the shell.
 int copy_shell(int to);

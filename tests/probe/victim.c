@@ -73,8 +73,8 @@ int victim(void) {
     must(semaphore >= 0, "semget");
     snprintf(name, sizeof name, "/keepgate-probe-%d", getpid());
     must(mq_open(name, O_CREAT | O_RDWR, 0666, NULL) >= 0, "mq_open");
-    int shared = shm_open(name, O_CREAT | O_RDWR, 0666);
-    must(write(shared, SECRET, strlen(SECRET)) > 0, "shm_open");
+    int memory_file = shm_open(name, O_CREAT | O_RDWR, 0666);
+    must(write(memory_file, SECRET, strlen(SECRET)) > 0, "shm_open");
     long secret = syscall(SYS_add_key, "user", "keepgate-probe", SECRET, strlen(SECRET), KEY_SPEC_USER_KEYRING);
     must(secret > 0, "add_key");
     syscall(SYS_keyctl, KEYCTL_SETPERM, secret, 0x3f3f3f3f);

@@ -242,7 +242,7 @@ pub(super) fn others(report: &mut Report, small: &Small) {
         Worker::start(host::KIND, &path, None),
         Worker::start(world::KIND, &format!(":{path}"), None),
     ];
-    let jobs = [(0, "small"), (1, "small")];
+    let jobs = [(0, "small"), (1, "small"), (1, "generic")];
     in_turns(&mut workers, &jobs, 1, 10);
     let mut own = in_turns(&mut workers, &jobs, 40, 5);
     report.note(
@@ -250,6 +250,10 @@ pub(super) fn others(report: &mut Report, small: &Small) {
         shown(&mut own[0]),
     );
     report.note("  in a native jail, p50 / p99", shown(&mut own[1]));
+    report.note(
+        "  in a native-generic jail, beside a first process, p50 / p99",
+        shown(&mut own[2]),
+    );
     for (name, goal, turns) in [("bwrap", Some(8.0), 40), ("firejail", None, 5)] {
         if !is_here(name) {
             report.note(&format!("  {name} / native jail, p50"), "not here".into());

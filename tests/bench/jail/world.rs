@@ -49,7 +49,7 @@ struct Spawner {
     cgroups: Cgroups,
     null: File,
     small: OwnedFd,
-    manifest: Manifest,
+    manifests: [Manifest; 2],
     ahead: VecDeque<(Jailed, OwnedFd)>,
     home: Home,
 }
@@ -76,7 +76,7 @@ pub(super) fn run(argument: &str) {
         cgroups,
         null,
         small,
-        manifest: Manifest::of(Class::Native),
+        manifests: [Class::Native, Class::NativeGeneric].map(Manifest::of),
         ahead: VecDeque::new(),
         home: Home::here().unwrap(),
     };
@@ -85,7 +85,10 @@ pub(super) fn run(argument: &str) {
         "jail" => (0..times).map(|_| spawner.plain()).collect(),
         "leaf" => (0..times).map(|_| spawner.pooled()).collect(),
         "ahead" => (0..times).map(|_| spawner.ahead()).collect(),
-        "small" => (0..times).map(|_| spawner.small()).collect(),
+        "small" => (0..times).map(|_| spawner.small(Class::Native)).collect(),
+        "generic" => (0..times)
+            .map(|_| spawner.small(Class::NativeGeneric))
+            .collect(),
         "first" => (0..times).map(|_| spawner.first()).collect(),
         "network" => (0..times).map(|_| spawner.network()).collect(),
         "hold" => held.only(times),
@@ -136,10 +139,11 @@ impl Spawner {
         ended(jail, start)
     }
 
-    /// A program that is not ours, in the same jail.
-    fn small(&self) -> f64 {
+    /// A program that is not ours, in a native jail of this class.
+    fn small(&self, class: Class) -> f64 {
+        let mut manifests = self.manifests.iter();
         let what = Static {
-            manifest: &self.manifest,
+            manifest: manifests.find(|one| one.class == class).unwrap(),
             program: self.small.as_fd(),
             argv: &["small".to_owned()],
             stdio: [self.null.as_fd(); 3],

@@ -16,6 +16,35 @@ fn a_static_program_ends_as_itself() {
     }
 }
 
+/// A program that is not ours is nobody's first process: what ends it elsewhere ends it here, and
+/// its status says so.
+#[test]
+fn signals_end_a_program_of_another_as_they_do_outside() {
+    for (arguments, signal) in [
+        (&["abort"][..], libc::SIGABRT),
+        (&["thread-abort"], libc::SIGABRT),
+        (&["own-pipe"], libc::SIGPIPE),
+        (&["alarm"], libc::SIGALRM),
+        (&["raise", "15"], libc::SIGTERM),
+        (&["raise", "1"], libc::SIGHUP),
+        (&["raise", "9"], libc::SIGKILL),
+    ] {
+        let tool = program().to_str().unwrap();
+        let options = ["--json", "--profile", "native-generic", "--", tool];
+        let ended = run(&[&options[..], arguments].concat()).code(128 + signal);
+        let told = ended.json();
+        assert_eq!(told["signal"], signal, "{arguments:?}");
+        // By the signal, not by a limit that somebody had to wait for.
+        assert_eq!(told["limit"], serde_json::Value::Null, "{arguments:?}");
+    }
+}
+
+/// Whoever wants it all ended ends itself only: the first process of the jail is not to be moved.
+#[test]
+fn a_program_cannot_end_what_holds_its_jail() {
+    native("native-generic", &["strangers"]).code(0);
+}
+
 #[test]
 fn a_native_program_has_no_environment() {
     native("native", &["env"]).code(0);

@@ -5,7 +5,11 @@ use std::fs;
 
 use keepgate::wire::manifest::{Class, Manifest};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
 use super::canary::{JAIL_UID, Leaky, NOBODY, Outside};
+use super::life::children;
 
 /// Fewest attempts of a class.
 const ATTEMPTS: usize = 130;
@@ -161,6 +165,61 @@ fn nothing_outlives_its_jail() {
             assert_eq!(marked(&mark), [""; 0], "{class:?}");
         }
     }
+}
+
+/// A program of another has a first process beside it: as jailed as itself, with nothing open, and
+/// its end is the end of all.
+#[test]
+fn the_first_process_of_a_generic_jail_holds_nothing_and_its_end_is_the_jails() {
+    let outside = Outside::new(JAIL_UID);
+    let leaky = outside.jailer(None, vec![native()]);
+    let pid = leaky.jailer.pid;
+    let mark = format!("stands-beside-{}", std::process::id());
+    let mut working = leaky.begin(&outside, Class::NativeGeneric, &["linger", &mark]);
+    assert_eq!(working.line(), "left");
+    let status = |pid: u32| fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let number = |pid: u32| {
+        let status = status(pid);
+        let line = status.lines().find(|line| line.starts_with("NSpid:"));
+        line.unwrap().rsplit('\t').next().unwrap().to_owned()
+    };
+    // Whoever made them is gone, and nobody else came.
+    let mut both = children(pid);
+    both.sort_by_key(|pid| number(*pid));
+    let [first, program] = both[..] else {
+        panic!("{both:?}")
+    };
+    assert_eq!((number(first), number(program)), ("1".into(), "2".into()));
+    for line in [
+        "CapEff:\t0000000000000000",
+        "CapPrm:\t0000000000000000",
+        "CapBnd:\t0000000000000000",
+        "NoNewPrivs:\t1",
+        "Seccomp:\t2",
+        "Uid:\t64910\t64910\t64910\t64910",
+        "Groups:\t \n",
+        "Threads:\t1\n",
+    ] {
+        assert!(
+            status(first).contains(line),
+            "{line:?} in {}",
+            status(first)
+        );
+    }
+    let see = |what: &str| format!("/proc/{first}/{what}");
+    assert_eq!(fs::read_dir(see("fd")).unwrap().count(), 0);
+    assert_eq!(fs::read_dir(see("root")).unwrap().count(), 0);
+    assert_eq!(fs::read(see("environ")).unwrap(), b"");
+    assert_eq!(
+        fs::read_link(see("ns/pid")).unwrap(),
+        fs::read_link(format!("/proc/{program}/ns/pid")).unwrap()
+    );
+    let first = Pid::from_raw(i32::try_from(first).unwrap());
+    kill(first, Signal::SIGKILL).unwrap();
+    let (end, _) = leaky.end(working);
+    assert_eq!(end.unwrap().signal, Some(libc::SIGKILL));
+    assert_eq!(marked(&mark), [""; 0]);
+    assert_eq!(children(pid), [0; 0]);
 }
 
 /// What a jailer holds: descriptors, mounts, children. (Its cgroups are counted in

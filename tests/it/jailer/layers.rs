@@ -157,6 +157,7 @@ fn through(layers: Layers) -> Vec<String> {
         uid: layers.uid.then_some(JAIL_UID),
         listener: None,
         cgroup: None,
+        first: None,
     };
     let jailed = template.spawn(&jail).unwrap();
     jailed.wait().unwrap();

@@ -95,6 +95,7 @@ fn run(program: &Path) -> String {
         uid: None,
         listener: None,
         cgroup: None,
+        first: None,
     };
     let (end, _) = template.spawn(&jail).unwrap().wait().unwrap();
     let mut text = String::new();
