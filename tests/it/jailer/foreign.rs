@@ -5,11 +5,11 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
 
 use keepgate::call::id::Id;
 use keepgate::wire::manifest::{Class, Destination, Manifest};
 use keepgate::wire::messages::{JailEnd, JailerToKeeper, KeeperToJailer};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -87,8 +87,9 @@ impl Jailer {
         let (read, write) = std::io::pipe().unwrap();
         let errors = super::orders::null();
         let argv = ["/bin/sh", "-c", "readlink /proc/self/ns/net; read x"];
+        let ticket = Id::random().unwrap();
         let say = KeeperToJailer::Run {
-            ticket: Id::random().unwrap(),
+            ticket,
             manifest: "foreign".into(),
             program: argv[0].into(),
             argv: argv.map(str::to_owned).to_vec(),
@@ -97,6 +98,7 @@ impl Jailer {
         drop(write);
         let mut line = String::new();
         BufReader::new(read).read_line(&mut line).unwrap();
+        assert!(!line.is_empty(), "{:?}", self.hear_end(ticket));
         (line.trim_end().to_owned(), OwnedFd::from(hold))
     }
 }
@@ -115,10 +117,19 @@ fn a_shell_runs_and_sees_what_it_was_shown() {
     assert!(out.ends_with("hi\n64910\n"), "{out}");
 }
 
-/// How long a jail may take to begin.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// How many jails follow each other, with more and with fewer networks made ahead than that.
 const FOLLOWING: usize = 4;
+
+/// The network of a jailer that has nothing to do. It is in a jail's for a moment whenever it makes
+/// one; asleep in poll(2) it has made all it wants.
+fn home(pid: u32) -> String {
+    eventually("a jailer at rest", || {
+        let call = fs::read_to_string(format!("/proc/{pid}/syscall")).unwrap();
+        call.starts_with(&format!("{} ", libc::SYS_poll))
+    });
+    let link = fs::read_link(format!("/proc/{pid}/ns/net")).unwrap();
+    link.display().to_string()
+}
 
 #[test]
 fn each_jail_has_a_network_nobody_was_in() {
@@ -130,7 +141,7 @@ fn each_jail_has_a_network_nobody_was_in() {
             setup.ahead = ahead;
         })
         .unwrap();
-        let own = of(&format!("/proc/{}/ns/net", jailer.pid));
+        let own = home(jailer.pid);
         let mut seen = BTreeSet::from([of("/proc/self/ns/net"), own.clone()]);
         assert_eq!(seen.len(), 2);
         // They stay, so that no number is given twice because its network is gone.
@@ -139,11 +150,7 @@ fn each_jail_has_a_network_nobody_was_in() {
             assert!(told.starts_with("net:["), "{told}");
             assert!(seen.insert(told), "{ahead}: {seen:?}");
         }
-        assert_eq!(
-            of(&format!("/proc/{}/ns/net", jailer.pid)),
-            own,
-            "it came back"
-        );
+        assert_eq!(home(jailer.pid), own, "it came back");
     }
 }
 
@@ -158,6 +165,17 @@ fn the_proxys_socket_comes_first_though_the_jail_has_ended() {
         net: vec![net],
         ..manifest()
     });
+    // The moment is short, and missed where others keep this machine busy.
+    let heard_at_once = (0..TRIES).any(|_| hears_a_whole_life(&jailer));
+    assert!(heard_at_once, "missed the moment {TRIES} times");
+}
+
+/// How often that is tried.
+const TRIES: usize = 100;
+
+/// Stops the jailer while a jail runs, until that has ended; false where the jailer was faster. The
+/// proxy's socket comes first in any case.
+fn hears_a_whole_life(jailer: &Jailer) -> bool {
     let ticket = Id::random().unwrap();
     let say = KeeperToJailer::Run {
         ticket,
@@ -167,28 +185,26 @@ fn the_proxys_socket_comes_first_though_the_jail_has_ended() {
     };
     let null = super::orders::null();
     jailer.say(&say, &[], &[null.as_fd(); 3]);
-    // It waits for the jail's first process to become one, and goes no further: it hears the whole
-    // life of the jail at once.
-    let since = Instant::now();
-    while children(jailer.pid).is_empty() {
-        // Without a pause: the moment is short.
-        assert!(since.elapsed() < PATIENCE, "no jail");
-    }
+    let speaks = || {
+        let mut polled = [PollFd::new(jailer.link.as_fd(), PollFlags::POLLIN)];
+        poll(&mut polled, PollTimeout::ZERO).unwrap() > 0
+    };
+    // It waits for the jail's first process to become one, and goes no further.
+    while children(jailer.pid).is_empty() && !speaks() {}
     let pid = Pid::from_raw(i32::try_from(jailer.pid).unwrap());
     kill(pid, Signal::SIGSTOP).unwrap();
     eventually("its end", || {
         let ended = |pid| {
-            fs::read_to_string(format!("/proc/{pid}/stat"))
-                .unwrap()
-                .contains(") Z ")
+            let stat = fs::read_to_string(format!("/proc/{pid}/stat"));
+            stat.is_ok_and(|stat| stat.contains(") Z "))
         };
-        let all = children(jailer.pid);
-        assert_ne!(all, [0; 0], "the jailer went on");
-        all.into_iter().all(ended)
+        children(jailer.pid).into_iter().all(ended)
     });
+    let in_time = !speaks() && !children(jailer.pid).is_empty();
     kill(pid, Signal::SIGCONT).unwrap();
     let first = jailer.hear();
     assert!(matches!(first.say, JailerToKeeper::Listening { ticket: of } if of == ticket));
     assert_eq!(first.fds.len(), 1);
     assert_eq!(jailer.hear_end(ticket).unwrap().code, Some(0));
+    in_time
 }
