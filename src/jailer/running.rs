@@ -241,3 +241,48 @@ impl Running {
         poll(&mut polled, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+
+    use super::*;
+    use crate::jail::cgroup::Lack;
+    use crate::sys::filter::{Clone3, Filter};
+    use crate::sys::jail::{Native, Template, own_pidfd};
+
+    /// A program that ends at once, in namespaces of its own.
+    fn ends() -> Jailed {
+        const ANYTHING: &str = include_str!("../jail/seccomp/anything.json");
+        let (program, null) = ("/bin/true", "/dev/null");
+        let (program, null) = (File::open(program).unwrap(), File::open(null).unwrap());
+        let template = Template {
+            parent: own_pidfd().unwrap(),
+        };
+        let jail = Native {
+            program: program.as_fd(),
+            ruleset: None,
+            argv: &[c"true"],
+            fds: &[null.as_fd(); 3],
+            filter: &Filter::compile(&[ANYTHING], Clone3::Ruled).unwrap(),
+            limits: &[],
+            uid: None,
+            listener: None,
+            cgroup: None,
+            first: None,
+        };
+        template.spawn(&jail).unwrap()
+    }
+
+    /// What it took to start it counts: the order is what somebody waits for.
+    #[test]
+    fn the_clock_of_a_jail_starts_with_its_order() {
+        let ordered = Instant::now() - Duration::from_secs(2);
+        let late = Running::new(ordered, ends(), 0, 2_000, 5, Class::Native, None);
+        assert!(late.deadline <= Instant::now());
+        let mut cgroups = Cgroups::enter(None, Some(Lack::new("not used", "")));
+        let end = late.end(None, &mut cgroups).unwrap().unwrap();
+        assert_eq!(end.code, Some(0));
+        assert!(end.wall_us >= 2_000_000, "{end:?}");
+    }
+}

@@ -62,8 +62,10 @@
 //! - **Named pipes in a shown directory** can be read by a jail, and beneath `/tmp` written, if their
 //!   permission bits say so. Files in a directory that a jail may change keep a set-uid bit they
 //!   have while a jail changes their content through a mapping. Show neither.
-//! - **A native program is process 1 of its jail:** signals without a handler do not end it, as
-//!   pid_namespaces(7) says; its limits and the end of its output do.
+//! - **A program of the class `native` is process 1 of its jail:** signals without a handler do not
+//!   end it, as pid_namespaces(7) says; its limits do. The class is for code that was written for it,
+//!   and each call would pay for another process; programs of the class `native-generic` are process 2
+//!   beside one of nine bytes, and end as they do elsewhere.
 //! - **A whole older state, put back.** A log with its own, older checkpoint verifies: nothing
 //!   outside the machine counts how far it was. Keep the last size and root that `log verify`
 //!   printed, or a copy of `checkpoint`, elsewhere.
