@@ -10,6 +10,7 @@ mod driver;
 mod escape;
 mod files;
 mod foreign;
+mod foreign_layers;
 mod layers;
 mod life;
 mod observed;

@@ -22,15 +22,21 @@ use super::driver::JAIL_UID;
 /// What the product's tools may ask of the kernel.
 const TOOL: &str = include_str!("../../../src/jail/seccomp/tool.json");
 /// A filter that lets everything through but calls of other ABIs.
-const ANYTHING: &str = r#"{"anything": {
+pub(super) const ANYTHING: &str = r#"{"anything": {
     "mismatch_action": "allow", "match_action": "kill_process", "filter": []
 }}"#;
 
+/// What a probe said.
 fn findings(mut output: File) -> Findings {
     let mut text = String::new();
     output.rewind().unwrap();
     output.read_to_string(&mut text).unwrap();
-    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: `{text}`"))
+    parsed(&text)
+}
+
+/// The same, as it was read.
+pub(super) fn parsed(text: &str) -> Findings {
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: `{text}`"))
 }
 
 #[test]
@@ -122,7 +128,7 @@ fn nothing() -> Option<OwnedFd> {
 }
 
 /// The product as a memory file that cannot be read, as a jailer makes it.
-fn program() -> OwnedFd {
+pub(super) fn program() -> OwnedFd {
     let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::from_bits_retain(libc::MFD_EXEC);
     let mut memory = File::from(memfd_create("program", flags).unwrap());
     let mut binary = File::open(crate::harness::binary()).unwrap();
