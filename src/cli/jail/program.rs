@@ -13,6 +13,7 @@ use crate::error::{Error, Kind};
 use crate::jail::elf::{HEAD, Program};
 use crate::jail::foreign::{HOME, PATH};
 use crate::jail::profile::{Unseen, View};
+use crate::jail::regular;
 use crate::sys::sealed::seal;
 use crate::wire::manifest::{Class, Manifest};
 use crate::wire::text::escaped;
@@ -106,7 +107,7 @@ fn begins(view: &View<'_>, path: &Path, real: &Path) -> Result<Found, Failure> {
 fn head(path: &Path) -> Option<Program> {
     let mut head = Vec::new();
     let limit = u64::try_from(HEAD).unwrap_or(u64::MAX);
-    File::open(path)
+    regular::open(path)
         .ok()?
         .take(limit)
         .read_to_end(&mut head)
@@ -162,7 +163,10 @@ fn native(name: &str) -> Result<Found, Failure> {
         })?
     };
     let shown = escaped(&path.to_string_lossy());
-    let file = File::open(&path).map_err(|error| {
+    if !runs(&path) && path.exists() {
+        return Err(barred_at(&path));
+    }
+    let file = regular::open(&path).map_err(|error| {
         let missing = matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory);
         let error = Error::new(format!("open `{shown}`")).because(error);
         match missing {
@@ -170,9 +174,6 @@ fn native(name: &str) -> Result<Found, Failure> {
             false => Failure::not_executable(error.hint("it is read to be put into the jail")),
         }
     })?;
-    if !runs(&path) {
-        return Err(barred_at(&path));
-    }
     let sealed = seal(&file, NATIVE_MAX).map_err(|error| {
         Failure::from(Error::new(format!("copy `{shown}` into memory")).because(error))
     })?;

@@ -33,7 +33,6 @@ mod view;
 mod words;
 
 use std::fmt;
-use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -43,6 +42,7 @@ pub use text::toml;
 pub use view::{Unseen, View};
 
 use crate::error::{Context, Error, Kind, Result};
+use crate::jail::regular;
 use crate::wire::manifest::{Class, Destination, Manifest};
 use crate::wire::text::escaped;
 
@@ -137,11 +137,11 @@ impl Draft {
     /// Reads the file `path`.
     ///
     /// # Errors
-    /// Fails where it cannot be read, and as [`Draft::parse`].
+    /// Fails where it cannot be read or is no regular file, and as [`Draft::parse`].
     pub fn load(path: &Path) -> Result<Self> {
         let shown = escaped(&path.to_string_lossy());
         let mut bytes = Vec::new();
-        File::open(path)
+        regular::open(path)
             .and_then(|file| file.take(FILE_MAX + 1).read_to_end(&mut bytes))
             .context(|| format!("read the manifest `{shown}`"))
             .map_err(|error| {
