@@ -358,9 +358,11 @@ pub enum JailCommand {
     /// to your standard output and error through pipes. What it was refused is told on standard
     /// error when it has ended, with the line of a manifest that would allow it.
     #[command(
-        after_help = "Ends as the program did, or with 128+N where signal N ended it; with \
-        125 where the jail could not be made, 126 where the program cannot be run, 127 where it was \
-        not found. With --json, one object: exit, signal, limit, wall_us, cpu_us, rss_kib, stdout, \
+        after_help = "Ends as the program did, or with 128+N where signal N ended it. With \
+        125 where the jail could not be made or what the program wrote could not be passed on (a \
+        full disk), 126 where the program cannot be run, 127 where it was not found. Where nobody \
+        reads its output any more (`| head`) and it ends with 0 all the same: 141, as shells tell \
+        SIGPIPE. With --json, one object: exit, signal, limit, wall_us, cpu_us, rss_kib, stdout, \
         stderr (text, the first MiB of each), stdout_bytes, stderr_bytes, denials, hops, degraded.\n\n\
         Examples:\n  \
         keepgate jail run -- python3 -c 'print(6 * 7)'\n  \

@@ -113,6 +113,8 @@ pub(super) struct Pump {
     waiting: std::ops::Range<usize>,
     /// Bytes read so far.
     pub(super) moved: u64,
+    /// Why bytes did not get to where they were to go: this way is closed then.
+    pub(super) lost: Option<io::Error>,
 }
 
 impl Pump {
@@ -123,6 +125,7 @@ impl Pump {
             piece: vec![0; PIECE],
             waiting: 0..0,
             moved: 0,
+            lost: None,
         }
     }
 
@@ -183,8 +186,12 @@ impl Pump {
         match self.to.as_mut().map(|to| to.write(part)) {
             Some(Ok(len)) => self.waiting.start = self.waiting.start.saturating_add(len),
             Some(Err(error)) if later(&error) => return,
-            // Nobody reads it any more: whoever writes at the other end should learn that.
-            Some(Err(_)) | None => return self.close(),
+            // It cannot be written any more: whoever writes at the other end should learn that.
+            Some(Err(error)) => {
+                self.lost = Some(error);
+                return self.close();
+            }
+            None => return self.close(),
         }
         self.end();
     }
@@ -270,6 +277,8 @@ mod tests {
         writer.write_all(b"x").unwrap();
         pump.step(u64::MAX);
         assert!(pump.done());
+        let lost = pump.lost.take().unwrap();
+        assert_eq!(lost.kind(), ErrorKind::BrokenPipe);
         assert_eq!(
             writer.write_all(b"x").unwrap_err().kind(),
             ErrorKind::BrokenPipe

@@ -1,5 +1,8 @@
 //! `keepgate jail run`.
 
+use std::io::{self, ErrorKind};
+
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use super::drive::{self, Ends, Ran};
@@ -98,10 +101,43 @@ fn in_jail(
     let hands = Hands::new(&mut jailer, egress, &manifest)?;
     let ran = drive::run(hands, found, argv, ends, manifest.limits.output)?;
     report(app, options, &ran, &test, manifest.limits)?;
-    Ok(match ran.signal {
+    let [output, error] = &ran.lost;
+    for (lost, which) in [(output, "output"), (error, "error")] {
+        if let Some(lost) = lost {
+            passed_on(lost, which)?;
+        }
+    }
+    Ok(ended(&ran))
+}
+
+/// What did not get out is a failure of this command, however the program ended; but for a reader
+/// that has gone, which is nothing unusual.
+fn passed_on(lost: &io::Error, which: &str) -> Result<()> {
+    if gone(lost) {
+        return Ok(());
+    }
+    let what = format!("write the program's standard {which}: {lost}");
+    Err(Error::new(what)
+        .hint("make room, or write elsewhere; what else the program did is done, look before you run it again"))
+}
+
+/// Nobody reads it any more (pipe(7), socket(7)).
+fn gone(lost: &io::Error) -> bool {
+    matches!(
+        lost.kind(),
+        ErrorKind::BrokenPipe | ErrorKind::ConnectionReset
+    )
+}
+
+/// As the program ended. One that says it succeeded while its output had no reader ends as if it had
+/// written into that pipe itself: by the signal that tells so.
+fn ended(ran: &Ran) -> Exit {
+    let unread = ran.lost.iter().flatten().any(gone);
+    match ran.signal {
         Some(signal) => Exit::of(None, Some(signal)),
+        None if unread && ran.end.code == Some(0) => Exit::of(None, Some(Signal::SIGPIPE as i32)),
         None => Exit::of(ran.end.code, ran.end.signal),
-    })
+    }
 }
 
 /// The program and its arguments as text, which is what an order to a jailer holds.
