@@ -366,7 +366,7 @@ pub enum JailCommand {
         stderr (text, the first MiB of each), stdout_bytes, stderr_bytes, denials, hops, degraded.\n\n\
         Examples:\n  \
         keepgate jail run -- python3 -c 'print(6 * 7)'\n  \
-        keepgate jail run --rw ./repo --chdir ./repo -- git status\n  \
+        keepgate jail run --rw ./repo --ro ./repo/.git/hooks --chdir ./repo -- git status\n  \
         keepgate jail run --net api.example.net:443 -- curl https://api.example.net/\n  \
         keepgate jail run --ro . --env TOKEN -- ./report.py\n  \
         keepgate jail run --profile native --json -- ./static-tool < input\n  \
@@ -405,10 +405,10 @@ pub struct JailRunArgs {
     #[arg(long, value_name = "PROFILE|FILE", default_value = "foreign", hide_default_value = true,
           value_hint = ValueHint::FilePath)]
     pub profile: PathBuf,
-    /// Show it this path, read-only
+    /// Show it this path, read-only; within one of --rw, it is kept from changes
     #[arg(long, value_name = "PATH", value_hint = ValueHint::AnyPath)]
     pub ro: Vec<PathBuf>,
-    /// Show it this directory and let it change it
+    /// Show it this directory and let it change it, but run nothing there
     #[arg(long, value_name = "PATH", value_hint = ValueHint::DirPath)]
     pub rw: Vec<PathBuf>,
     /// Let it connect there, through a proxy it finds by HTTP_PROXY and HTTPS_PROXY

@@ -5,6 +5,7 @@ mod explained;
 mod foreign;
 mod limits;
 mod native;
+mod nested;
 mod profiles;
 mod streams;
 mod way_out;

@@ -1,12 +1,12 @@
 //! The manifest that the options of `jail run` ask for.
 
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use crate::cli::app::App;
 use crate::cli::args::JailRunArgs;
 use crate::config::Paths;
 use crate::error::{Context, Error, Kind, Result};
-use crate::jail::profile::{Draft, Host, Place};
+use crate::jail::profile::{Draft, Host, Place, as_written};
 use crate::wire::manifest::Manifest;
 use crate::wire::text::escaped;
 
@@ -27,6 +27,11 @@ pub(super) fn host(app: &App, lenient: bool) -> Host {
 /// The manifest, as this host allows it.
 pub(super) fn manifest(app: &App, options: &JailRunArgs) -> Result<Manifest> {
     let mut draft = draft(&options.profile)?;
+    // First: what is shown read-only may lie within.
+    for path in &options.rw {
+        let place = option("--rw", path);
+        draft.rw(&straight(path, &place)?, &place)?;
+    }
     for path in &options.ro {
         let place = option("--ro", path);
         // The last part may be a link, which is shown as one; the way to it may not.
@@ -34,10 +39,6 @@ pub(super) fn manifest(app: &App, options: &JailRunArgs) -> Result<Manifest> {
         if !draft.shows(&path) {
             draft.ro(&path, &place)?;
         }
-    }
-    for path in &options.rw {
-        let place = option("--rw", path);
-        draft.rw(&straight(path, &place)?, &place)?;
     }
     if let Some(path) = &options.chdir {
         let place = option("--chdir", path);
@@ -100,15 +101,7 @@ fn whole(path: &Path, place: &Place) -> Result<PathBuf> {
 /// somebody else may have made.
 fn straight(path: &Path, place: &Place) -> Result<PathBuf> {
     let real = whole(path, place)?;
-    let mut written = PathBuf::new();
-    let absolute = std::path::absolute(path).context(|| format!("{place}: find it"))?;
-    for part in absolute.components() {
-        if part == Component::ParentDir {
-            written.pop();
-        } else {
-            written.push(part);
-        }
-    }
+    let written = as_written(path).context(|| format!("{place}: find it"))?;
     if written == real {
         return Ok(real);
     }

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use super::Failure;
 use crate::error::{Error, Kind};
 use crate::jail::elf::{HEAD, Program};
+use crate::jail::foreign::nest::Nest;
 use crate::jail::foreign::{HOME, PATH};
 use crate::jail::profile::{Unseen, View};
 use crate::jail::regular;
@@ -35,7 +36,9 @@ pub(super) fn find(manifest: &Manifest, name: &str) -> Result<Found, Failure> {
     match manifest.class {
         Class::Foreign => {
             let shown: Vec<PathBuf> = manifest.ro.iter().chain(&manifest.rw).cloned().collect();
-            foreign(manifest, &View::new(&shown), name)
+            let found = foreign(manifest, &View::new(&shown), name)?;
+            may_run(manifest, &View::new(&shown), &found)?;
+            Ok(found)
         }
         Class::Native | Class::NativeGeneric => native(name),
     }
@@ -63,6 +66,28 @@ fn foreign(manifest: &Manifest, view: &View<'_>, name: &str) -> Result<Found, Fa
     match barred {
         Some(path) => Err(barred_at(path)),
         None => Err(unseen(view, &candidates, name)),
+    }
+}
+
+/// What a jail may change it may not run: that is mounted so.
+fn may_run(manifest: &Manifest, view: &View<'_>, found: &Found) -> Result<(), Failure> {
+    let nest = Nest::new(&manifest.ro, &manifest.rw);
+    let Ok(real) = view.resolve(Path::new(&found.path)) else {
+        return Ok(());
+    };
+    match nest.at_or_above(&real) {
+        Some(above) if above.writable => {
+            let (path, real) = (escaped(&found.path), escaped(&real.to_string_lossy()));
+            let outer = escaped(&above.path.to_string_lossy());
+            let what =
+                format!("`{path}` is in `{outer}`, which the jail may change and so not run");
+            let hint = format!(
+                "add `--ro {real}`, which keeps it from being changed; for a script, name its \
+                 interpreter first"
+            );
+            Err(Failure::not_executable(Error::new(what).hint(hint)))
+        }
+        _ => Ok(()),
     }
 }
 

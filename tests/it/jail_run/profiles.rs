@@ -61,7 +61,9 @@ fn a_wrong_file_is_named_with_its_line() {
 
 #[test]
 fn nothing_but_a_regular_file_is_read_and_nothing_waited_for() {
-    let directory = directory();
+    // Beneath `/tmp` no pipe is shown read-only at all.
+    let directory = tempfile::Builder::new().tempdir_in("/var/tmp").unwrap();
+    super::open_to_all(directory.path());
     let pipe = directory.path().join("pipe");
     nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::from_bits_truncate(0o755)).unwrap();
     let pipe = pipe.to_str().unwrap();
