@@ -356,7 +356,8 @@ pub enum JailCommand {
     /// rights: no daemon and no install is needed. The program sees the paths its profile names, a
     /// private /tmp, and no network but the hosts you list; it reads your standard input and writes
     /// to your standard output and error through pipes. What it was refused is told on standard
-    /// error when it has ended, with the line of a manifest that would allow it.
+    /// error when it has ended, with the line of a manifest that would allow it. Without root, the
+    /// program stays in your supplementary groups.
     #[command(
         after_help = "Ends as the program did, or with 128+N where signal N ended it. With \
         125 where the jail could not be made or what the program wrote could not be passed on (a \
@@ -366,7 +367,7 @@ pub enum JailCommand {
         stderr (text, the first MiB of each), stdout_bytes, stderr_bytes, denials, hops, degraded.\n\n\
         Examples:\n  \
         keepgate jail run -- python3 -c 'print(6 * 7)'\n  \
-        keepgate jail run --rw ./repo --ro ./repo/.git/hooks --chdir ./repo -- git status\n  \
+        keepgate jail run --rw . --ro .git/hooks -- git status\n  \
         keepgate jail run --net api.example.net:443 -- curl https://api.example.net/\n  \
         keepgate jail run --ro . --env TOKEN -- ./report.py\n  \
         keepgate jail run --profile native --json -- ./static-tool < input\n  \
@@ -417,7 +418,7 @@ pub struct JailRunArgs {
     /// Set a variable, or pass yours on
     #[arg(long, value_name = "NAME=VALUE|NAME")]
     pub env: Vec<String>,
-    /// Start it in this directory [default: /tmp, its own]
+    /// Start it in this directory [default: yours where --ro or --rw shows it, or its own /tmp]
     #[arg(long, value_name = "PATH", value_hint = ValueHint::DirPath)]
     pub chdir: Option<PathBuf>,
     /// Give it a loopback of its own to listen and connect on, and unix sockets
@@ -432,10 +433,11 @@ pub struct JailRunArgs {
     /// Processes and threads at a time [default: 128]
     #[arg(long, value_name = "N")]
     pub processes: Option<u64>,
-    /// Refuse to run with less protection than a jail should have
+    /// Refuse to run where any layer of protection is missing (--json lists what is, in `degraded`)
     #[arg(long)]
     pub strict: bool,
-    /// Do not tell what was refused and what protection is missing
+    /// Write nothing beside the program's output, unless there is no jail: not what was refused, and
+    /// not what protection is missing
     #[arg(short, long)]
     pub quiet: bool,
     /// The program and its arguments; a native one is read from your files, any other is looked for

@@ -330,7 +330,7 @@ pub const ATTACKS: &[Attack] = &[
     },
     Attack {
         name: "moved away and made anew",
-        what: "renames a directory above one that is kept read-only, such as `.git` above `hooks`, and makes another of that name",
+        what: "renames a directory above one that is kept read-only, such as that above hooks of a repository, and makes another of that name",
         stage: Stage::Jail,
         tests: &[
             "it::jail_run::nested::what_is_kept_within_what_may_be_changed_stays_as_it_is_and_where_it_is",

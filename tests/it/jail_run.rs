@@ -4,6 +4,7 @@
 mod explained;
 mod foreign;
 mod limits;
+mod mistakes;
 mod native;
 mod nested;
 mod profiles;

@@ -43,6 +43,8 @@ pub(super) fn manifest(app: &App, options: &JailRunArgs) -> Result<Manifest> {
     if let Some(path) = &options.chdir {
         let place = option("--chdir", path);
         draft.dir(&beside(path, &place)?, &place)?;
+    } else if let Some(here) = here(options) {
+        draft.dir_if_none(&here, &Place::option("--chdir", &here.to_string_lossy()))?;
     }
     for text in &options.net {
         draft.net(text, &Place::option("--net", text))?;
@@ -65,10 +67,19 @@ pub(super) fn manifest(app: &App, options: &JailRunArgs) -> Result<Manifest> {
     draft.check(&host(app, !options.strict))
 }
 
+/// The working directory, where an option shows it: relative names mean the same inside then.
+fn here(options: &JailRunArgs) -> Option<PathBuf> {
+    let here = std::env::current_dir().ok()?;
+    let mut shown = options.rw.iter().chain(&options.ro);
+    let holds = |path: &PathBuf| path.canonicalize().is_ok_and(|path| here.starts_with(path));
+    shown.any(holds).then_some(here)
+}
+
 /// A value of the user's own is passed on only where it is named, and never shown.
 fn env(draft: &mut Draft, text: &str) -> Result<()> {
     let (name, value) = match text.split_once('=') {
         Some((name, value)) => (name, value.to_owned()),
+        None if text.is_empty() => ("", String::new()),
         None => {
             let place = Place::option("--env", text);
             let missing = || {

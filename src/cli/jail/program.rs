@@ -33,6 +33,12 @@ pub(super) struct Found {
 
 /// Finds the program `name` for a jail of this manifest.
 pub(super) fn find(manifest: &Manifest, name: &str) -> Result<Found, Failure> {
+    if name.is_empty() {
+        let error = Error::of(Kind::Usage, "the program's name is empty");
+        return Err(Failure::not_found(
+            error.hint("name it after `--`; was a variable not set?"),
+        ));
+    }
     match manifest.class {
         Class::Foreign => {
             let shown: Vec<PathBuf> = manifest.ro.iter().chain(&manifest.rw).cloned().collect();
@@ -59,6 +65,8 @@ fn foreign(manifest: &Manifest, view: &View<'_>, name: &str) -> Result<Found, Fa
     for candidate in &candidates {
         match view.resolve(candidate) {
             Ok(real) if runs(&real) => return begins(view, candidate, &real),
+            // As execvp(3), which goes on past a directory of that name.
+            Ok(real) if real.is_dir() && !name.contains('/') => {}
             Ok(_) => drop(barred.get_or_insert(candidate)),
             Err(_) => {}
         }
@@ -172,10 +180,11 @@ fn above(path: &Path) -> String {
 
 fn barred_at(path: &Path) -> Failure {
     let shown = escaped(&path.to_string_lossy());
-    Failure::not_executable(
-        Error::new(format!("`{shown}` is no executable file"))
-            .hint(format!("chmod +x {shown}, or name its interpreter first")),
-    )
+    let hint = match path.is_file() {
+        true => format!("chmod +x {shown}, or name its interpreter first"),
+        false => "a program is a regular file: name that".into(),
+    };
+    Failure::not_executable(Error::new(format!("`{shown}` is no executable file")).hint(hint))
 }
 
 fn native(name: &str) -> Result<Found, Failure> {

@@ -1,6 +1,6 @@
 //! `keepgate jail run`.
 
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, IsTerminal};
 
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
@@ -100,7 +100,7 @@ fn in_jail(
     let test = jailer.test.clone();
     let hands = Hands::new(&mut jailer, egress, &manifest)?;
     let ran = drive::run(hands, found, argv, ends, manifest.limits.output)?;
-    report(app, options, &ran, &test, manifest.limits)?;
+    report(app, options, &ran, &test, &manifest)?;
     let [output, error] = &ran.lost;
     for (lost, which) in [(output, "output"), (error, "error")] {
         if let Some(lost) = lost {
@@ -157,16 +157,24 @@ fn report(
     options: &JailRunArgs,
     ran: &Ran,
     test: &SelfTest,
-    had: Quantities,
+    manifest: &Manifest,
 ) -> Result<()> {
+    let had = manifest.limits;
     if app.screen.json() {
         return app.screen.value(&value(ran, test, had));
     }
     if options.quiet {
         return Ok(());
     }
-    for told in told::of_end(&ran.end, had, &ran.hops) {
+    let all = told::of_end(&ran.end, had, &ran.hops);
+    for told in &all {
         app.screen.note(format!("denied: {}", told.say));
+    }
+    // What was not shown is not there, which nobody is told of (a kernel has no cheap way to). A
+    // person who watches may see it from what was; a script that ends with 1 has its own reasons.
+    let failed = ran.signal.is_none() && ran.end.code.is_some_and(|code| code != 0);
+    if failed && all.is_empty() && io::stderr().is_terminal() {
+        app.screen.note(told::had(manifest));
     }
     Ok(())
 }

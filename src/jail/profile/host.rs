@@ -297,7 +297,14 @@ fn start(view: &View<'_>, dir: &Said<PathBuf>) -> Result<()> {
         Err(Unseen::Circle(_)) => wrong("is a circle of links", "mend the links".into()),
         Err(Unseen::Outside(at)) => wrong(
             "is not seen in the jail",
-            format!("add it, or `{}`, to `rw` or `ro`", shown(&at)),
+            match path.exists() {
+                true if at == *path => "add it to `ro` or `rw` (`--ro`, `--rw`)".into(),
+                true => format!(
+                    "add it, or `{}`, to `ro` or `rw` (`--ro`, `--rw`)",
+                    shown(&at)
+                ),
+                false => "make it, and add it to `ro` or `rw` (`--ro`, `--rw`)".into(),
+            },
         ),
     }
 }

@@ -25,6 +25,7 @@ fn host() -> Host {
     Host {
         root: true,
         landlock_abi: ABI_FLOOR,
+        proc: true,
         lenient: false,
         no_user_namespaces: None,
         missing: Vec::new(),
@@ -467,6 +468,12 @@ fn what_the_kernel_lacks_is_refused_with_the_line_and_the_mend() {
     assert!(check(&old(0, true)).unwrap_err().contains("lsm="));
     assert!(check(&old(5, false)).unwrap_err().contains(TOO_OLD));
     assert_eq!(check(&old(5, true)), Ok(()));
+    let bare = Host {
+        proc: false,
+        missing: vec!["net"],
+        ..host()
+    };
+    assert!(check(&bare).unwrap_err().contains("mount -t proc"));
     let missing = Host {
         missing: vec!["net"],
         ..host()
