@@ -356,7 +356,8 @@ fn no_socket(manifest: &Manifest, path: &Path, found: &OwnedFd) -> Result<()> {
         shown(path),
         shown(&socket)
     );
-    let hint = "name what is needed below it, one path each, or take `loopback` out";
+    let hint = "remove it if nobody listens there (a jail may have left it), name what is needed below \
+                it, one path each, or take `loopback` out";
     Err(Error::of(Kind::Usage, what).hint(hint))
 }
 

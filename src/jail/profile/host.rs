@@ -212,7 +212,11 @@ fn keep_own(entry: &Entry<'_>, real: &Path, host: &Host) -> Result<()> {
 
 /// What Landlock's rule for what is around it would let a jail do there, a mount has to prevent.
 fn only_read(entry: &Entry<'_>, real: &Path) -> Result<()> {
-    if let Ok(Some(pipe)) = pipes::first(real) {
+    let found = pipes::first(real).map_err(|error| {
+        let what = format!("has to be looked through for named pipes: {error}");
+        entry.wrong(what, "name what is needed below it, one path each")
+    })?;
+    if let Some(pipe) = found {
         let pipe = shown(&pipe);
         return Err(entry.wrong(
             format!("is to be read only and holds the named pipe `{pipe}`, into which a jail could write there"),

@@ -270,9 +270,10 @@ fn origin(path: &Path, shown: &str) -> Result<Origin> {
 pub fn as_written(path: &Path) -> std::io::Result<PathBuf> {
     let mut written = PathBuf::new();
     for part in std::path::absolute(path)?.components() {
-        match part {
-            Component::ParentDir => drop(written.pop()),
-            part => written.push(part),
+        if part == Component::ParentDir {
+            written.pop();
+        } else {
+            written.push(part);
         }
     }
     Ok(written)

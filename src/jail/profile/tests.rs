@@ -399,7 +399,7 @@ fn a_manifest_is_kept_from_its_own_jail() {
     fs::write(&file, &text).unwrap();
     fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
     let manifest = Draft::load(&file).unwrap().check(&host()).unwrap();
-    assert_eq!(manifest.ro, [file.clone()]);
+    assert_eq!(manifest.ro, std::slice::from_ref(&file));
     symlink(&file, &link).unwrap();
     let error = Draft::load(&link).unwrap().check(&host()).unwrap_err();
     assert!(error.message().contains("through a link"), "{error}");
@@ -407,7 +407,7 @@ fn a_manifest_is_kept_from_its_own_jail() {
     // Elsewhere it is nothing to the jail.
     fs::write(scene.path("m.toml"), text).unwrap();
     let manifest = Draft::load(&scene.path("m.toml")).unwrap();
-    assert_eq!(manifest.check(&host()).unwrap().ro, [PathBuf::new(); 0]);
+    assert!(manifest.check(&host()).unwrap().ro.is_empty());
 }
 
 #[test]
