@@ -418,20 +418,20 @@ pub struct JailRunArgs {
     /// Set a variable, or pass yours on
     #[arg(long, value_name = "NAME=VALUE|NAME")]
     pub env: Vec<String>,
-    /// Start it in this directory [default: yours where --ro or --rw shows it, or its own /tmp]
+    /// Start it in this directory [default: yours if --ro or --rw shows of it, or its own /tmp]
     #[arg(long, value_name = "PATH", value_hint = ValueHint::DirPath)]
     pub chdir: Option<PathBuf>,
     /// Give it a loopback of its own to listen and connect on, and unix sockets
     #[arg(long)]
     pub loopback: bool,
     /// End it after so long [default: 60]
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
     pub wall: Option<u64>,
     /// Memory it may use [default: 512]
-    #[arg(long, value_name = "MIB")]
+    #[arg(long, value_name = "MIB", allow_negative_numbers = true)]
     pub memory: Option<u64>,
     /// Processes and threads at a time [default: 128]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub processes: Option<u64>,
     /// Refuse to run where any layer of protection is missing (--json lists what is, in `degraded`)
     #[arg(long)]

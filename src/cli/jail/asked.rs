@@ -67,12 +67,18 @@ pub(super) fn manifest(app: &App, options: &JailRunArgs) -> Result<Manifest> {
     draft.check(&host(app, !options.strict))
 }
 
-/// The working directory, where an option shows it: relative names mean the same inside then.
+/// The working directory, where an option shows it or something in it: relative names mean the same
+/// inside then.
 fn here(options: &JailRunArgs) -> Option<PathBuf> {
     let here = std::env::current_dir().ok()?;
     let mut shown = options.rw.iter().chain(&options.ro);
-    let holds = |path: &PathBuf| path.canonicalize().is_ok_and(|path| here.starts_with(path));
-    shown.any(holds).then_some(here)
+    let seen = |path: &PathBuf| {
+        let real = path.canonicalize();
+        real.is_ok_and(|path| here.starts_with(&path) || path.starts_with(&here))
+    };
+    // A host's root directory is nothing that a person works in.
+    let works = here.parent().is_some() && shown.any(seen);
+    works.then_some(here)
 }
 
 /// A value of the user's own is passed on only where it is named, and never shown.

@@ -44,6 +44,8 @@ pub(super) struct Ran {
     pub(super) signal: Option<i32>,
     /// Standard output and error: what was kept, and how many bytes there were.
     pub(super) kept: [(Vec<u8>, u64); 2],
+    /// Why not all of standard input was read.
+    pub(super) unread: Option<io::Error>,
     /// Why not all of standard output and error was passed on.
     pub(super) lost: [Option<io::Error>; 2],
 }
@@ -211,6 +213,11 @@ pub(super) fn run(
         hops,
         signal,
         kept,
+        unread: ways
+            .input
+            .lost
+            .take()
+            .filter(|error| error.kind() != io::ErrorKind::BrokenPipe),
         lost,
     })
 }

@@ -56,7 +56,9 @@ fn foreign(manifest: &Manifest, view: &View<'_>, name: &str) -> Result<Found, Fa
     let candidates: Vec<PathBuf> = if name.contains('/') {
         // A path from where the caller is means the same file where the jail sees it too.
         let here = std::path::absolute(name).ok();
-        std::iter::once(home.join(name)).chain(here).collect()
+        let all = std::iter::once(home.join(name)).chain(here);
+        // Without `./` in the middle.
+        all.map(|path| path.components().collect()).collect()
     } else {
         let entries = path.split(':').filter(|entry| !entry.is_empty());
         entries.map(|entry| home.join(entry).join(name)).collect()

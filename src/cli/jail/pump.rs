@@ -113,7 +113,7 @@ pub(super) struct Pump {
     waiting: std::ops::Range<usize>,
     /// Bytes read so far.
     pub(super) moved: u64,
-    /// Why bytes did not get to where they were to go: this way is closed then.
+    /// Why bytes could not be read, or not get to where they were to go: this way is closed then.
     pub(super) lost: Option<io::Error>,
 }
 
@@ -165,6 +165,11 @@ impl Pump {
         let Some(from) = &mut self.from else { return };
         match from.read(&mut self.piece) {
             Err(error) if later(&error) => {}
+            Err(error) if !ended(&error, from) => {
+                self.lost = Some(error);
+                self.from = None;
+                self.end();
+            }
             Ok(0) | Err(_) => {
                 self.from = None;
                 self.end();
@@ -209,6 +214,19 @@ impl Pump {
             Some(End::Kept(kept, _)) => kept,
             _ => Vec::new(),
         }
+    }
+}
+
+/// There is no more to read: a descriptor that is not for reading (nohup(1) makes such a one), a
+/// terminal that has hung up, a peer that has gone.
+fn ended(error: &io::Error, from: &End) -> bool {
+    let errno = error.raw_os_error().map(Errno::from_raw);
+    let terminal = || from.fd().is_some_and(|fd| fd.is_terminal());
+    match errno {
+        Some(Errno::EBADF | Errno::ECONNRESET | Errno::EPIPE) => true,
+        // Of a file it is a disk that fails.
+        Some(Errno::EIO) => terminal(),
+        _ => false,
     }
 }
 

@@ -101,6 +101,11 @@ fn in_jail(
     let hands = Hands::new(&mut jailer, egress, &manifest)?;
     let ran = drive::run(hands, found, argv, ends, manifest.limits.output)?;
     report(app, options, &ran, &test, &manifest)?;
+    if let Some(unread) = &ran.unread {
+        let what = format!("read standard input for the program: {unread}");
+        let hint = "it was told that its input ended there; give it a file, or `</dev/null`";
+        return Err(Error::new(what).hint(hint).into());
+    }
     let [output, error] = &ran.lost;
     for (lost, which) in [(output, "output"), (error, "error")] {
         if let Some(lost) = lost {

@@ -125,7 +125,8 @@ fn net(draft: &mut Draft, value: Value, place: &Place) -> Result<()> {
 }
 
 fn one_line(text: &str) -> String {
-    text.lines().map(escaped).collect::<Vec<_>>().join("; ")
+    let text = text.lines().map(escaped).collect::<Vec<_>>().join("; ");
+    text.replace("expected u64", "expected a whole number")
 }
 
 /// The text, to name places in it.
@@ -155,7 +156,8 @@ impl Source<'_> {
             line.unwrap_or_default(),
             one_line(error.message())
         );
-        Error::of(Kind::Usage, what)
-            .hint("`keepgate jail check foreign` prints a manifest with every key")
+        Error::of(Kind::Usage, what).hint(
+            "`keepgate jail check foreign` prints a manifest with every key; texts are in quotes",
+        )
     }
 }

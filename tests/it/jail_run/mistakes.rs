@@ -61,6 +61,12 @@ fn mistakes_on_the_command_line_say_what_would_be_right() {
             "a program is a regular file",
         ),
         (
+            &["--wall", "-1", "--", "true"],
+            125,
+            "invalid value `-1`",
+            "`--help` after the command",
+        ),
+        (
             &["--wall", "x", "--", "true"],
             125,
             "invalid value `x`",
@@ -85,12 +91,17 @@ fn mistakes_on_the_command_line_say_what_would_be_right() {
 fn it_starts_where_the_caller_is_if_that_is_shown() {
     let directory = directory();
     let here = directory.path().canonicalize().unwrap();
+    fs::write(here.join("file"), "").unwrap();
     for (words, expected) in [
         (
             &["-q", "--ro", ".", "--", "pwd"][..],
             here.to_str().unwrap(),
         ),
         (&["-q", "--ro", ".", "--chdir", "/usr", "--", "pwd"], "/usr"),
+        (
+            &["-q", "--ro", "file", "--", "sh", "-c", "cat file; pwd"],
+            here.to_str().unwrap(),
+        ),
         (&["-q", "--", "pwd"], "/tmp"),
     ] {
         let ended = Ended::of(jail(words).current_dir(&here).output().unwrap()).code(0);

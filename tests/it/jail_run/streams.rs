@@ -123,6 +123,20 @@ fn output_that_could_not_be_passed_on_is_no_success() {
 }
 
 #[test]
+fn input_that_cannot_be_read_is_no_end() {
+    let stdin = |file: File| {
+        let mut command = jail(&["-q", "--", "/bin/cat"]);
+        Ended::of(command.stdin(file).output().unwrap())
+    };
+    stdin(File::open("/tmp").unwrap())
+        .code(125)
+        .says("read standard input for the program: Is a directory");
+    // As nohup(1) leaves it.
+    let unreadable = File::options().write(true).open("/dev/null").unwrap();
+    assert_eq!(stdin(unreadable).code(0).err, "");
+}
+
+#[test]
 fn a_success_that_nobody_could_read_ends_as_by_sigpipe_and_quietly() {
     for (script, code) in [("echo x", 141), ("echo x; exit 6", 6), ("exit 0", 0)] {
         let (reader, writer) = std::io::pipe().unwrap();
