@@ -356,15 +356,18 @@ pub enum JailCommand {
     /// rights: no daemon and no install is needed. The program sees the paths its profile names, a
     /// private /tmp, and no network but the hosts you list; it reads your standard input and writes
     /// to your standard output and error through pipes. What it was refused is told on standard
-    /// error when it has ended, with the line of a manifest that would allow it.
+    /// error when it has ended, with the line of a manifest that would allow it. Without root, the
+    /// program stays in your supplementary groups.
     #[command(
-        after_help = "Ends as the program did, or with 128+N where signal N ended it; with \
-        125 where the jail could not be made, 126 where the program cannot be run, 127 where it was \
-        not found. With --json, one object: exit, signal, limit, wall_us, cpu_us, rss_kib, stdout, \
+        after_help = "Ends as the program did, or with 128+N where signal N ended it. With \
+        125 where the jail could not be made or what the program wrote could not be passed on (a \
+        full disk), 126 where the program cannot be run, 127 where it was not found. Where nobody \
+        reads its output any more (`| head`) and it ends with 0 all the same: 141, as shells tell \
+        SIGPIPE. With --json, one object: exit, signal, limit, wall_us, cpu_us, rss_kib, stdout, \
         stderr (text, the first MiB of each), stdout_bytes, stderr_bytes, denials, hops, degraded.\n\n\
         Examples:\n  \
         keepgate jail run -- python3 -c 'print(6 * 7)'\n  \
-        keepgate jail run --rw ./repo --chdir ./repo -- git status\n  \
+        keepgate jail run --rw . --ro .git/hooks -- git status\n  \
         keepgate jail run --net api.example.net:443 -- curl https://api.example.net/\n  \
         keepgate jail run --ro . --env TOKEN -- ./report.py\n  \
         keepgate jail run --profile native --json -- ./static-tool < input\n  \
@@ -403,10 +406,10 @@ pub struct JailRunArgs {
     #[arg(long, value_name = "PROFILE|FILE", default_value = "foreign", hide_default_value = true,
           value_hint = ValueHint::FilePath)]
     pub profile: PathBuf,
-    /// Show it this path, read-only
+    /// Show it this path, read-only; within one of --rw, it is kept from changes
     #[arg(long, value_name = "PATH", value_hint = ValueHint::AnyPath)]
     pub ro: Vec<PathBuf>,
-    /// Show it this directory and let it change it
+    /// Show it this directory and let it change it, but run nothing there
     #[arg(long, value_name = "PATH", value_hint = ValueHint::DirPath)]
     pub rw: Vec<PathBuf>,
     /// Let it connect there, through a proxy it finds by HTTP_PROXY and HTTPS_PROXY
@@ -415,25 +418,26 @@ pub struct JailRunArgs {
     /// Set a variable, or pass yours on
     #[arg(long, value_name = "NAME=VALUE|NAME")]
     pub env: Vec<String>,
-    /// Start it in this directory [default: /tmp, its own]
+    /// Start it in this directory [default: yours if --ro or --rw shows of it, or its own /tmp]
     #[arg(long, value_name = "PATH", value_hint = ValueHint::DirPath)]
     pub chdir: Option<PathBuf>,
     /// Give it a loopback of its own to listen and connect on, and unix sockets
     #[arg(long)]
     pub loopback: bool,
     /// End it after so long [default: 60]
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
     pub wall: Option<u64>,
     /// Memory it may use [default: 512]
-    #[arg(long, value_name = "MIB")]
+    #[arg(long, value_name = "MIB", allow_negative_numbers = true)]
     pub memory: Option<u64>,
     /// Processes and threads at a time [default: 128]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub processes: Option<u64>,
-    /// Refuse to run with less protection than a jail should have
+    /// Refuse to run where any layer of protection is missing (--json lists what is, in `degraded`)
     #[arg(long)]
     pub strict: bool,
-    /// Do not tell what was refused and what protection is missing
+    /// Write nothing beside the program's output, unless there is no jail: not what was refused, and
+    /// not what protection is missing
     #[arg(short, long)]
     pub quiet: bool,
     /// The program and its arguments; a native one is read from your files, any other is looked for

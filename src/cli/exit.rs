@@ -72,7 +72,7 @@ pub const TABLE: [(Exit, &str, &str); 14] = [
     (
         Exit::NoJail,
         "no-jail",
-        "`jail run`: the jail could not be made; otherwise it ends as its program",
+        "`jail run`: no jail, or its output is lost; otherwise it ends as its program",
     ),
     (
         Exit::NotExecutable,

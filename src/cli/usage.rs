@@ -52,7 +52,7 @@ fn mistake(text: &str) -> Error {
     let hint = match (tip, usage) {
         (Some(tip), _) => tip,
         (None, Some(usage)) => format!("{usage}\n      `--help` explains every option"),
-        (None, None) => "`keepgate --help` shows all commands".into(),
+        (None, None) => "`--help` after the command explains every option".into(),
     };
     Error::of(Kind::Usage, what).hint(hint)
 }

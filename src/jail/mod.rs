@@ -20,6 +20,7 @@ pub mod limits;
 pub mod lists;
 pub mod probe;
 pub mod profile;
+pub mod regular;
 pub mod world;
 
 pub use cgroup::NO_CGROUPS;

@@ -277,6 +277,15 @@ pub const ATTACKS: &[Attack] = &[
         ],
     },
     Attack {
+        name: "pipe in place of a manifest or program",
+        what: "puts a named pipe where `jail run` opens a file, so that it waits for ever",
+        stage: Stage::Operator,
+        tests: &[
+            "jail::regular::tests::only_a_regular_file_is_opened_and_nothing_is_waited_for",
+            "it::jail_run::profiles::nothing_but_a_regular_file_is_read_and_nothing_waited_for",
+        ],
+    },
+    Attack {
         name: "confused deputy: pipe or device",
         what: "puts a named pipe where a file is expected, so that opening it waits for ever",
         stage: Stage::Jailer,
@@ -308,6 +317,33 @@ pub const ATTACKS: &[Attack] = &[
         tests: &[
             "jail::foreign::sockets::tests::a_socket_is_found_however_deep_and_links_are_not_followed",
             "it::jail_run::profiles::a_socket_in_a_shown_directory_is_of_no_use",
+        ],
+    },
+    Attack {
+        name: "named pipe that is only to be read",
+        what: "writes into another process' named pipe in a directory shown read-only, which no read-only mount prevents",
+        stage: Stage::Jail,
+        tests: &[
+            "jail::foreign::pipes::tests::a_pipe_is_found_however_deep",
+            "it::jail_run::nested::a_pipe_of_another_process_is_not_written_into",
+        ],
+    },
+    Attack {
+        name: "moved away and made anew",
+        what: "renames a directory above one that is kept read-only, such as that above hooks of a repository, and makes another of that name",
+        stage: Stage::Jail,
+        tests: &[
+            "it::jail_run::nested::what_is_kept_within_what_may_be_changed_stays_as_it_is_and_where_it_is",
+            "it::jail_run::nested::an_ordinary_user_keeps_a_directory_within_another_too",
+        ],
+    },
+    Attack {
+        name: "manifest within reach",
+        what: "changes the manifest it was started from, for the next start, or what a link to it leads to",
+        stage: Stage::Jail,
+        tests: &[
+            "jail::profile::tests::a_manifest_is_kept_from_its_own_jail",
+            "it::jail_run::nested::a_jail_does_not_change_its_own_manifest",
         ],
     },
     Attack {

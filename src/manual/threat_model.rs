@@ -59,9 +59,25 @@
 //!   server that serves many names behind one certificate may be told another of its names there.
 //! - **Memory that only a cgroup counts.** Where there is no memory controller, a jail's socket
 //!   buffers, file locks and private files count against nobody's limit of memory.
-//! - **Named pipes in a shown directory** can be read by a jail, and beneath `/tmp` written, if their
-//!   permission bits say so. Files in a directory that a jail may change keep a set-uid bit they
-//!   have while a jail changes their content through a mapping. Show neither.
+//! - **Named pipes in a shown directory** can be read by a jail if their permission bits say so, and
+//!   written where the jail may change the directory: who makes one there shares it with the jail.
+//!   Into one that is shown read-only nothing is written: Landlock refuses it, and beneath `/tmp` or
+//!   within a directory that may be changed, where Landlock's rule for that covers it, no view holds
+//!   one when the jail is made. Whoever makes one *there* later opens a way to the jail.
+//! - **A set-uid program that a jail may change** keeps its bit where its content is changed through
+//!   a shared mapping: the kernel takes it away on write(2) and truncate(2) only. A jail sets no such
+//!   bit itself. It matters where a directory in `rw` holds a set-uid or set-gid file of the
+//!   directory's own owner (as root: of its group too; other files cannot be changed) that another
+//!   user can run: the jail's code then has the owner's rights in that user's hands. Find them with
+//!   `find DIR -perm /6000` before a directory of root's is named in `rw`; nobody looks for them
+//!   otherwise, since that would mean to stat every file in it.
+//! - **Groups of an ordinary user.** Without root a jail's programs stay in the supplementary groups
+//!   of whoever starts it: a user namespace of an ordinary user cannot give them up
+//!   (user_namespaces(7), "setgroups"). They count for files in the paths that are shown, and nowhere
+//!   else. As root they are given up. `doctor` names it.
+//! - **What is read-only within what may be changed** is kept by its place: the jail can neither
+//!   change nor move it or a directory above it. A second name (hard link) that somebody outside
+//!   gave such a file in the writable part is not looked for.
 //! - **A program of the class `native` is process 1 of its jail:** signals without a handler do not
 //!   end it, as pid_namespaces(7) says; its limits do. The class is for code that was written for it,
 //!   and each call would pay for another process; programs of the class `native-generic` are process 2

@@ -21,8 +21,8 @@ const PROGRAM_SHOWN: &CStr = c"/proc/self/fd/200";
 const LISTENER: RawFd = PROGRAM + 1;
 /// Lowest number that no child keeps.
 const ABOVE: RawFd = LISTENER + 1;
-/// Most descriptors a child can be given.
-pub(super) const FDS_MAX: usize = 32;
+/// Most descriptors a child can be given: fewer than [`PROGRAM`].
+pub(super) const FDS_MAX: usize = 160;
 /// Bytes of the child's stack.
 pub(super) const STACK: usize = 64 << 10;
 /// Exit status of a child that could not become its program; nobody outside sees it.

@@ -265,13 +265,14 @@ mod tests {
     }
 
     /// Every filter there is, as the product puts them together.
-    const FILTERS: [&[(&str, &str)]; 17] = [
+    const FILTERS: [&[(&str, &str)]; 18] = [
         &[list!("tool")],
         &[list!("tool"), list!("observed")],
         &[list!("tool"), list!("ready")],
         &[list!("native-generic")],
         &[list!("native-generic"), list!("observed")],
         &[list!("foreign")],
+        &[list!("foreign"), list!("local")],
         &[list!("init")],
         &[list!("first")],
         &[list!("tool"), list!("first")],

@@ -4,21 +4,20 @@ use std::io;
 use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Numbers that were taken already.
-static TAKEN: AtomicU64 = AtomicU64::new(0);
+/// Numbers that were taken already, 64 in each.
+static TAKEN: [AtomicU64; 3] = [const { AtomicU64::new(0) }; 3];
 
-/// Takes over descriptor `number` (3 to 63) and makes it close-on-exec.
+/// Takes over descriptor `number` (3 to 191) and makes it close-on-exec.
 ///
 /// # Errors
 /// Fails where it is not open or was taken before.
 #[expect(unsafe_code, reason = "an inherited descriptor is a bare number")]
 pub fn take(number: i32) -> io::Result<OwnedFd> {
     let closed = || io::Error::other(format!("descriptor {number} was not handed over"));
-    let bit = u32::try_from(number)
-        .ok()
-        .filter(|n| (3..64).contains(n))
-        .ok_or_else(closed)?;
-    if TAKEN.fetch_or(1 << bit, Ordering::SeqCst) & (1 << bit) != 0 {
+    let place = usize::try_from(number).ok().filter(|n| *n >= 3);
+    let taken = place.and_then(|n| Some((TAKEN.get(n / 64)?, 1_u64 << (n % 64))));
+    let (taken, bit) = taken.ok_or_else(closed)?;
+    if taken.fetch_or(bit, Ordering::SeqCst) & bit != 0 {
         return Err(io::Error::other(format!(
             "descriptor {number} was taken before"
         )));

@@ -74,6 +74,8 @@ pub enum Copy {
     Shown,
     /// What a jail may change: no devices, programs or set-uid files, nothing mounted below.
     Writable,
+    /// What a jail may not change within what it may: as [`Copy::Shown`], nothing mounted below.
+    Kept,
     /// A device node.
     Device,
     /// `/proc`, as it is.
@@ -84,7 +86,7 @@ impl Copy {
     fn attributes(self) -> u64 {
         match self {
             Self::Data | Self::Writable => MOUNT_NOSUID | MOUNT_NODEV | MOUNT_NOEXEC,
-            Self::Shown => MOUNT_RDONLY | MOUNT_NOSUID | MOUNT_NODEV,
+            Self::Shown | Self::Kept => MOUNT_RDONLY | MOUNT_NOSUID | MOUNT_NODEV,
             Self::Device => MOUNT_RDONLY | MOUNT_NOSUID | MOUNT_NOEXEC,
             Self::Proc => 0,
         }

@@ -27,9 +27,10 @@ pub struct Mapper {
 }
 
 impl Mapper {
-    /// A copy of the mounted directory `tree` that can be changed. With `to` (its owner's uid and gid, the
-    /// jail's uid), what belongs to its owner belongs to the jail in there. `program` is the tools'
-    /// program, `proc` the `/proc` of this process' pid namespace.
+    /// A copy of the mounted directory or file `tree`, which is [`Copy::Writable`] or
+    /// [`Copy::Kept`]. With `to` (its owner's uid and gid, the jail's uid), what belongs to its owner
+    /// belongs to the jail in there. `program` is the tools' program, `proc` the `/proc` of this
+    /// process' pid namespace.
     ///
     /// # Errors
     /// Fails where its file system cannot be mapped, and without `CAP_SYS_ADMIN`.
@@ -37,10 +38,10 @@ impl Mapper {
         &mut self,
         program: BorrowedFd<'_>,
         proc: BorrowedFd<'_>,
-        tree: BorrowedFd<'_>,
+        (tree, copy): (BorrowedFd<'_>, Copy),
         to: Option<Mapping>,
     ) -> io::Result<OwnedFd> {
-        let copy = mounts::clone_open(tree, Copy::Writable)?;
+        let copy = mounts::clone_open(tree, copy)?;
         let Some(mapping) = to else {
             return Ok(copy);
         };

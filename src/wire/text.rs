@@ -8,6 +8,8 @@ use std::fmt;
 pub struct Escaped<'a> {
     text: &'a str,
     max: usize,
+    /// Backslashes stay as they are.
+    again: bool,
 }
 
 impl<'a> Escaped<'a> {
@@ -16,12 +18,26 @@ impl<'a> Escaped<'a> {
         Self {
             text,
             max: usize::MAX,
+            again: false,
         }
     }
 
     /// Cuts after `max` source characters and says so with `…`.
     pub fn cut(text: &'a str, max: usize) -> Self {
-        Self { text, max }
+        Self {
+            text,
+            max,
+            again: false,
+        }
+    }
+
+    /// As [`Escaped::cut`], of text that whoever sent it should have escaped already: what is escaped
+    /// is not escaped once more, and what is not, is.
+    pub fn again(text: &'a str, max: usize) -> Self {
+        Self {
+            again: true,
+            ..Self::cut(text, max)
+        }
     }
 }
 
@@ -32,7 +48,7 @@ impl fmt::Display for Escaped<'_> {
                 return f.write_str("…");
             }
             match character {
-                '\\' => f.write_str("\\\\")?,
+                '\\' if !self.again => f.write_str("\\\\")?,
                 ' '..='~' => fmt::Write::write_char(f, character)?,
                 '\n' => f.write_str("\\n")?,
                 '\t' => f.write_str("\\t")?,

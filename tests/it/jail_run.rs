@@ -4,7 +4,9 @@
 mod explained;
 mod foreign;
 mod limits;
+mod mistakes;
 mod native;
+mod nested;
 mod profiles;
 mod streams;
 mod way_out;

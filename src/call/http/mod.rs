@@ -73,8 +73,8 @@ impl Target {
         }
         if let Some(odd) = text.chars().find(|c| !c.is_ascii_graphic() || *c == '\\') {
             return Err(fault(format!(
-                "the url holds `{}`; percent-encode it, or write the host in punycode",
-                odd.escape_unicode()
+                "the url holds U+{:04X}; percent-encode it, or write the host in punycode",
+                u32::from(odd)
             )));
         }
         let parts = Parts::split(text)?;

@@ -28,6 +28,7 @@ pub(super) fn all(accepted: &[String], root: bool) -> Vec<Check> {
         landlock(landlock_abi(), accepted),
         seccomp(&read("/proc/sys/kernel/seccomp/actions_avail")),
         namespaces(root),
+        groups(root, &kept_groups()),
         cgroup(host(), accepted),
         open_files(descriptors().map_or(0, |(_, hard)| hard)),
         clock(SystemClock.now()),
@@ -84,6 +85,33 @@ fn seccomp(actions: &str) -> Check {
         "not there"
     };
     Check::new("host.seccomp", why, found).unless(good, "use a kernel with CONFIG_SECCOMP_FILTER")
+}
+
+/// Groups of this user beside the first.
+fn kept_groups() -> Vec<u32> {
+    let own = nix::unistd::getegid();
+    let all = nix::unistd::getgroups().unwrap_or_default();
+    all.into_iter()
+        .filter(|gid| *gid != own)
+        .map(nix::unistd::Gid::as_raw)
+        .collect()
+}
+
+/// A user namespace of an ordinary user cannot give groups up (user_namespaces(7), "setgroups").
+fn groups(root: bool, kept: &[u32]) -> Check {
+    let why = "without root a program in a jail stays in your groups: they count for the files of \
+               the paths it is shown";
+    let numbers: Vec<String> = kept.iter().map(u32::to_string).collect();
+    let found = match (root, kept) {
+        (true, _) => "jails have none but their own".into(),
+        (false, []) => "none beside your own".into(),
+        (false, _) => format!("jails keep yours: {}", numbers.join(", ")),
+    };
+    Check::new("host.groups", why, found).warn_unless(
+        root || kept.is_empty(),
+        "show jails no paths where those groups may do what a jail should not; start Keepgate as \
+         root, or as a user without further groups",
+    )
 }
 
 fn namespaces(root: bool) -> Check {

@@ -1,12 +1,12 @@
 //! The manifest that the options of `jail run` ask for.
 
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use crate::cli::app::App;
 use crate::cli::args::JailRunArgs;
 use crate::config::Paths;
 use crate::error::{Context, Error, Kind, Result};
-use crate::jail::profile::{Draft, Host, Place};
+use crate::jail::profile::{Draft, Host, Place, as_written};
 use crate::wire::manifest::Manifest;
 use crate::wire::text::escaped;
 
@@ -27,6 +27,11 @@ pub(super) fn host(app: &App, lenient: bool) -> Host {
 /// The manifest, as this host allows it.
 pub(super) fn manifest(app: &App, options: &JailRunArgs) -> Result<Manifest> {
     let mut draft = draft(&options.profile)?;
+    // First: what is shown read-only may lie within.
+    for path in &options.rw {
+        let place = option("--rw", path);
+        draft.rw(&straight(path, &place)?, &place)?;
+    }
     for path in &options.ro {
         let place = option("--ro", path);
         // The last part may be a link, which is shown as one; the way to it may not.
@@ -35,13 +40,11 @@ pub(super) fn manifest(app: &App, options: &JailRunArgs) -> Result<Manifest> {
             draft.ro(&path, &place)?;
         }
     }
-    for path in &options.rw {
-        let place = option("--rw", path);
-        draft.rw(&straight(path, &place)?, &place)?;
-    }
     if let Some(path) = &options.chdir {
         let place = option("--chdir", path);
         draft.dir(&beside(path, &place)?, &place)?;
+    } else if let Some(here) = here(options) {
+        draft.dir_if_none(&here, &Place::option("--chdir", &here.to_string_lossy()))?;
     }
     for text in &options.net {
         draft.net(text, &Place::option("--net", text))?;
@@ -64,10 +67,25 @@ pub(super) fn manifest(app: &App, options: &JailRunArgs) -> Result<Manifest> {
     draft.check(&host(app, !options.strict))
 }
 
+/// The working directory, where an option shows it or something in it: relative names mean the same
+/// inside then.
+fn here(options: &JailRunArgs) -> Option<PathBuf> {
+    let here = std::env::current_dir().ok()?;
+    let mut shown = options.rw.iter().chain(&options.ro);
+    let seen = |path: &PathBuf| {
+        let real = path.canonicalize();
+        real.is_ok_and(|path| here.starts_with(&path) || path.starts_with(&here))
+    };
+    // A host's root directory is nothing that a person works in.
+    let works = here.parent().is_some() && shown.any(seen);
+    works.then_some(here)
+}
+
 /// A value of the user's own is passed on only where it is named, and never shown.
 fn env(draft: &mut Draft, text: &str) -> Result<()> {
     let (name, value) = match text.split_once('=') {
         Some((name, value)) => (name, value.to_owned()),
+        None if text.is_empty() => ("", String::new()),
         None => {
             let place = Place::option("--env", text);
             let missing = || {
@@ -100,15 +118,7 @@ fn whole(path: &Path, place: &Place) -> Result<PathBuf> {
 /// somebody else may have made.
 fn straight(path: &Path, place: &Place) -> Result<PathBuf> {
     let real = whole(path, place)?;
-    let mut written = PathBuf::new();
-    let absolute = std::path::absolute(path).context(|| format!("{place}: find it"))?;
-    for part in absolute.components() {
-        if part == Component::ParentDir {
-            written.pop();
-        } else {
-            written.push(part);
-        }
-    }
+    let written = as_written(path).context(|| format!("{place}: find it"))?;
     if written == real {
         return Ok(real);
     }

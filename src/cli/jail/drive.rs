@@ -1,5 +1,6 @@
 //! The loop of `jail run`: bytes both ways, the jailer's and egress' words, signals, limits.
 
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -43,13 +44,17 @@ pub(super) struct Ran {
     pub(super) signal: Option<i32>,
     /// Standard output and error: what was kept, and how many bytes there were.
     pub(super) kept: [(Vec<u8>, u64); 2],
+    /// Why not all of standard input was read.
+    pub(super) unread: Option<io::Error>,
+    /// Why not all of standard output and error was passed on.
+    pub(super) lost: [Option<io::Error>; 2],
 }
 
 impl Ends {
     /// `keep`: output is kept in place of being passed on. Signals that ask to end are from now on
     /// read by the loop.
     pub(super) fn new(keep: bool) -> Result<Self> {
-        let (input, output, error) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
+        let (input, output, error) = (io::stdin(), io::stdout(), io::stderr());
         let out = |fd| match keep {
             true => Ok(End::Kept(Vec::new(), KEPT_MAX)),
             false => End::inherited(fd, false),
@@ -198,6 +203,7 @@ pub(super) fn run(
         end.limit = Some("output".into());
     }
     let hops = hands.hops.unwrap_or_default();
+    let lost = ways.outputs.each_mut().map(|pump| pump.lost.take());
     let kept = ways.outputs.map(|pump| {
         let moved = pump.moved;
         (pump.into_kept(), moved)
@@ -207,6 +213,12 @@ pub(super) fn run(
         hops,
         signal,
         kept,
+        unread: ways
+            .input
+            .lost
+            .take()
+            .filter(|error| error.kind() != io::ErrorKind::BrokenPipe),
+        lost,
     })
 }
 

@@ -134,10 +134,10 @@ impl<'a> Hands<'a> {
             Ok(None) | Err(_) => {
                 self.egress = None;
                 self.hops = Some(vec![Hop {
-                    target: "egress".into(),
+                    target: String::new(),
                     address: None,
                     status: None,
-                    fault: Some("it died, and the way out with it".into()),
+                    fault: Some("the process that holds it died, and connections with it".into()),
                     bytes: 0,
                 }]);
             }

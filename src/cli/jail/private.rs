@@ -21,7 +21,7 @@ use crate::jail::confine::Confine;
 use crate::jail::foreign::users::Users;
 use crate::jail::{NO_CGROUPS, TOO_OLD};
 use crate::jailer::JailerSetup;
-use crate::sys::spawn::{self, RoleChild};
+use crate::sys::spawn::{self, End, RoleChild};
 use crate::wire::frame;
 use crate::wire::manifest::Manifest;
 use crate::wire::messages::{Control, JailerToKeeper, Report, Role, SelfTest};
@@ -185,9 +185,19 @@ impl Private {
         match frame::recv::<Report>(self.control.as_fd(), 0)?.map(|frame| frame.say) {
             Some(Report::Ready) => Ok(()),
             Some(Report::Unfit { why }) => {
-                let why = Escaped::cut(&why, LAST_WORDS);
-                Err(Error::new(format!("the {name} cannot serve: {why}"))
-                    .hint("`keepgate doctor` says what this host lacks"))
+                let error = Error::new(format!(
+                    "the {name} cannot serve: {}",
+                    Escaped::cut(&why, LAST_WORDS)
+                ));
+                // proc_mount() of the kernel: what hides a part of one forbids another.
+                Err(match why.contains("/proc: Operation not permitted") {
+                    true => error.hint(
+                        "a part of this container's `/proc` is hidden, and so no jail gets one of \
+                         its own: start the container without that (`--security-opt \
+                         systempaths=unconfined` of docker and podman), or run this as root",
+                    ),
+                    false => error.hint("`keepgate doctor` says what this host lacks"),
+                })
             }
             Some(Report::Agents { .. }) => Err(Error::new(format!("the {name} talks nonsense"))),
             None => Err(self.died()),
@@ -199,14 +209,24 @@ impl Private {
         self.child.pidfd.as_fd()
     }
 
-    /// Why it is gone, as far as its last words tell.
+    /// Why it is gone, as far as its end and its last words tell.
     pub(super) fn died(&mut self) -> Error {
+        let name = self.role.name();
+        // Its link is closed a little before it has ended.
+        if let Ok(Some(End::Killed(number))) = self.end_within(STOPPING) {
+            let signal = Signal::try_from(number).map_or("a signal", Signal::as_str);
+            let what =
+                format!("the {name} of this jail was killed by {signal}, and the jail with it");
+            return Error::new(what).hint(
+                "somebody did that, or the kernel for lack of memory (`dmesg` says so); what the \
+                 program did until then is done",
+            );
+        }
         let mut words = String::new();
         // Nothing to tell is no reason to fail differently.
         let read = self.words.rewind();
         drop(read.and_then(|()| self.words.read_to_string(&mut words)));
         let last = words.lines().rfind(|line| !line.trim().is_empty());
-        let name = self.role.name();
         Error::new(match last {
             Some(line) => format!("the {name} died: {}", Escaped::cut(line, LAST_WORDS)),
             None => format!("the {name} died"),
@@ -214,16 +234,22 @@ impl Private {
     }
 
     fn ended_within(&self, patience: Duration) -> bool {
+        !matches!(self.end_within(patience), Ok(None))
+    }
+
+    /// How it ended, which is told once.
+    fn end_within(&self, patience: Duration) -> io::Result<Option<End>> {
         let until = Instant::now() + patience;
         loop {
-            if !matches!(spawn::try_wait(self.process()), Ok(None)) {
-                return true;
+            match spawn::try_wait(self.process()) {
+                Ok(None) => {}
+                ended => return ended,
             }
             let left = until.saturating_duration_since(Instant::now());
             let mut polled = [PollFd::new(self.process(), PollFlags::POLLIN)];
             let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO);
             if matches!(poll(&mut polled, timeout), Ok(0)) {
-                return false;
+                return Ok(None);
             }
         }
     }

@@ -11,8 +11,10 @@ use std::path::{Path, PathBuf};
 use super::Failure;
 use crate::error::{Error, Kind};
 use crate::jail::elf::{HEAD, Program};
+use crate::jail::foreign::nest::Nest;
 use crate::jail::foreign::{HOME, PATH};
 use crate::jail::profile::{Unseen, View};
+use crate::jail::regular;
 use crate::sys::sealed::seal;
 use crate::wire::manifest::{Class, Manifest};
 use crate::wire::text::escaped;
@@ -31,10 +33,18 @@ pub(super) struct Found {
 
 /// Finds the program `name` for a jail of this manifest.
 pub(super) fn find(manifest: &Manifest, name: &str) -> Result<Found, Failure> {
+    if name.is_empty() {
+        let error = Error::of(Kind::Usage, "the program's name is empty");
+        return Err(Failure::not_found(
+            error.hint("name it after `--`; was a variable not set?"),
+        ));
+    }
     match manifest.class {
         Class::Foreign => {
             let shown: Vec<PathBuf> = manifest.ro.iter().chain(&manifest.rw).cloned().collect();
-            foreign(manifest, &View::new(&shown), name)
+            let found = foreign(manifest, &View::new(&shown), name)?;
+            may_run(manifest, &View::new(&shown), &found)?;
+            Ok(found)
         }
         Class::Native | Class::NativeGeneric => native(name),
     }
@@ -46,7 +56,9 @@ fn foreign(manifest: &Manifest, view: &View<'_>, name: &str) -> Result<Found, Fa
     let candidates: Vec<PathBuf> = if name.contains('/') {
         // A path from where the caller is means the same file where the jail sees it too.
         let here = std::path::absolute(name).ok();
-        std::iter::once(home.join(name)).chain(here).collect()
+        let all = std::iter::once(home.join(name)).chain(here);
+        // Without `./` in the middle.
+        all.map(|path| path.components().collect()).collect()
     } else {
         let entries = path.split(':').filter(|entry| !entry.is_empty());
         entries.map(|entry| home.join(entry).join(name)).collect()
@@ -55,6 +67,8 @@ fn foreign(manifest: &Manifest, view: &View<'_>, name: &str) -> Result<Found, Fa
     for candidate in &candidates {
         match view.resolve(candidate) {
             Ok(real) if runs(&real) => return begins(view, candidate, &real),
+            // As execvp(3), which goes on past a directory of that name.
+            Ok(real) if real.is_dir() && !name.contains('/') => {}
             Ok(_) => drop(barred.get_or_insert(candidate)),
             Err(_) => {}
         }
@@ -62,6 +76,28 @@ fn foreign(manifest: &Manifest, view: &View<'_>, name: &str) -> Result<Found, Fa
     match barred {
         Some(path) => Err(barred_at(path)),
         None => Err(unseen(view, &candidates, name)),
+    }
+}
+
+/// What a jail may change it may not run: that is mounted so.
+fn may_run(manifest: &Manifest, view: &View<'_>, found: &Found) -> Result<(), Failure> {
+    let nest = Nest::new(&manifest.ro, &manifest.rw);
+    let Ok(real) = view.resolve(Path::new(&found.path)) else {
+        return Ok(());
+    };
+    match nest.at_or_above(&real) {
+        Some(above) if above.writable => {
+            let (path, real) = (escaped(&found.path), escaped(&real.to_string_lossy()));
+            let outer = escaped(&above.path.to_string_lossy());
+            let what =
+                format!("`{path}` is in `{outer}`, which the jail may change and so not run");
+            let hint = format!(
+                "add `--ro {real}`, which keeps it from being changed; for a script, name its \
+                 interpreter first"
+            );
+            Err(Failure::not_executable(Error::new(what).hint(hint)))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -106,7 +142,7 @@ fn begins(view: &View<'_>, path: &Path, real: &Path) -> Result<Found, Failure> {
 fn head(path: &Path) -> Option<Program> {
     let mut head = Vec::new();
     let limit = u64::try_from(HEAD).unwrap_or(u64::MAX);
-    File::open(path)
+    regular::open(path)
         .ok()?
         .take(limit)
         .read_to_end(&mut head)
@@ -146,10 +182,11 @@ fn above(path: &Path) -> String {
 
 fn barred_at(path: &Path) -> Failure {
     let shown = escaped(&path.to_string_lossy());
-    Failure::not_executable(
-        Error::new(format!("`{shown}` is no executable file"))
-            .hint(format!("chmod +x {shown}, or name its interpreter first")),
-    )
+    let hint = match path.is_file() {
+        true => format!("chmod +x {shown}, or name its interpreter first"),
+        false => "a program is a regular file: name that".into(),
+    };
+    Failure::not_executable(Error::new(format!("`{shown}` is no executable file")).hint(hint))
 }
 
 fn native(name: &str) -> Result<Found, Failure> {
@@ -162,7 +199,10 @@ fn native(name: &str) -> Result<Found, Failure> {
         })?
     };
     let shown = escaped(&path.to_string_lossy());
-    let file = File::open(&path).map_err(|error| {
+    if !runs(&path) && path.exists() {
+        return Err(barred_at(&path));
+    }
+    let file = regular::open(&path).map_err(|error| {
         let missing = matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory);
         let error = Error::new(format!("open `{shown}`")).because(error);
         match missing {
@@ -170,9 +210,6 @@ fn native(name: &str) -> Result<Found, Failure> {
             false => Failure::not_executable(error.hint("it is read to be put into the jail")),
         }
     })?;
-    if !runs(&path) {
-        return Err(barred_at(&path));
-    }
     let sealed = seal(&file, NATIVE_MAX).map_err(|error| {
         Failure::from(Error::new(format!("copy `{shown}` into memory")).because(error))
     })?;

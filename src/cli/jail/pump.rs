@@ -113,6 +113,8 @@ pub(super) struct Pump {
     waiting: std::ops::Range<usize>,
     /// Bytes read so far.
     pub(super) moved: u64,
+    /// Why bytes could not be read, or not get to where they were to go: this way is closed then.
+    pub(super) lost: Option<io::Error>,
 }
 
 impl Pump {
@@ -123,6 +125,7 @@ impl Pump {
             piece: vec![0; PIECE],
             waiting: 0..0,
             moved: 0,
+            lost: None,
         }
     }
 
@@ -162,6 +165,11 @@ impl Pump {
         let Some(from) = &mut self.from else { return };
         match from.read(&mut self.piece) {
             Err(error) if later(&error) => {}
+            Err(error) if !ended(&error, from) => {
+                self.lost = Some(error);
+                self.from = None;
+                self.end();
+            }
             Ok(0) | Err(_) => {
                 self.from = None;
                 self.end();
@@ -183,8 +191,12 @@ impl Pump {
         match self.to.as_mut().map(|to| to.write(part)) {
             Some(Ok(len)) => self.waiting.start = self.waiting.start.saturating_add(len),
             Some(Err(error)) if later(&error) => return,
-            // Nobody reads it any more: whoever writes at the other end should learn that.
-            Some(Err(_)) | None => return self.close(),
+            // It cannot be written any more: whoever writes at the other end should learn that.
+            Some(Err(error)) => {
+                self.lost = Some(error);
+                return self.close();
+            }
+            None => return self.close(),
         }
         self.end();
     }
@@ -202,6 +214,19 @@ impl Pump {
             Some(End::Kept(kept, _)) => kept,
             _ => Vec::new(),
         }
+    }
+}
+
+/// There is no more to read: a descriptor that is not for reading (nohup(1) makes such a one), a
+/// terminal that has hung up, a peer that has gone.
+fn ended(error: &io::Error, from: &End) -> bool {
+    let errno = error.raw_os_error().map(Errno::from_raw);
+    let terminal = || from.fd().is_some_and(|fd| fd.is_terminal());
+    match errno {
+        Some(Errno::EBADF | Errno::ECONNRESET | Errno::EPIPE) => true,
+        // Of a file it is a disk that fails.
+        Some(Errno::EIO) => terminal(),
+        _ => false,
     }
 }
 
@@ -270,6 +295,8 @@ mod tests {
         writer.write_all(b"x").unwrap();
         pump.step(u64::MAX);
         assert!(pump.done());
+        let lost = pump.lost.take().unwrap();
+        assert_eq!(lost.kind(), ErrorKind::BrokenPipe);
         assert_eq!(
             writer.write_all(b"x").unwrap_err().kind(),
             ErrorKind::BrokenPipe

@@ -1,5 +1,8 @@
 //! `keepgate jail run`.
 
+use std::io::{self, ErrorKind, IsTerminal};
+
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use super::drive::{self, Ends, Ran};
@@ -97,11 +100,49 @@ fn in_jail(
     let test = jailer.test.clone();
     let hands = Hands::new(&mut jailer, egress, &manifest)?;
     let ran = drive::run(hands, found, argv, ends, manifest.limits.output)?;
-    report(app, options, &ran, &test, manifest.limits)?;
-    Ok(match ran.signal {
+    report(app, options, &ran, &test, &manifest)?;
+    if let Some(unread) = &ran.unread {
+        let what = format!("read standard input for the program: {unread}");
+        let hint = "it was told that its input ended there; give it a file, or `</dev/null`";
+        return Err(Error::new(what).hint(hint).into());
+    }
+    let [output, error] = &ran.lost;
+    for (lost, which) in [(output, "output"), (error, "error")] {
+        if let Some(lost) = lost {
+            passed_on(lost, which)?;
+        }
+    }
+    Ok(ended(&ran))
+}
+
+/// What did not get out is a failure of this command, however the program ended; but for a reader
+/// that has gone, which is nothing unusual.
+fn passed_on(lost: &io::Error, which: &str) -> Result<()> {
+    if gone(lost) {
+        return Ok(());
+    }
+    let what = format!("write the program's standard {which}: {lost}");
+    Err(Error::new(what)
+        .hint("make room, or write elsewhere; what else the program did is done, look before you run it again"))
+}
+
+/// Nobody reads it any more (pipe(7), socket(7)).
+fn gone(lost: &io::Error) -> bool {
+    matches!(
+        lost.kind(),
+        ErrorKind::BrokenPipe | ErrorKind::ConnectionReset
+    )
+}
+
+/// As the program ended. One that says it succeeded while its output had no reader ends as if it had
+/// written into that pipe itself: by the signal that tells so.
+fn ended(ran: &Ran) -> Exit {
+    let unread = ran.lost.iter().flatten().any(gone);
+    match ran.signal {
         Some(signal) => Exit::of(None, Some(signal)),
+        None if unread && ran.end.code == Some(0) => Exit::of(None, Some(Signal::SIGPIPE as i32)),
         None => Exit::of(ran.end.code, ran.end.signal),
-    })
+    }
 }
 
 /// The program and its arguments as text, which is what an order to a jailer holds.
@@ -121,16 +162,24 @@ fn report(
     options: &JailRunArgs,
     ran: &Ran,
     test: &SelfTest,
-    had: Quantities,
+    manifest: &Manifest,
 ) -> Result<()> {
+    let had = manifest.limits;
     if app.screen.json() {
         return app.screen.value(&value(ran, test, had));
     }
     if options.quiet {
         return Ok(());
     }
-    for told in told::of_end(&ran.end, had, &ran.hops) {
+    let all = told::of_end(&ran.end, had, &ran.hops);
+    for told in &all {
         app.screen.note(format!("denied: {}", told.say));
+    }
+    // What was not shown is not there, which nobody is told of (a kernel has no cheap way to). A
+    // person who watches may see it from what was; a script that ends with 1 has its own reasons.
+    let failed = ran.signal.is_none() && ran.end.code.is_some_and(|code| code != 0);
+    if failed && all.is_empty() && io::stderr().is_terminal() {
+        app.screen.note(told::had(manifest));
     }
     Ok(())
 }

@@ -1,15 +1,19 @@
 //! Everything that did not go well in a jail, in one list: `jail run` and `jail explain` both speak
 //! from here.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 
 use crate::jail::denied::{of_hop, of_limit, sentence};
-use crate::wire::manifest::Quantities;
+use crate::wire::manifest::{Class, Manifest, Quantities};
 use crate::wire::messages::{Denial, Hop, JailEnd, Layer};
 use crate::wire::text::Escaped;
 
 /// Longest piece of outside text in a sentence, in characters.
 const PIECE: usize = 256;
+/// Paths named of a jail's many.
+const FEW: usize = 6;
 
 /// One thing, and the sentence about it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -65,6 +69,41 @@ pub(super) fn of_end(end: &JailEnd, had: Quantities, hops: &[Hop]) -> Vec<Told> 
     all(end.limit.as_deref(), Some(had), &end.denials, hops)
 }
 
+/// What a jail could see, change and reach, in one line.
+pub(super) fn had(manifest: &Manifest) -> String {
+    if manifest.class != Class::Foreign {
+        let class = manifest.class.name();
+        return format!(
+            "hint: class `{class}` has no files and no network; `--profile foreign` has"
+        );
+    }
+    let reads = some(manifest.ro.iter().map(|path| path.to_string_lossy()));
+    let changes = some(manifest.rw.iter().map(|path| path.to_string_lossy()));
+    let changes = changes.map_or_else(String::new, |paths| format!(" and {paths}"));
+    let reaches = some(manifest.net.iter().map(|to| to.to_string().into()));
+    format!(
+        "hint: it could read {}, change its own /tmp{changes}, and connect to {}; `--ro`, `--rw` and \
+         `--net` give it more",
+        reads.as_deref().unwrap_or("nothing of this host"),
+        reaches.as_deref().unwrap_or("nothing"),
+    )
+}
+
+/// A few of them; nothing of none.
+fn some<'a>(all: impl Iterator<Item = Cow<'a, str>>) -> Option<String> {
+    let mut all: Vec<String> = all
+        .map(|one| Escaped::cut(&one, PIECE).to_string())
+        .collect();
+    let more = all.len().saturating_sub(FEW);
+    all.truncate(FEW);
+    let few = all.join(", ");
+    match (all.is_empty(), more) {
+        (true, _) => None,
+        (false, 0) => Some(few),
+        (false, _) => Some(format!("{few}, … ({more} more)")),
+    }
+}
+
 fn ended(limit: &str, had: Option<Quantities>) -> Told {
     if let Some(denial) = had.and_then(|had| of_limit(limit, had)) {
         return denial.into();
@@ -85,8 +124,9 @@ fn way_out(hop: &Hop) -> Option<Told> {
     if let Some(denial) = of_hop(hop) {
         return Some(denial.into());
     }
-    let fault = Escaped::cut(hop.fault.as_deref()?, PIECE);
-    let attempt = Escaped::cut(&hop.target, PIECE).to_string();
+    // Egress has escaped both, if it is what it should be.
+    let fault = Escaped::again(hop.fault.as_deref()?, PIECE);
+    let attempt = Escaped::again(&hop.target, PIECE).to_string();
     let say = match attempt.is_empty() {
         true => format!("the way out was closed: {fault}"),
         false => format!("the way out did not reach `{attempt}`: {fault}"),
@@ -104,7 +144,6 @@ fn way_out(hop: &Hop) -> Option<Told> {
 mod tests {
     use super::*;
     use crate::jail::denied::UNLISTED;
-    use crate::wire::manifest::{Class, Manifest};
 
     fn hop(target: &str, fault: Option<&str>) -> Hop {
         Hop {
@@ -113,6 +152,31 @@ mod tests {
             status: None,
             fault: fault.map(str::to_owned),
             bytes: 0,
+        }
+    }
+
+    #[test]
+    fn what_a_jail_had_is_one_line() {
+        assert!(had(&Manifest::of(Class::Native)).contains("class `native` has no files"));
+        let mut manifest = Manifest::of(Class::Foreign);
+        let line = had(&manifest);
+        assert!(
+            line.starts_with("hint: it could read nothing of this host, change its own /tmp, and"),
+            "{line}"
+        );
+        manifest.ro = (0..9).map(|number| format!("/r{number}").into()).collect();
+        manifest.rw = vec!["/w\u{1b}".into()];
+        manifest.net = vec![crate::wire::manifest::Destination {
+            host: "a.example".into(),
+            port: 443,
+            private: Vec::new(),
+        }];
+        let line = had(&manifest);
+        for part in [
+            "read /r0, /r1, /r2, /r3, /r4, /r5, … (3 more)",
+            "its own /tmp and /w\\u{1b}, and connect to a.example:443;",
+        ] {
+            assert!(line.contains(part), "{line}");
         }
     }
 
@@ -127,7 +191,7 @@ mod tests {
         let unlisted = format!("{UNLISTED}a.example:443");
         let hops = [
             hop("CONNECT a.example:443", Some(&unlisted)),
-            hop("CONNECT b.example:443", Some("refused\u{1b}")),
+            hop(r"CONNECT b\u{1b}\\.example:443", Some("refused\u{1b}")),
             hop("CONNECT c.example:443", None),
             hop("", Some("it died")),
         ];
@@ -145,7 +209,7 @@ mod tests {
         assert!(say[2].contains("net = [\"a.example:443\"]"), "{say:?}");
         assert_eq!(
             say[3],
-            "the way out did not reach `CONNECT b.example:443`: refused\\u{1b}"
+            r"the way out did not reach `CONNECT b\u{1b}\\.example:443`: refused\u{1b}"
         );
         assert_eq!(say[4], "the way out was closed: it died");
         assert_eq!(told[2].allow.as_deref(), Some("net = [\"a.example:443\"]"));

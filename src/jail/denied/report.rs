@@ -6,12 +6,12 @@
 use std::net::IpAddr;
 use std::sync::LazyLock;
 
-use super::{ATTEMPT_MAX, Call, Memory, address, cut};
+use super::{ATTEMPT_MAX, Call, Memory, address};
 use crate::jail::lists::{FOREIGN, LOCAL};
 use crate::sys::filter::{Clone3, Filter, Verdict};
 use crate::wire::manifest::{Class, Quantities};
 use crate::wire::messages::{Denial, Hop, Layer};
-use crate::wire::text::escaped;
+use crate::wire::text::Escaped;
 
 /// How the proxy begins what it says of a destination that no manifest names.
 pub const UNLISTED: &str = "the jail's manifest does not lead to ";
@@ -80,7 +80,7 @@ pub fn of_hop(hop: &Hop) -> Option<Denial> {
     };
     Some(Denial {
         layer: Layer::Egress,
-        attempt: cut(escaped(&hop.target), ATTEMPT_MAX),
+        attempt: Escaped::again(&hop.target, ATTEMPT_MAX).to_string(),
         allow: Some(allow),
         count: 1,
     })

@@ -16,15 +16,17 @@ use std::process::ExitCode;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 
+use super::nest::is_private;
 use super::spec::{COPIES, FILTERS, FILTERS_MAX, LINK, PROBE, Runs, SPEC, SPEC_MAX, Says, Spec};
 use super::tree::{beneath, make_directory, make_file};
-use super::view::is_private;
 use crate::error::{Context, Error, Result};
 use crate::jail::landlock::{self, Allowed};
 use crate::sys::filter::Filter;
 use crate::sys::init::{Executable, Failure, Program, Waited};
+use crate::sys::process::FileUser;
 use crate::sys::{inherited, init, mounts, process};
 use crate::wire::frame;
+use crate::wire::text::escaped;
 
 /// Inodes of a jail's private files.
 const INODES: u64 = 16_384;
@@ -139,17 +141,28 @@ fn build(spec: &Spec) -> Result<()> {
     for (number, copy) in (COPIES..).zip(&spec.copies) {
         let tree = inherited::take(number).context(what("copies"))?;
         let path = Path::new(&copy.path);
-        let place = match (is_private(path), copy.directory) {
+        let place = match (is_private(path) && !copy.within, copy.directory) {
             (true, true) => make_directory(here.as_fd(), path),
             (true, false) => make_file(here.as_fd(), path),
-            (false, _) => beneath(here.as_fd(), path, OFlag::empty()),
+            (false, _) => beneath_as(spec.uid, here.as_fd(), path),
         };
-        let place = place.context(what("copies"))?;
+        let place = place.context(|| {
+            let path = escaped(&copy.path);
+            format!("make a jail's file system: find the place of `{path}`")
+        })?;
         mounts::attach(tree.as_fd(), place.as_fd()).context(what("copies"))?;
     }
     mounts::detach("proc").context(what("private files"))?;
     mounts::proc("proc", spec.whole_proc).context(what("/proc"))?;
     mounts::enter_root().context(what("root"))
+}
+
+/// The place of a copy, as the program's user: directories on the way may be closed to others.
+fn beneath_as(uid: Option<u32>, here: BorrowedFd<'_>, path: &Path) -> std::io::Result<OwnedFd> {
+    let _user = uid
+        .map(|uid| FileUser::become_for_now(uid, uid))
+        .transpose()?;
+    beneath(here, path, OFlag::empty())
 }
 
 /// Makes the socket at which the jail's way out is, and gives it away.
@@ -177,6 +190,12 @@ fn start(
     };
     let writable = spec.copies.iter().filter(|copy| copy.writable);
     process::umask(0o022);
+    // What it is allowed is named by its path, which others may not be able to walk.
+    let user = spec
+        .uid
+        .map(|uid| FileUser::become_for_now(uid, uid))
+        .transpose()
+        .context(what)?;
     let ruleset = landlock::foreign(&Allowed {
         executable: spec.executable.iter().map(Path::new).collect(),
         program: probe.as_ref().map(AsFd::as_fd),
@@ -184,6 +203,7 @@ fn start(
         port,
         loopback: spec.loopback,
     })?;
+    drop(user);
     let text = |text: &str| CString::new(text).context(what);
     let texts = |texts: &[String]| {
         texts

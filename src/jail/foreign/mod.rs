@@ -6,7 +6,9 @@
 #![forbid(unsafe_code)]
 
 pub mod init;
+pub mod nest;
 mod networks;
+pub mod pipes;
 pub mod sockets;
 mod spec;
 mod tree;
@@ -224,7 +226,8 @@ impl Foreign {
         let shows = |copied: &Copied| Shown {
             path: shown(&copied.path),
             directory: copied.directory,
-            writable: copied.owner.is_some(),
+            writable: copied.writable,
+            within: copied.within,
         };
         let own = match uid {
             Some(_) => OWN_PROCESSES,
@@ -268,11 +271,18 @@ fn copy(
     let Some(owner) = copied.owner else {
         return mounts::clone_open(tree, Copy::Shown).context(what);
     };
+    let kind = if copied.writable {
+        Copy::Writable
+    } else {
+        Copy::Kept
+    };
     let to = uid.map(|uid| (owner.uid, owner.gid, uid));
-    mapper.copy(program, proc, tree, to).map_err(|error| {
-        let hint = "its file system must support ID-mapped mounts (ext4, xfs, btrfs, tmpfs do)";
-        Error::new(what()).because(error).hint(hint)
-    })
+    mapper
+        .copy(program, proc, (tree, kind), to)
+        .map_err(|error| {
+            let hint = "its file system must support ID-mapped mounts (ext4, xfs, btrfs, tmpfs do)";
+            Error::new(what()).because(error).hint(hint)
+        })
 }
 
 fn environment(manifest: &Manifest) -> Vec<String> {

@@ -63,6 +63,8 @@ pub(super) struct Shown {
     pub(super) directory: bool,
     /// May be changed.
     pub(super) writable: bool,
+    /// It lies within a copy before it, where its place is.
+    pub(super) within: bool,
 }
 
 /// What runs in a jail.

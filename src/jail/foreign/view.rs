@@ -12,9 +12,10 @@ use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, open, openat, openat2, readlinkat};
 use nix::sys::stat::{Mode, SFlag, fstat, mkdirat};
 
-use super::sockets;
+use super::nest::{COPIES_MAX, Nest, is_private};
 use super::tree::{Source, Tree, beneath};
 use super::users::Users;
+use super::{pipes, sockets};
 use crate::error::{Context, Error, Kind, Result};
 use crate::sys::mounts::{self, Copy};
 use crate::sys::process;
@@ -27,8 +28,6 @@ const TREE_BYTES: u64 = 1 << 20;
 const TREE_INODES: u64 = 4096;
 /// Device nodes a jail has.
 const DEVICES: [&str; 5] = ["null", "zero", "full", "random", "urandom"];
-/// Where each jail has private files.
-const PRIVATE: [&str; 2] = ["/tmp", "/dev/shm"];
 
 /// Everything of the host that views will show, opened while it can still be.
 #[derive(Debug)]
@@ -73,8 +72,8 @@ pub struct View {
     pub place: String,
     /// Files and directories of it that may be run.
     pub executable: Vec<PathBuf>,
-    /// What is copied into each jail: what it may change, and what lies where its own private files
-    /// are.
+    /// What is copied into each jail, what holds another first: what it may change, and what lies
+    /// in there or where its own private files are.
     pub copied: Vec<Copied>,
 }
 
@@ -87,7 +86,11 @@ pub struct Copied {
     pub tree: OwnedFd,
     /// A directory, not a file.
     pub directory: bool,
-    /// Who owns it, where jails may change it.
+    /// Jails may change it.
+    pub writable: bool,
+    /// It lies within another copy.
+    pub within: bool,
+    /// Whose files are the jail's own in there, where jails may change it or what it is in.
     pub owner: Option<Owner>,
 }
 
@@ -136,16 +139,24 @@ impl Sources {
 impl Wanted {
     fn open(manifest: &Manifest) -> Result<Self> {
         let mut shown = Vec::new();
-        let mut copied = Vec::new();
+        let nest = Nest::new(&manifest.ro, &manifest.rw);
+        few(manifest, nest)?;
+        let mut copied = changed(manifest, nest)?;
         for path in &manifest.ro {
+            if nest.kept_in(path).is_some() {
+                continue;
+            }
             let found = open_once(path).map_err(|error| wrong(manifest, path, error))?;
             no_socket(manifest, path, &found)?;
             match source(&found).map_err(|error| wrong(manifest, path, error))? {
                 Source::Tree { tree, directory } if is_private(path) => {
+                    no_pipe(manifest, path, &found)?;
                     copied.push(Copied {
                         path: path.clone(),
                         tree,
                         directory,
+                        writable: false,
+                        within: false,
                         owner: None,
                     });
                 }
@@ -156,17 +167,6 @@ impl Wanted {
         }
         // What holds another comes first.
         shown.sort_by_key(|(path, _)| path.components().count());
-        for path in &manifest.rw {
-            let found = open_once(path).map_err(|error| wrong(manifest, path, error))?;
-            no_socket(manifest, path, &found)?;
-            let (tree, owner) = directory(&found).map_err(|error| wrong(manifest, path, error))?;
-            copied.push(Copied {
-                path: path.clone(),
-                tree,
-                directory: true,
-                owner: Some(owner),
-            });
-        }
         copied.sort_by_key(|copied| copied.path.components().count());
         let mut devices = Vec::new();
         for name in DEVICES {
@@ -201,8 +201,8 @@ impl Wanted {
                 .map_err(|error| wrong(&manifest, path, error))?;
         }
         for copied in &copied {
-            // What lies among private files gets its place there, in each jail.
-            if !is_private(&copied.path) {
+            // What lies among private files or within another copy has its place there, in each jail.
+            if !is_private(&copied.path) && !copied.within {
                 tree.directory(&copied.path)
                     .map_err(|error| wrong(&manifest, &copied.path, error))?;
             }
@@ -230,7 +230,7 @@ impl Wanted {
             let point = beneath(here, Path::new(&name), flags).context(what)?;
             mounts::attach(copied.tree.as_fd(), point.as_fd()).context(what)?;
             let tree = beneath(here, Path::new(&name), flags).context(what)?;
-            if copied.owner.is_none() {
+            if !copied.writable {
                 executable.push(copied.path.clone());
             }
             kept.push(Copied { tree, ..copied });
@@ -242,11 +242,6 @@ impl Wanted {
             copied: kept,
         })
     }
-}
-
-/// A path where each jail has private files of its own.
-pub(super) fn is_private(path: &Path) -> bool {
-    PRIVATE.iter().any(|private| path.starts_with(private))
 }
 
 impl Views {
@@ -266,6 +261,84 @@ impl Views {
     }
 }
 
+/// Copies of what jails of this manifest may change, and of what is kept from them in there.
+fn changed(manifest: &Manifest, nest: Nest<'_>) -> Result<Vec<Copied>> {
+    let mut copied = Vec::new();
+    let mut outer = BTreeMap::new();
+    for path in &manifest.rw {
+        let found = open_once(path).map_err(|error| wrong(manifest, path, error))?;
+        no_socket(manifest, path, &found)?;
+        let (tree, owner) = directory(&found).map_err(|error| wrong(manifest, path, error))?;
+        copied.push(Copied {
+            path: path.clone(),
+            tree,
+            directory: true,
+            writable: true,
+            within: nest
+                .above(path)
+                .is_some_and(|above| nest.covered(above.path)),
+            owner: Some(owner),
+        });
+        outer.insert(path.as_path(), (found, owner));
+    }
+    let kept = manifest
+        .ro
+        .iter()
+        .filter_map(|path| Some((path.clone(), nest.kept_in(path)?, Copy::Kept)));
+    let pins = nest.pins().into_iter();
+    let pins = pins.map(|(path, within)| (path, within, Copy::Writable));
+    for (path, within, kind) in kept.chain(pins) {
+        let Some((found, owner)) = outer.get(within) else {
+            continue;
+        };
+        let fail = |error| wrong(manifest, &path, error);
+        let found = open_within(found, path.strip_prefix(within).unwrap_or(&path)).map_err(fail)?;
+        let directory = file_or_directory(&found).map_err(fail)?;
+        if kind == Copy::Kept {
+            no_pipe(manifest, &path, &found)?;
+        }
+        let tree = mounts::clone_open(found.as_fd(), kind).map_err(fail)?;
+        copied.push(Copied {
+            path,
+            tree,
+            directory,
+            writable: kind == Copy::Writable,
+            within: true,
+            owner: Some(*owner),
+        });
+    }
+    Ok(copied)
+}
+
+fn few(manifest: &Manifest, nest: Nest<'_>) -> Result<()> {
+    let copies = nest.copies();
+    if copies <= COPIES_MAX {
+        return Ok(());
+    }
+    let what = format!(
+        "manifest `{}`: each jail would need {copies} mounts of its own, and can have {COPIES_MAX}",
+        manifest.name
+    );
+    Err(Error::of(Kind::Usage, what)
+        .hint("name fewer directories in `rw`, and fewer paths in `ro` within them"))
+}
+
+fn no_pipe(manifest: &Manifest, path: &Path, found: &OwnedFd) -> Result<()> {
+    let opened = PathBuf::from(format!("/proc/self/fd/{}", found.as_raw_fd()));
+    let pipe = pipes::first(&opened).map_err(|error| wrong(manifest, path, error))?;
+    let Some(pipe) = pipe else { return Ok(()) };
+    let pipe = path.join(pipe.strip_prefix(&opened).unwrap_or(&pipe));
+    let shown = |path: &Path| escaped(&path.to_string_lossy()).to_string();
+    let what = format!(
+        "manifest `{}`: `{}` is to be read only and holds the named pipe `{}`, into which a jail \
+         could write there",
+        manifest.name,
+        shown(path),
+        shown(&pipe)
+    );
+    Err(Error::of(Kind::Usage, what).hint("remove the pipe, or name what is needed beside it"))
+}
+
 /// Where sockets can be connected to, there is none in what is shown: see [`sockets`].
 fn no_socket(manifest: &Manifest, path: &Path, found: &OwnedFd) -> Result<()> {
     if !manifest.loopback || SFlag::from_bits_truncate(kind(found)?) == SFlag::S_IFLNK {
@@ -283,7 +356,8 @@ fn no_socket(manifest: &Manifest, path: &Path, found: &OwnedFd) -> Result<()> {
         shown(path),
         shown(&socket)
     );
-    let hint = "name what is needed below it, one path each, or take `loopback` out";
+    let hint = "remove it if nobody listens there (a jail may have left it), name what is needed below \
+                it, one path each, or take `loopback` out";
     Err(Error::of(Kind::Usage, what).hint(hint))
 }
 
@@ -301,6 +375,9 @@ fn wrong(manifest: &Manifest, path: &Path, error: std::io::Error) -> Error {
     let hint = match error.raw_os_error().map(Errno::from_raw) {
         Some(Errno::ENOENT) => format!("`{shown}` is not there; take it out, or make it"),
         Some(Errno::ENOTDIR) => "what is writable must be a directory".into(),
+        Some(Errno::EXDEV) => "something else is mounted there, and what is mounted below a \
+                               writable directory is not shown"
+            .into(),
         Some(Errno::ELOOP) => format!(
             "name the real path: `readlink -f {shown}` tells it; a link is not gone through"
         ),
@@ -317,6 +394,30 @@ fn open_once(path: &Path) -> std::io::Result<OwnedFd> {
         .flags(OFlag::O_PATH | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW)
         .resolve(ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_NO_MAGICLINKS);
     Ok(openat2(AT_FDCWD, path, how)?)
+}
+
+/// As [`open_once`], of what is below the writable directory `outer`, on the same mount: what is
+/// mounted in there is not in the jail's copy.
+fn open_within(outer: &OwnedFd, path: &Path) -> std::io::Result<OwnedFd> {
+    let how = OpenHow::new()
+        .flags(OFlag::O_PATH | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW)
+        .resolve(
+            ResolveFlag::RESOLVE_BENEATH
+                | ResolveFlag::RESOLVE_NO_SYMLINKS
+                | ResolveFlag::RESOLVE_NO_MAGICLINKS
+                | ResolveFlag::RESOLVE_NO_XDEV,
+        );
+    Ok(openat2(outer, path, how)?)
+}
+
+/// Whether it is a directory, not a regular file.
+fn file_or_directory(found: &OwnedFd) -> std::io::Result<bool> {
+    match SFlag::from_bits_truncate(fstat(found)?.st_mode & SFlag::S_IFMT.bits()) {
+        SFlag::S_IFDIR => Ok(true),
+        SFlag::S_IFREG => Ok(false),
+        SFlag::S_IFLNK => Err(Errno::ELOOP.into()),
+        _ => Err(std::io::Error::other("neither a file nor a directory")),
+    }
 }
 
 fn source(found: &OwnedFd) -> std::io::Result<Source> {

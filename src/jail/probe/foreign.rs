@@ -315,6 +315,12 @@ fn files(findings: &mut Findings, manifest: &Manifest) {
             ),
         ]);
     }
+    // What is only read stays as it is, within what may be changed too.
+    let links = |path: &&PathBuf| fs::symlink_metadata(path).is_ok_and(|meta| meta.is_symlink());
+    for path in manifest.ro.iter().filter(|path| !links(path)) {
+        let changed = path.to_str().is_some_and(opens_for_writing) || unnamed(path).is_ok();
+        findings.note([("fs_read_only", changed)]);
+    }
     // Memory that is counted nowhere, and could be run where that is not forbidden.
     findings.note([
         ("mem_file", memfd_create("x", DATA).is_ok()),

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use super::view::{Unseen, View};
 use super::{Draft, Host, Place, Said};
 use crate::error::{Error, Result};
-use crate::jail::foreign::HOME;
+use crate::jail::foreign::nest::{COPIES_MAX, Nest};
+use crate::jail::foreign::{HOME, pipes};
 use crate::wire::text::{Escaped, escaped};
 
 /// Links followed before they are taken for a circle (`MAXSYMLINKS` of the kernel).
@@ -35,16 +36,22 @@ impl Entry<'_> {
 }
 
 pub(super) fn check(draft: &Draft, host: &Host) -> Result<()> {
-    let mut entries: Vec<Entry<'_>> = Vec::new();
     let said = |writable| move |said| Entry { said, writable };
     let all = draft.ro.iter().map(said(false));
-    for entry in all.chain(draft.rw.iter().map(said(true))) {
-        look(&entry, host)?;
-        for before in &entries {
-            apart(&entry, before)?;
-        }
-        entries.push(entry);
+    let entries: Vec<Entry<'_>> = all.chain(draft.rw.iter().map(said(true))).collect();
+    let plain = |all: &[Said<PathBuf>]| all.iter().map(|said| said.what.clone()).collect();
+    let (ro, rw): (Vec<PathBuf>, Vec<PathBuf>) = (plain(&draft.ro), plain(&draft.rw));
+    let nest = Nest::new(&ro, &rw);
+    let mut before: &[Entry<'_>] = &[];
+    for (count, entry) in entries.iter().enumerate() {
+        once(entry, before)?;
+        look(entry, nest, host)?;
+        before = entries.get(..=count).unwrap_or_default();
     }
+    for entry in &entries {
+        nested(entry, nest, &entries)?;
+    }
+    few(&entries, nest)?;
     let paths: Vec<PathBuf> = entries
         .iter()
         .map(|entry| entry.path().to_owned())
@@ -59,7 +66,7 @@ pub(super) fn check(draft: &Draft, host: &Host) -> Result<()> {
 }
 
 /// Looks at what is there.
-fn look(entry: &Entry<'_>, host: &Host) -> Result<()> {
+fn look(entry: &Entry<'_>, nest: Nest<'_>, host: &Host) -> Result<()> {
     let path = entry.path();
     if path == Path::new("/") {
         return Err(match entry.writable {
@@ -110,9 +117,14 @@ fn look(entry: &Entry<'_>, host: &Host) -> Result<()> {
             "jails see directories and regular files only",
         ));
     }
+    if !entry.writable && nest.covered(path) {
+        only_read(entry, &real)?;
+    }
     let mode = meta.permissions().mode();
     let wanted = if kind.is_dir() { 0o005 } else { 0o004 };
-    if host.root && !entry.writable && mode & wanted != wanted {
+    // What lies within what it may change belongs to it as that does.
+    let others = host.root && !entry.writable && nest.kept_in(path).is_none();
+    if others && mode & wanted != wanted {
         let shown = shown(path);
         return Err(entry.wrong(
             format!(
@@ -198,29 +210,65 @@ fn keep_own(entry: &Entry<'_>, real: &Path, host: &Host) -> Result<()> {
     Ok(())
 }
 
-/// One path has one meaning.
-fn apart(entry: &Entry<'_>, before: &Entry<'_>) -> Result<()> {
-    let (new, old) = (entry.path(), before.path());
-    let place = &before.said.place;
-    let old_shown = shown(old);
-    if new == old {
+/// What Landlock's rule for what is around it would let a jail do there, a mount has to prevent.
+fn only_read(entry: &Entry<'_>, real: &Path) -> Result<()> {
+    let found = pipes::first(real).map_err(|error| {
+        let what = format!("has to be looked through for named pipes: {error}");
+        entry.wrong(what, "name what is needed below it, one path each")
+    })?;
+    if let Some(pipe) = found {
+        let pipe = shown(&pipe);
         return Err(entry.wrong(
-            format!("is named already ({place})"),
-            "take one of the two away",
+            format!("is to be read only and holds the named pipe `{pipe}`, into which a jail could write there"),
+            "remove the pipe, or name what is needed beside it",
         ));
     }
-    let (inner, outer) = match (new.starts_with(old), old.starts_with(new)) {
-        (true, _) => ("is inside of", old_shown),
-        (_, true) => ("holds", old_shown),
-        (false, false) => return Ok(()),
+    Ok(())
+}
+
+/// One path has one meaning.
+fn once(entry: &Entry<'_>, before: &[Entry<'_>]) -> Result<()> {
+    match before.iter().find(|before| before.path() == entry.path()) {
+        None => Ok(()),
+        Some(before) => Err(entry.wrong(
+            format!("is named already ({})", before.said.place),
+            "take one of the two away",
+        )),
+    }
+}
+
+/// What lies within another path is there for a difference.
+fn nested(entry: &Entry<'_>, nest: Nest<'_>, all: &[Entry<'_>]) -> Result<()> {
+    let Some(above) = nest.above(entry.path()) else {
+        return Ok(());
     };
-    let hint = match (entry.writable, before.writable) {
-        (false, false) | (true, true) => "the outer one shows both: take the inner one away",
-        (true, false) | (false, true) => {
-            "one path cannot be read-only and writable: keep the two apart"
-        }
-    };
-    Err(entry.wrong(format!("{inner} `{outer}` ({place})"), hint))
+    let outer = shown(above.path);
+    if above.writable == entry.writable {
+        let place = all.iter().find(|other| other.path() == above.path);
+        let place = place.map_or_else(String::new, |other| format!(" ({})", other.said.place));
+        return Err(entry.wrong(
+            format!("is inside of `{outer}`{place}"),
+            "the outer one shows both: take the inner one away",
+        ));
+    }
+    if above.writable && is_link(entry.path()) {
+        return Err(entry.wrong(
+            format!("is a symbolic link in `{outer}`, which may be changed, and so can it be"),
+            "name where it leads",
+        ));
+    }
+    Ok(())
+}
+
+fn few(entries: &[Entry<'_>], nest: Nest<'_>) -> Result<()> {
+    let copies = nest.copies();
+    match entries.last() {
+        Some(last) if copies > COPIES_MAX => Err(last.said.place.wrong(
+            format!("the jail would need {copies} mounts of its own, and can have {COPIES_MAX}"),
+            "name fewer directories to change, and fewer paths to keep within them",
+        )),
+        _ => Ok(()),
+    }
 }
 
 fn leads_away(entry: &Entry<'_>, unseen: Unseen) -> Error {
@@ -253,7 +301,14 @@ fn start(view: &View<'_>, dir: &Said<PathBuf>) -> Result<()> {
         Err(Unseen::Circle(_)) => wrong("is a circle of links", "mend the links".into()),
         Err(Unseen::Outside(at)) => wrong(
             "is not seen in the jail",
-            format!("add it, or `{}`, to `rw` or `ro`", shown(&at)),
+            match path.exists() {
+                true if at == *path => "add it to `ro` or `rw` (`--ro`, `--rw`)".into(),
+                true => format!(
+                    "add it, or `{}`, to `ro` or `rw` (`--ro`, `--rw`)",
+                    shown(&at)
+                ),
+                false => "make it, and add it to `ro` or `rw` (`--ro`, `--rw`)".into(),
+            },
         ),
     }
 }

@@ -19,6 +19,8 @@ pub struct Host {
     pub root: bool,
     /// ABI of its Landlock; 0 where it has none.
     pub landlock_abi: i32,
+    /// `/proc` is mounted.
+    pub proc: bool,
     /// Less than full protection is accepted, where it has a name.
     pub lenient: bool,
     /// The kernel setting that keeps users from making namespaces, as it should be.
@@ -36,6 +38,7 @@ impl Host {
         Self {
             root: nix::unistd::geteuid().is_root(),
             landlock_abi: landlock_abi(),
+            proc: Path::new("/proc/self/fd").exists(),
             lenient,
             no_user_namespaces: refused_namespaces(),
             missing: NAMESPACES.into_iter().filter(missing).collect(),
@@ -91,6 +94,12 @@ pub(super) fn check(draft: &Draft, host: &Host) -> Result<()> {
         return lacks(
             format!("Landlock ABI {floor}, and this kernel has {abi} ({TOO_OLD})"),
             "boot a kernel of 6.12 or newer, or do without `--strict`".into(),
+        );
+    }
+    if !host.proc {
+        return lacks(
+            "`/proc`, which is not mounted here".into(),
+            "mount -t proc proc /proc; in a container, have whoever starts it mount it".into(),
         );
     }
     if !host.missing.is_empty() {

@@ -5,7 +5,7 @@
 //! ```toml
 //! class = "foreign"                       # or "native", "native-generic"
 //! ro = ["/usr", "/lib", "/lib64"]         # seen, read-only
-//! rw = ["/srv/work"]                      # directories it may change
+//! rw = ["/srv/work"]                      # directories it may change; the nearest path above counts
 //! dir = "/srv/work"                       # where it starts; otherwise /tmp
 //! net = ["api.example.net:443", { host = "db.example", port = 5432, private = ["10.0.0.0/8"] }]
 //! loopback = false                        # a loopback of its own, and unix sockets
@@ -33,9 +33,8 @@ mod view;
 mod words;
 
 use std::fmt;
-use std::fs::File;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 pub use kernel::{Host, refused_namespaces};
 pub use limits::KEYS as LIMITS;
@@ -45,6 +44,7 @@ pub(crate) use text::{keys, quoted};
 pub use view::{Unseen, View};
 
 use crate::error::{Context, Error, Kind, Result};
+use crate::jail::regular;
 use crate::wire::manifest::{Class, Destination, Manifest};
 use crate::wire::text::escaped;
 
@@ -98,13 +98,24 @@ struct Said<T> {
 /// A manifest that was not compared with a host yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Draft {
-    /// Everything but the four below.
+    /// Everything but what is below.
     manifest: Manifest,
     class: Place,
     ro: Vec<Said<PathBuf>>,
     rw: Vec<Said<PathBuf>>,
     net: Vec<Said<Destination>>,
     dir: Option<Said<PathBuf>>,
+    file: Option<Origin>,
+}
+
+/// The file that a draft was read from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Origin {
+    /// Its absolute path as it was named.
+    written: PathBuf,
+    /// The same without links.
+    real: PathBuf,
+    place: Place,
 }
 
 impl Draft {
@@ -116,6 +127,7 @@ impl Draft {
             rw: Vec::new(),
             net: Vec::new(),
             dir: None,
+            file: None,
         }
     }
 
@@ -139,11 +151,11 @@ impl Draft {
     /// Reads the file `path`.
     ///
     /// # Errors
-    /// Fails where it cannot be read, and as [`Draft::parse`].
+    /// Fails where it cannot be read or is no regular file, and as [`Draft::parse`].
     pub fn load(path: &Path) -> Result<Self> {
         let shown = escaped(&path.to_string_lossy());
         let mut bytes = Vec::new();
-        File::open(path)
+        regular::open(path)
             .and_then(|file| file.take(FILE_MAX + 1).read_to_end(&mut bytes))
             .context(|| format!("read the manifest `{shown}`"))
             .map_err(|error| {
@@ -153,6 +165,7 @@ impl Draft {
             })?;
         let mut draft = Self::parse_bytes(&bytes, &shown)?;
         draft.manifest.name = name_of(path);
+        draft.file = Some(origin(path, &shown)?);
         Ok(draft)
     }
 
@@ -186,9 +199,36 @@ impl Draft {
         self.manifest.class
     }
 
-    /// Whether something of what it shows read-only is `path` or above it.
+    /// Whether `path` is shown read-only already: itself, or by the nearest path above it.
     pub fn shows(&self, path: &Path) -> bool {
-        self.ro.iter().any(|said| path.starts_with(&said.what))
+        let nearest = |all: &[Said<PathBuf>]| {
+            let above = all.iter().filter(|said| path.starts_with(&said.what));
+            above.map(|said| said.what.components().count()).max()
+        };
+        // Nothing is less than any number.
+        nearest(&self.ro) > nearest(&self.rw)
+    }
+
+    /// The file it was read from is shown read-only where it lies in what may be changed: a jail
+    /// must not say what the next one may do.
+    fn keep_file(&mut self) -> Result<()> {
+        let Some(file) = &self.file else {
+            return Ok(());
+        };
+        let exposed = |path: &Path| {
+            let above = self.rw.iter().any(|said| path.starts_with(&said.what));
+            above && !self.shows(path)
+        };
+        if file.written != file.real && exposed(&file.written) {
+            let what = "the way to the manifest leads through a link that the jail could change";
+            let real = escaped(&file.real.to_string_lossy());
+            return Err(file.place.wrong(what, format!("name it as `{real}`")));
+        }
+        if exposed(&file.real) {
+            let (what, place) = (file.real.clone(), file.place.clone());
+            self.ro.push(Said { what, place });
+        }
+        Ok(())
     }
 
     /// Compares it with the host: everything it names is there, is what it should be, and is not
@@ -196,7 +236,8 @@ impl Draft {
     ///
     /// # Errors
     /// Kind usage or degraded, with the place, what is wrong and a hint.
-    pub fn check(self, host: &Host) -> Result<Manifest> {
+    pub fn check(mut self, host: &Host) -> Result<Manifest> {
+        self.keep_file()?;
         kernel::check(&self, host)?;
         host::check(&self, host)?;
         Ok(self.into_manifest())
@@ -213,6 +254,31 @@ impl Draft {
             ..self.manifest
         }
     }
+}
+
+fn origin(path: &Path, shown: &str) -> Result<Origin> {
+    let what = || format!("find the manifest `{shown}`");
+    Ok(Origin {
+        written: as_written(path).context(what)?,
+        real: path.canonicalize().context(what)?,
+        place: Place(format!("the manifest `{shown}`")),
+    })
+}
+
+/// The absolute path of `path` without `.` and `..`, as it is written: links are not looked at.
+///
+/// # Errors
+/// Fails where there is no working directory.
+pub fn as_written(path: &Path) -> std::io::Result<PathBuf> {
+    let mut written = PathBuf::new();
+    for part in std::path::absolute(path)?.components() {
+        if part == Component::ParentDir {
+            written.pop();
+        } else {
+            written.push(part);
+        }
+    }
+    Ok(written)
 }
 
 /// The name of a manifest is its file's, in the form all names have.

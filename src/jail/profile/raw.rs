@@ -29,7 +29,8 @@ pub(crate) struct Raw {
 }
 
 /// How a whole manifest looks.
-const HINT: &str = "`keepgate jail check foreign` prints a manifest with every key";
+const HINT: &str =
+    "`keepgate jail check foreign` prints a manifest with every key; texts are in quotes";
 
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -139,7 +140,8 @@ fn net(draft: &mut Draft, value: Value, place: &Place) -> Result<()> {
 }
 
 pub(crate) fn one_line(text: &str) -> String {
-    text.lines().map(escaped).collect::<Vec<_>>().join("; ")
+    let text = text.lines().map(escaped).collect::<Vec<_>>().join("; ");
+    text.replace("expected u64", "expected a whole number")
 }
 
 /// The text of a file, to name places in it.

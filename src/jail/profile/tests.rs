@@ -25,6 +25,7 @@ fn host() -> Host {
     Host {
         root: true,
         landlock_abi: ABI_FLOOR,
+        proc: true,
         lenient: false,
         no_user_namespaces: None,
         missing: Vec::new(),
@@ -335,6 +336,10 @@ fn paths_that_are_not_there_or_not_files_are_named() {
 #[test]
 fn one_path_has_one_meaning() {
     let scene = Scene::new();
+    symlink("inner", scene.path("work/link")).unwrap();
+    fs::create_dir(scene.path("work/piped")).unwrap();
+    let pipe = scene.path("work/piped/pipe");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
     for (text, what) in [
         (
             "ro = [\"@/lib\",\n\"@/lib/\"]",
@@ -345,21 +350,64 @@ fn one_path_has_one_meaning() {
             "line 3: `@/work` is named already",
         ),
         (
-            "ro = [\"@/work\"]\nrw = [\"@/work/inner\"]",
-            "cannot be read-only and writable",
+            "ro = [\"@/work/link\"]\nrw = [\"@/work\"]",
+            "line 2: `@/work/link` is a symbolic link in `@/work`",
         ),
         (
-            "ro = [\"@/work/inner\"]\nrw = [\"@/work\"]",
-            "`@/work` holds `@/work/inner`",
+            "ro = [\"@/work/piped\"]\nrw = [\"@/work\"]",
+            "line 2: `@/work/piped` is to be read only and holds the named pipe `@/work/piped/pipe`",
         ),
         (
             "rw = [\"@/work\", \"@/work/inner\"]",
-            "is inside of `@/work`",
+            "line 2: `@/work/inner` is inside of `@/work` (`m.toml` line 2)",
         ),
     ] {
         let told = scene.told(text);
         assert!(told.contains(what), "{text}: {told}");
     }
+}
+
+#[test]
+fn what_may_not_be_changed_lies_within_what_may_and_the_other_way_round() {
+    let scene = Scene::new();
+    let closed = fs::Permissions::from_mode(0o700);
+    fs::set_permissions(scene.path("work/inner"), closed).unwrap();
+    fs::create_dir(scene.path("work/inner/deep")).unwrap();
+    for text in [
+        "ro = [\"@/work/inner\"]\nrw = [\"@/work\"]",
+        "ro = [\"@/work\"]\nrw = [\"@/work/inner\"]",
+        "ro = [\"@/work/inner\"]\nrw = [\"@/work\", \"@/work/inner/deep\"]",
+    ] {
+        let manifest = scene.check(text).unwrap();
+        assert_eq!(manifest.ro.len(), 1, "{text}");
+    }
+    let many: Vec<String> = (0..120)
+        .map(|number| {
+            fs::create_dir_all(scene.path(&format!("work/a/{number}/ro"))).unwrap();
+            format!("\"@/work/a/{number}/ro\"")
+        })
+        .collect();
+    let told = scene.told(&format!("ro = [{}]\nrw = [\"@/work\"]", many.join(", ")));
+    assert!(told.contains("would need 242 mounts of its own"), "{told}");
+}
+
+#[test]
+fn a_manifest_is_kept_from_its_own_jail() {
+    let scene = Scene::new();
+    let (file, link) = (scene.path("work/inner/m.toml"), scene.path("work/m.toml"));
+    let text = format!("class = \"foreign\"\nrw = [{:?}]\n", scene.path("work"));
+    fs::write(&file, &text).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    let manifest = Draft::load(&file).unwrap().check(&host()).unwrap();
+    assert_eq!(manifest.ro, std::slice::from_ref(&file));
+    symlink(&file, &link).unwrap();
+    let error = Draft::load(&link).unwrap().check(&host()).unwrap_err();
+    assert!(error.message().contains("through a link"), "{error}");
+    assert!(error.hint_text().unwrap().contains("inner/m.toml"));
+    // Elsewhere it is nothing to the jail.
+    fs::write(scene.path("m.toml"), text).unwrap();
+    let manifest = Draft::load(&scene.path("m.toml")).unwrap();
+    assert!(manifest.check(&host()).unwrap().ro.is_empty());
 }
 
 #[test]
@@ -420,6 +468,12 @@ fn what_the_kernel_lacks_is_refused_with_the_line_and_the_mend() {
     assert!(check(&old(0, true)).unwrap_err().contains("lsm="));
     assert!(check(&old(5, false)).unwrap_err().contains(TOO_OLD));
     assert_eq!(check(&old(5, true)), Ok(()));
+    let bare = Host {
+        proc: false,
+        missing: vec!["net"],
+        ..host()
+    };
+    assert!(check(&bare).unwrap_err().contains("mount -t proc"));
     let missing = Host {
         missing: vec!["net"],
         ..host()

@@ -56,16 +56,37 @@ impl Draft {
         Ok(())
     }
 
+    /// As [`Draft::dir`], where none is said yet.
+    ///
+    /// # Errors
+    /// As [`Draft::ro`].
+    pub fn dir_if_none(&mut self, path: &Path, place: &Place) -> Result<()> {
+        match self.dir {
+            Some(_) => Ok(()),
+            None => self.dir(path, place),
+        }
+    }
+
     /// Lets the jail's proxy connect to `HOST:PORT`.
     ///
     /// # Errors
     /// As [`Draft::destination`].
     pub fn net(&mut self, text: &str, place: &Place) -> Result<()> {
         let shown = Escaped::cut(text, 300);
+        if text.contains("//") {
+            return Err(place.wrong(
+                format!("`{shown}` is a URL"),
+                "name the host and the port alone: `api.example.net:443`",
+            ));
+        }
         let (host, port) = text.rsplit_once(':').ok_or_else(|| {
+            let example = match text {
+                "" => "api.example.net:443".into(),
+                _ => format!("{shown}:443"),
+            };
             place.wrong(
                 format!("`{shown}` has no port"),
-                "write `api.example.net:443`",
+                format!("write `{example}`"),
             )
         })?;
         let inner = host

@@ -60,6 +60,33 @@ fn a_wrong_file_is_named_with_its_line() {
 }
 
 #[test]
+fn nothing_but_a_regular_file_is_read_and_nothing_waited_for() {
+    // Beneath `/tmp` no pipe is shown read-only at all.
+    let directory = tempfile::Builder::new().tempdir_in("/var/tmp").unwrap();
+    super::open_to_all(directory.path());
+    let pipe = directory.path().join("pipe");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::from_bits_truncate(0o755)).unwrap();
+    let pipe = pipe.to_str().unwrap();
+    for odd in [pipe, "/dev/zero", "/usr"] {
+        run(&["--profile", odd, "--", "true"])
+            .code(125)
+            .says("it is not a regular file");
+        keepgate(&["jail", "check", odd])
+            .code(2)
+            .says("it is not a regular file");
+    }
+    for odd in [pipe, "/dev/zero", "/usr"] {
+        run(&["--profile", "native", "--", odd])
+            .code(126)
+            .says("is no executable file");
+    }
+    let dir = directory.path().to_str().unwrap();
+    run(&["--ro", dir, "--", pipe])
+        .code(126)
+        .says("is no executable file");
+}
+
+#[test]
 fn a_circle_of_links_is_named() {
     let directory = directory();
     let (one, two) = (directory.path().join("one"), directory.path().join("two"));

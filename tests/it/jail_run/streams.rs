@@ -101,6 +101,55 @@ fn a_reader_that_goes_away_ends_the_program() {
 }
 
 #[test]
+fn output_that_could_not_be_passed_on_is_no_success() {
+    let full = || File::options().write(true).open("/dev/full").unwrap();
+    for script in ["echo lost", "echo lost >&2"] {
+        let mut command = jail(&["-q", "--", "/bin/sh", "-c", script]);
+        if script.ends_with("&2") {
+            command.stderr(full());
+            let ended = Ended::of(command.output().unwrap());
+            // There is nowhere left to say why.
+            ended.code(125);
+        } else {
+            command.stdout(full());
+            let ended = Ended::of(command.output().unwrap());
+            ended
+                .code(125)
+                .says("write the program's standard output: No space left on device");
+        }
+    }
+    let mut command = jail(&["--json", "--", "/bin/echo", "kept"]);
+    let ended = Ended::of(command.stdout(full()).output().unwrap());
+    assert_eq!(ended.code, Some(125), "{ended:?}");
+    assert!(ended.err.contains("No space left"), "{ended:?}");
+}
+
+#[test]
+fn input_that_cannot_be_read_is_no_end() {
+    let stdin = |file: File| {
+        let mut command = jail(&["-q", "--", "/bin/cat"]);
+        Ended::of(command.stdin(file).output().unwrap())
+    };
+    stdin(File::open("/tmp").unwrap())
+        .code(125)
+        .says("read standard input for the program: Is a directory");
+    // As nohup(1) leaves it.
+    let unreadable = File::options().write(true).open("/dev/null").unwrap();
+    assert_eq!(stdin(unreadable).code(0).err, "");
+}
+
+#[test]
+fn a_success_that_nobody_could_read_ends_as_by_sigpipe_and_quietly() {
+    for (script, code) in [("echo x", 141), ("echo x; exit 6", 6), ("exit 0", 0)] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = jail(&["-q", "--", "/bin/sh", "-c", script]);
+        let ended = Ended::of(command.stdout(writer).output().unwrap()).code(code);
+        assert_eq!(ended.err, "", "{script}");
+    }
+}
+
+#[test]
 fn a_jail_never_has_the_callers_own_descriptors() {
     let directory = directory();
     let path = directory.path().join("both-ways");
