@@ -204,7 +204,7 @@ fn each_layer_of_a_foreign_jail_alone_stops_what_gets_through_without_it() {
         ),
         (
             Layer::Limits,
-            &["lim_memory_all", "lim_memfd", "lim_fds_next"],
+            &["lim_memory_all", "lim_file", "lim_fds_next"],
         ),
     ] {
         let alone = through(Some(layer));

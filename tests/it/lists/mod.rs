@@ -21,7 +21,7 @@ macro_rules! list {
 type Named = (&'static str, &'static [&'static str], Clone3);
 
 /// Every filter there is, as the product puts them together.
-const LISTS: [Named; 12] = [
+const LISTS: [Named; 13] = [
     ("tool", &[list!("tool")], Clone3::Missing),
     (
         "native-generic",
