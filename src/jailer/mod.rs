@@ -118,6 +118,7 @@ pub fn run(control: OwnedFd, setup: JailerSetup) -> Result<()> {
         tracing::error!(plane = setup.plane, why = verdict.why, "self-test failed");
         let report = Report::Unfit {
             why: verdict.why.clone(),
+            hint: None,
         };
         frame::send(control.as_fd(), &report, &[], &[])?;
     }

@@ -338,6 +338,15 @@ pub const ATTACKS: &[Attack] = &[
         ],
     },
     Attack {
+        name: "set-uid program changed through a mapping",
+        what: "changes a set-uid program of root's in a directory it may change, through a mapping, so that it keeps its bit",
+        stage: Stage::Jail,
+        tests: &[
+            "jail::foreign::set_uid::tests::a_file_that_lends_its_owners_rights_is_found_and_anothers_is_not",
+            "it::jail_run::nested::a_set_uid_program_of_roots_is_not_changed",
+        ],
+    },
+    Attack {
         name: "manifest within reach",
         what: "changes the manifest it was started from, for the next start, or what a link to it leads to",
         stage: Stage::Jail,
@@ -351,7 +360,7 @@ pub const ATTACKS: &[Attack] = &[
         what: "puts a symbolic link where a shown directory was, between the check and the mount (CVE-2026-87766 of bubblewrap)",
         stage: Stage::Jail,
         tests: &[
-            "jail::foreign::view::tests::no_link_on_the_way_is_followed_and_one_at_the_end_is_a_link",
+            "jail::foreign::opened::tests::no_link_on_the_way_is_followed_and_one_at_the_end_is_a_link",
             "it::jail_run::profiles::what_may_be_changed_is_not_where_a_link_leads",
         ],
     },

@@ -107,3 +107,18 @@
 //! **A jailer's list holds what its jails' lists hold.** Jails inherit it, and the narrower one answers.
 //! A jailer of generic programs is confined by both lists together; one of Keepgate's own tools by its
 //! own alone.
+//!
+//! **A kept path keeps its way.** What is read-only within what may be changed is a mount on its place,
+//! and a mount cannot be moved away by who sees it as one. The directory above it can, mount and all,
+//! and then another of its name is made with other content: so each directory in between is mounted on
+//! itself. The price is that nothing is renamed or linked between those and the rest (`EXDEV`); tools
+//! copy then. They share the owner mapping of the outermost one, so that files mean the same in there.
+//!
+//! **A read-only mount does not keep a pipe from being written.** Landlock does, by what it does not
+//! allow; but its rules add up along the whole way to the root, through mount points, so that one for a
+//! private `/tmp` covers what is shown beneath it, and none can take a right away again. An overlay
+//! would give such pipes another inode; it does not show what is mounted below, cannot be stacked in
+//! containers that are overlays themselves, and is a file system more to trust. Links in `/tmp` to another
+//! place would change what programs take for their own path. So the few paths that lie there are looked
+//! through when a jail is made. In directories that may be changed a pipe is a file like others: a jail
+//! that may write into it was given it.

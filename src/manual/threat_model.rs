@@ -67,10 +67,10 @@
 //! - **A set-uid program that a jail may change** keeps its bit where its content is changed through
 //!   a shared mapping: the kernel takes it away on write(2) and truncate(2) only. A jail sets no such
 //!   bit itself. It matters where a directory in `rw` holds a set-uid or set-gid file of the
-//!   directory's own owner (as root: of its group too; other files cannot be changed) that another
-//!   user can run: the jail's code then has the owner's rights in that user's hands. Find them with
-//!   `find DIR -perm /6000` before a directory of root's is named in `rw`; nobody looks for them
-//!   otherwise, since that would mean to stat every file in it.
+//!   directory's own owner (and, where root makes the jails, of its group; no other file can be
+//!   changed) that another user can run: the jail's code then has the owner's rights in that user's
+//!   hands. A directory of root's with such a file is refused when jails are made; of other owners
+//!   nobody looks for them, since that means to stat every file: `find DIR -perm /6000`.
 //! - **Groups of an ordinary user.** Without root a jail's programs stay in the supplementary groups
 //!   of whoever starts it: a user namespace of an ordinary user cannot give them up
 //!   (user_namespaces(7), "setgroups"). They count for files in the paths that are shown, and nowhere

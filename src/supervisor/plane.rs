@@ -176,7 +176,8 @@ impl Plane {
     fn hear(&mut self, role: Role, report: Report) {
         match report {
             Report::Ready => self.ready(role),
-            Report::Unfit { why } => {
+            Report::Unfit { why, hint } => {
+                let why = hint.map_or_else(|| why.clone(), |hint| format!("{why}; {hint}"));
                 let (plane, name) = (&self.name, role.name());
                 tracing::error!(plane, role = name, why, "role refuses to serve");
                 self.note(role, why);

@@ -50,10 +50,8 @@ fn start(role: Role) -> Result<()> {
         drop(frame::send(
             reporter.as_fd(),
             &Report::Unfit {
-                why: match error.hint_text() {
-                    Some(hint) => format!("{}; {hint}", error.message()),
-                    None => error.message(),
-                },
+                why: error.message(),
+                hint: error.hint_text().map(str::to_owned),
             },
             &[],
             &[],

@@ -90,6 +90,8 @@ pub enum Report {
     Unfit {
         /// Why, for `status` and the operator.
         why: String,
+        /// What mends it, where that is known.
+        hint: Option<String>,
     },
     /// From keeper: agents enrolled at this moment. The supervisor makes the missing listeners and
     /// removes the others.

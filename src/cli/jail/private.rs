@@ -35,6 +35,8 @@ const STOPPING: Duration = Duration::from_secs(2);
 pub(super) const NAME: &str = "run";
 /// Longest end of a role's diagnostics that an error shows, in characters.
 const LAST_WORDS: usize = 300;
+/// Longest reason and hint of a role's that an error shows, in characters.
+const WORDS_MAX: usize = 1_000;
 
 /// A role, ready, and the keeper's end of the link to it.
 #[derive(Debug)]
@@ -184,19 +186,12 @@ impl Private {
         }
         match frame::recv::<Report>(self.control.as_fd(), 0)?.map(|frame| frame.say) {
             Some(Report::Ready) => Ok(()),
-            Some(Report::Unfit { why }) => {
-                let error = Error::new(format!(
-                    "the {name} cannot serve: {}",
-                    Escaped::cut(&why, LAST_WORDS)
-                ));
-                // proc_mount() of the kernel: what hides a part of one forbids another.
-                Err(match why.contains("/proc: Operation not permitted") {
-                    true => error.hint(
-                        "a part of this container's `/proc` is hidden, and so no jail gets one of \
-                         its own: start the container without that (`--security-opt \
-                         systempaths=unconfined` of docker and podman), or run this as root",
-                    ),
-                    false => error.hint("`keepgate doctor` says what this host lacks"),
+            Some(Report::Unfit { why, hint }) => {
+                let why = Escaped::again(&why, WORDS_MAX);
+                let error = Error::new(format!("the {name} cannot serve: {why}"));
+                Err(match hint {
+                    Some(hint) => error.hint(Escaped::again(&hint, WORDS_MAX).to_string()),
+                    None => error.hint(mend(&why.to_string())),
                 })
             }
             Some(Report::Agents { .. }) => Err(Error::new(format!("the {name} talks nonsense"))),
@@ -266,6 +261,20 @@ impl Drop for Private {
         if spawn::signal(self.process(), Signal::SIGKILL).is_ok() {
             self.ended_within(STOPPING);
         }
+    }
+}
+
+/// What mends a jail that did not pass its self-test.
+fn mend(why: &str) -> &'static str {
+    // A user namespace gets a `/proc` of its own only where it sees a whole one already
+    // (mount_namespaces(7), "restrictions": `mnt_already_visible()` of the kernel).
+    match why.contains("/proc: Operation not permitted") {
+        true => {
+            "a part of this container's `/proc` is hidden, and so no jail gets one of its own: start \
+             the container without that (`--security-opt systempaths=unconfined` of docker and \
+             podman), or run this as root"
+        }
+        false => "`keepgate doctor` says what this host lacks",
     }
 }
 

@@ -5,10 +5,14 @@
 //! system calls refuses is told to the jailer, which always answers with an error number.
 #![forbid(unsafe_code)]
 
+mod find;
 pub mod init;
 pub mod nest;
 mod networks;
+mod opened;
 pub mod pipes;
+mod refuse;
+mod set_uid;
 pub mod sockets;
 mod spec;
 mod tree;

@@ -5,22 +5,21 @@
 //! the manifest's paths; see [`super::tree`].
 
 use std::collections::BTreeMap;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, open, openat, openat2, readlinkat};
-use nix::sys::stat::{Mode, SFlag, fstat, mkdirat};
+use nix::fcntl::{OFlag, open, openat};
+use nix::sys::stat::{Mode, mkdirat};
 
-use super::nest::{COPIES_MAX, Nest, is_private};
+use super::nest::{Nest, is_private};
+use super::opened::{directory, file_or_directory, open_once, open_within, source};
+use super::refuse::{few, no_pipe, no_socket, nothing_lent, wrong};
 use super::tree::{Source, Tree, beneath};
 use super::users::Users;
-use super::{pipes, sockets};
-use crate::error::{Context, Error, Kind, Result};
+use crate::error::{Context, Result};
 use crate::sys::mounts::{self, Copy};
 use crate::sys::process;
 use crate::wire::manifest::{Class, Manifest};
-use crate::wire::text::escaped;
 
 /// Bytes of one tree's own files and directories.
 const TREE_BYTES: u64 = 1 << 20;
@@ -269,6 +268,7 @@ fn changed(manifest: &Manifest, nest: Nest<'_>) -> Result<Vec<Copied>> {
         let found = open_once(path).map_err(|error| wrong(manifest, path, error))?;
         no_socket(manifest, path, &found)?;
         let (tree, owner) = directory(&found).map_err(|error| wrong(manifest, path, error))?;
+        nothing_lent(manifest, path, &found, owner)?;
         copied.push(Copied {
             path: path.clone(),
             tree,
@@ -308,168 +308,4 @@ fn changed(manifest: &Manifest, nest: Nest<'_>) -> Result<Vec<Copied>> {
         });
     }
     Ok(copied)
-}
-
-fn few(manifest: &Manifest, nest: Nest<'_>) -> Result<()> {
-    let copies = nest.copies();
-    if copies <= COPIES_MAX {
-        return Ok(());
-    }
-    let what = format!(
-        "manifest `{}`: each jail would need {copies} mounts of its own, and can have {COPIES_MAX}",
-        manifest.name
-    );
-    Err(Error::of(Kind::Usage, what)
-        .hint("name fewer directories in `rw`, and fewer paths in `ro` within them"))
-}
-
-fn no_pipe(manifest: &Manifest, path: &Path, found: &OwnedFd) -> Result<()> {
-    let opened = PathBuf::from(format!("/proc/self/fd/{}", found.as_raw_fd()));
-    let pipe = pipes::first(&opened).map_err(|error| wrong(manifest, path, error))?;
-    let Some(pipe) = pipe else { return Ok(()) };
-    let pipe = path.join(pipe.strip_prefix(&opened).unwrap_or(&pipe));
-    let shown = |path: &Path| escaped(&path.to_string_lossy()).to_string();
-    let what = format!(
-        "manifest `{}`: `{}` is to be read only and holds the named pipe `{}`, into which a jail \
-         could write there",
-        manifest.name,
-        shown(path),
-        shown(&pipe)
-    );
-    Err(Error::of(Kind::Usage, what).hint("remove the pipe, or name what is needed beside it"))
-}
-
-/// Where sockets can be connected to, there is none in what is shown: see [`sockets`].
-fn no_socket(manifest: &Manifest, path: &Path, found: &OwnedFd) -> Result<()> {
-    if !manifest.loopback || SFlag::from_bits_truncate(kind(found)?) == SFlag::S_IFLNK {
-        return Ok(());
-    }
-    let opened = PathBuf::from(format!("/proc/self/fd/{}", found.as_raw_fd()));
-    let socket = sockets::first(&opened).map_err(|error| wrong(manifest, path, error))?;
-    let Some(socket) = socket else { return Ok(()) };
-    let socket = path.join(socket.strip_prefix(&opened).unwrap_or(&socket));
-    let shown = |path: &Path| escaped(&path.to_string_lossy()).to_string();
-    let what = format!(
-        "manifest `{}`: `{}` holds the socket `{}`, through which a jail could have things done \
-         outside of it",
-        manifest.name,
-        shown(path),
-        shown(&socket)
-    );
-    let hint = "remove it if nobody listens there (a jail may have left it), name what is needed below \
-                it, one path each, or take `loopback` out";
-    Err(Error::of(Kind::Usage, what).hint(hint))
-}
-
-fn kind(found: &OwnedFd) -> Result<u32> {
-    let stat = fstat(found).context(|| "look at a path of a manifest".into())?;
-    Ok(stat.st_mode & SFlag::S_IFMT.bits())
-}
-
-fn wrong(manifest: &Manifest, path: &Path, error: std::io::Error) -> Error {
-    let shown = escaped(&path.to_string_lossy()).to_string();
-    let what = format!(
-        "manifest `{}`: `{shown}` cannot be shown in a jail",
-        manifest.name
-    );
-    let hint = match error.raw_os_error().map(Errno::from_raw) {
-        Some(Errno::ENOENT) => format!("`{shown}` is not there; take it out, or make it"),
-        Some(Errno::ENOTDIR) => "what is writable must be a directory".into(),
-        Some(Errno::EXDEV) => "something else is mounted there, and what is mounted below a \
-                               writable directory is not shown"
-            .into(),
-        Some(Errno::ELOOP) => format!(
-            "name the real path: `readlink -f {shown}` tells it; a link is not gone through"
-        ),
-        _ => "see whether this user may read it, and what is mounted there".into(),
-    };
-    Error::of(Kind::Usage, what).because(error).hint(hint)
-}
-
-/// Opens what is at `path` once: everything else is asked of the descriptor, so that nobody who can
-/// write somewhere on the way can put something else there in between. No symbolic link is gone
-/// through; one at the end is what is opened.
-fn open_once(path: &Path) -> std::io::Result<OwnedFd> {
-    let how = OpenHow::new()
-        .flags(OFlag::O_PATH | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW)
-        .resolve(ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_NO_MAGICLINKS);
-    Ok(openat2(AT_FDCWD, path, how)?)
-}
-
-/// As [`open_once`], of what is below the writable directory `outer`, on the same mount: what is
-/// mounted in there is not in the jail's copy.
-fn open_within(outer: &OwnedFd, path: &Path) -> std::io::Result<OwnedFd> {
-    let how = OpenHow::new()
-        .flags(OFlag::O_PATH | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW)
-        .resolve(
-            ResolveFlag::RESOLVE_BENEATH
-                | ResolveFlag::RESOLVE_NO_SYMLINKS
-                | ResolveFlag::RESOLVE_NO_MAGICLINKS
-                | ResolveFlag::RESOLVE_NO_XDEV,
-        );
-    Ok(openat2(outer, path, how)?)
-}
-
-/// Whether it is a directory, not a regular file.
-fn file_or_directory(found: &OwnedFd) -> std::io::Result<bool> {
-    match SFlag::from_bits_truncate(fstat(found)?.st_mode & SFlag::S_IFMT.bits()) {
-        SFlag::S_IFDIR => Ok(true),
-        SFlag::S_IFREG => Ok(false),
-        SFlag::S_IFLNK => Err(Errno::ELOOP.into()),
-        _ => Err(std::io::Error::other("neither a file nor a directory")),
-    }
-}
-
-fn source(found: &OwnedFd) -> std::io::Result<Source> {
-    let kind = SFlag::from_bits_truncate(fstat(found)?.st_mode & SFlag::S_IFMT.bits());
-    if kind == SFlag::S_IFLNK {
-        let target = readlinkat(found, "")?;
-        let target = PathBuf::from(target);
-        return Ok(Source::Link { target });
-    }
-    let directory = kind == SFlag::S_IFDIR;
-    if !directory && kind != SFlag::S_IFREG {
-        return Err(std::io::Error::other(
-            "neither a file, a directory nor a link",
-        ));
-    }
-    let tree = mounts::clone_open(found.as_fd(), Copy::Shown)?;
-    Ok(Source::Tree { tree, directory })
-}
-
-fn directory(found: &OwnedFd) -> std::io::Result<(OwnedFd, Owner)> {
-    let stat = fstat(found)?;
-    match SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits()) {
-        SFlag::S_IFDIR => {}
-        SFlag::S_IFLNK => return Err(Errno::ELOOP.into()),
-        _ => return Err(Errno::ENOTDIR.into()),
-    }
-    let tree = mounts::clone_open(found.as_fd(), Copy::Writable)?;
-    let owner = Owner {
-        uid: stat.st_uid,
-        gid: stat.st_gid,
-    };
-    Ok((tree, owner))
-}
-
-#[cfg(test)]
-mod tests {
-    use std::os::unix::fs::symlink;
-
-    use super::*;
-
-    #[test]
-    fn no_link_on_the_way_is_followed_and_one_at_the_end_is_a_link() {
-        let directory = tempfile::tempdir().unwrap();
-        let real = directory.path().join("real");
-        std::fs::create_dir_all(real.join("below")).unwrap();
-        symlink(&real, directory.path().join("link")).unwrap();
-        assert!(open_once(&real.join("below")).is_ok());
-        let refused = open_once(&directory.path().join("link/below")).unwrap_err();
-        assert_eq!(refused.raw_os_error(), Some(libc::ELOOP));
-        let link = open_once(&directory.path().join("link")).unwrap();
-        assert!(matches!(source(&link), Ok(Source::Link { target }) if target == real));
-        let refused = super::directory(&link).unwrap_err();
-        assert_eq!(refused.raw_os_error(), Some(libc::ELOOP));
-    }
 }

@@ -173,6 +173,21 @@ fn text_of_a_jail_is_escaped_once() {
 }
 
 #[test]
+fn what_a_jailer_refuses_comes_with_its_own_hint() {
+    let directory = directory();
+    let socket = directory.path().join("left");
+    let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let shown = directory.path().to_str().unwrap();
+    let ended = run(&["--loopback", "--rw", shown, "--", "true"]).code(125);
+    let ended = ended.says("holds the socket").says("/left`");
+    let (_, hint) = ended.err.split_once("\nhint: ").unwrap();
+    assert!(
+        hint.starts_with("remove it if nobody listens there"),
+        "{ended:?}"
+    );
+}
+
+#[test]
 fn without_proc_that_is_said() {
     let unshare = needs("unshare");
     let script = "umount -l /proc && exec \"$@\"";

@@ -176,6 +176,27 @@ fn a_pipe_of_another_process_is_not_written_into() {
 }
 
 #[test]
+fn a_set_uid_program_of_roots_is_not_changed() {
+    let directory = directory();
+    let dir = directory.path().to_str().unwrap();
+    let tool = directory.path().join("su");
+    fs::copy("/bin/true", &tool).unwrap();
+    run(&["-q", "--rw", dir, "--", "true"]).code(0);
+    fs::set_permissions(&tool, fs::Permissions::from_mode(0o4755)).unwrap();
+    run(&["--rw", dir, "--", "true"])
+        .code(125)
+        .says("holds the set-uid or set-gid program")
+        .says("hint: `chmod ug-s");
+    // Another owner's can be changed, and one who is not the directory's cannot.
+    let change = "import mmap, os, sys; f = os.open(sys.argv[1], os.O_RDWR); \
+                  mmap.mmap(f, 1)[0:1] = b'x'";
+    chown(directory.path(), Some(OWNER), Some(OWNER)).unwrap();
+    let path = tool.to_str().unwrap();
+    run(&["-q", "--rw", dir, "--", "python3", "-c", change, path]).code(1);
+    assert_eq!(fs::read(&tool).unwrap(), fs::read("/bin/true").unwrap());
+}
+
+#[test]
 fn many_directories_may_be_changed_and_too_many_are_told() {
     let directory = directory();
     let paths: Vec<String> = (0..129)

@@ -144,9 +144,9 @@ pub(super) fn begin(
     let blob = serde_json::to_vec(setup).unwrap();
     frame::send(control.as_fd(), &Control::Setup, &blob, &[]).unwrap();
     let said = frame::recv::<Report>(control.as_fd(), 0).unwrap().unwrap();
-    if let Report::Unfit { why } = said.say {
+    if let Report::Unfit { why, hint } = said.say {
         assert_eq!(process.end(), End::Exited(1));
-        return Err(why);
+        return Err(format!("{why}; {}", hint.unwrap_or_default()));
     }
     assert!(matches!(said.say, Report::Ready));
     let link = link(&control);
