@@ -1,15 +1,13 @@
-//! Starting a process without copying this one: `clone3(CLONE_VM | CLONE_VFORK)`, then `execveat`.
-//!
-//! A plain fork copies the page tables (16 ms for a process of 256 MiB); this child runs in our
-//! memory, on a stack of its own, while we wait, until it has become another program. Therefore it
-//! only makes system calls: it allocates nothing, takes no lock, and cannot panic.
+//! Starting a process: what it gets, what it gives up, and its program. How it is made is in
+//! [`super::clone`]; until it has become its program it only makes system calls.
 
 use std::ffi::{CStr, c_char, c_long};
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 
+use super::clone::Ready;
 use super::raw;
 
 /// Number under which a child holds its program until it runs: the seccomp filters of tools allow
@@ -23,10 +21,6 @@ const LISTENER: RawFd = PROGRAM + 1;
 const ABOVE: RawFd = LISTENER + 1;
 /// Most descriptors a child can be given: fewer than [`PROGRAM`].
 pub(super) const FDS_MAX: usize = 160;
-/// Bytes of the child's stack.
-pub(super) const STACK: usize = 64 << 10;
-/// Exit status of a child that could not become its program; nobody outside sees it.
-const BROKEN: libc::c_int = 127;
 
 /// What this process or whoever started it may ignore, which would be passed on: a program that
 /// ignores SIGPIPE writes to nobody for ever.
@@ -42,12 +36,6 @@ const IGNORED: [libc::c_int; 7] = [
 
 /// The last step of a start.
 const EXEC: &str = "execve";
-
-/// `CLONE_CLEAR_SIGHAND` (libc's constant is too narrow).
-pub(super) const CLEAR_SIGHAND: u64 = 1 << 32;
-
-/// `CLONE_INTO_CGROUP` (libc's constant is too narrow).
-const INTO_CGROUP: u64 = 1 << 33;
 
 /// Resource, soft and hard limit.
 pub type Limit = (u32, u64, u64);
@@ -147,17 +135,6 @@ pub(super) struct Child {
     pub(super) pidfd: OwnedFd,
 }
 
-/// What parent and child share during the start.
-#[derive(Debug)]
-#[repr(C)]
-struct Shared<'a> {
-    start: &'a Start<'a>,
-    argv: *const *const c_char,
-    env: *const *const c_char,
-    /// Step that failed and its errno.
-    failed: Option<(&'static str, Errno)>,
-}
-
 /// The step of a start that failed, and why.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Failed {
@@ -188,182 +165,33 @@ pub(super) fn start(start: &Start<'_>) -> Result<Child, Failed> {
     ready.child()
 }
 
-/// A process that is ready to be cloned. It must not move between [`Ready::clone`] and
-/// [`Ready::child`].
-#[derive(Debug)]
-pub(super) struct Ready<'a> {
-    shared: Shared<'a>,
-    arguments: libc::clone_args,
-    pidfd: RawFd,
-    cloned: Result<libc::pid_t, Errno>,
-    /// What the pointers of the others lead to.
-    _argv: Vec<*const c_char>,
-    _env: Vec<*const c_char>,
-    stack: Vec<u128>,
-}
-
-impl<'a> Ready<'a> {
-    /// `exit_signal` is what its parent gets when it ends.
-    pub(super) fn new(start: &'a Start<'a>, exit_signal: u64) -> Result<Self, Failed> {
-        if start.fds.len() > FDS_MAX {
-            return Err(broken("descriptors", Errno::EMFILE));
-        }
-        let (argv, env) = (pointers(start.argv), pointers(start.env));
-        let stack: Vec<u128> = Vec::with_capacity(STACK / size_of::<u128>());
-        let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD;
-        let mut flags = u64::from(flags.cast_unsigned()) | start.namespaces;
-        // No handler of ours may run in the child: it would run in our memory.
-        flags |= CLEAR_SIGHAND;
-        // Never outside of it: what it does before its first instruction counts there already.
-        let cgroup = start
-            .cgroup
-            .and_then(|fd| u64::try_from(fd.as_raw_fd()).ok());
-        flags |= cgroup.map_or(0, |_| INTO_CGROUP);
-        Ok(Self {
-            shared: Shared {
-                start,
-                argv: argv.as_ptr(),
-                env: env.as_ptr(),
-                failed: None,
-            },
-            arguments: libc::clone_args {
-                flags,
-                pidfd: 0,
-                child_tid: 0,
-                parent_tid: 0,
-                exit_signal,
-                stack: 0,
-                stack_size: STACK as u64,
-                tls: 0,
-                set_tid: 0,
-                set_tid_size: 0,
-                cgroup: cgroup.unwrap_or(0),
-            },
-            pidfd: -1,
-            cloned: Err(Errno::ECHILD),
-            _argv: argv,
-            _env: env,
-            stack,
-        })
-    }
-
-    /// Clones it, with these flags beside its own, and waits until it runs its program or has failed
-    /// to. Allocates nothing, takes no lock and cannot panic.
-    #[expect(unsafe_code, reason = "clone3")]
-    pub(super) fn clone(&mut self, flags: u64) {
-        self.arguments.flags |= flags;
-        self.arguments.pidfd = std::ptr::from_mut(&mut self.pidfd).expose_provenance() as u64;
-        self.arguments.stack = self.stack.as_mut_ptr().expose_provenance() as u64;
-        let shared = std::ptr::from_mut(&mut self.shared);
-        // SAFETY: `run_child` takes a `Shared`. Stack and shared state outlive the child's use of them,
-        // because CLONE_VFORK stops this thread until the child has left our memory.
-        let answer = unsafe { clone3(&self.arguments, shared.cast(), run_child) };
-        self.cloned = Errno::result(answer).map(|pid| libc::pid_t::try_from(pid).unwrap_or(-1));
-    }
-
-    /// It does not run: it was not cloned, or could not become its program.
-    pub(super) fn failed(&self) -> bool {
-        self.cloned.is_err() || self.shared.failed.is_some()
-    }
-
-    /// What became of it; only for its parent.
-    #[expect(unsafe_code, reason = "the ownership of what clone3 makes")]
-    pub(super) fn child(self) -> Result<Child, Failed> {
-        let pid = self.cloned.map_err(|errno| broken("clone3", errno))?;
-        // SAFETY: CLONE_PIDFD made this descriptor for us, and this takes the only number of it.
-        let pidfd = unsafe { OwnedFd::from_raw_fd(self.pidfd) };
-        match self.shared.failed {
-            None => Ok(Child { pid, pidfd }),
-            Some((step, errno)) => {
-                // It has exited already; only its entry in the process table is left.
-                drop(super::spawn::wait_pid(pid));
-                Err(broken(step, errno))
-            }
-        }
-    }
-}
-
-/// What `execve(2)` wants: pointers to the texts, and a null pointer.
-fn pointers(texts: &[&CStr]) -> Vec<*const c_char> {
-    let null = std::iter::once(std::ptr::null());
-    texts.iter().map(|text| text.as_ptr()).chain(null).collect()
-}
-
-pub(super) fn broken(step: &'static str, errno: Errno) -> Failed {
-    Failed { step, errno }
-}
-
-/// The life of a clone that shares our memory; it ends by `_exit` or as another program.
-pub(super) type Life = extern "C" fn(*mut libc::c_void) -> !;
-
-/// `clone3(2)`; the child calls `life` with `shared` on its own stack.
+/// A child's life before its program, and its exec: gives only why that failed.
 ///
 /// # Safety
-/// `shared` must point to what `life` takes and the arguments to a stack, and both must stay until
-/// the child has left our memory; the flags must contain `CLONE_VM` and `CLONE_VFORK`. `life` must
-/// allocate nothing, take no lock and not panic.
-#[expect(
-    unsafe_code,
-    reason = "the child needs a stack of its own, which libc's syscall() lacks"
-)]
-pub(super) unsafe fn clone3(
-    arguments: &libc::clone_args,
-    shared: *mut libc::c_void,
-    life: Life,
-) -> c_long {
-    let answer: c_long;
-    // SAFETY: in the parent this is a system call that clobbers rcx and r11 only. In the child the
-    // kernel has set rsp to the end of the given stack, 16-byte aligned, and `life` never returns.
-    unsafe {
-        core::arch::asm!(
-            "syscall",
-            "test rax, rax",
-            "jnz 2f",
-            "xor ebp, ebp",
-            "mov rdi, r12",
-            "call r13",
-            "ud2",
-            "2:",
-            inlateout("rax") libc::SYS_clone3 => answer,
-            in("rdi") std::ptr::from_ref(arguments),
-            in("rsi") size_of::<libc::clone_args>(),
-            in("r12") shared,
-            in("r13") life,
-            out("rcx") _,
-            out("r11") _,
-        );
+/// `argv` and `env` must end with a null pointer, and what they point to must be C strings.
+#[expect(unsafe_code, reason = "becomes another program")]
+pub(super) unsafe fn run(
+    start: &Start<'_>,
+    argv: *const *const c_char,
+    env: *const *const c_char,
+) -> Option<Failed> {
+    if let Err((step, errno)) = prepare(start) {
+        return Some(broken(step, errno));
     }
-    if answer < 0 {
-        Errno::set_raw(i32::try_from(-answer).unwrap_or(libc::EIO));
-        return -1;
-    }
-    answer
+    let answer = match start.program {
+        // SAFETY: the caller's promise.
+        Program::Open(_) => unsafe { raw::exec(PROGRAM, argv, env) },
+        // SAFETY: as above.
+        Program::Named { path, .. } => unsafe { raw::exec_path(path, argv, env) },
+        // SAFETY: as above.
+        Program::Shown { .. } => unsafe { raw::exec_path(PROGRAM_SHOWN, argv, env) },
+    };
+    answer.err().map(|errno| broken(EXEC, errno))
 }
 
-/// The child's life before its program.
-#[expect(
-    unsafe_code,
-    reason = "reads what the parent, which is stopped, left for it"
-)]
-extern "C" fn run_child(shared: *mut libc::c_void) -> ! {
-    // SAFETY: the parent made it for us, and is stopped until we are gone from its memory.
-    let shared = unsafe { &mut *shared.cast::<Shared<'static>>() };
-    let (start, argv, env) = (shared.start, shared.argv, shared.env);
-    if let Err(failed) = prepare(start) {
-        shared.failed = Some(failed);
-    } else {
-        let answer = match start.program {
-            // SAFETY: `start` built both lists from C strings and ended them with a null pointer.
-            Program::Open(_) => unsafe { raw::exec(PROGRAM, argv, env) },
-            // SAFETY: as above.
-            Program::Named { path, .. } => unsafe { raw::exec_path(path, argv, env) },
-            // SAFETY: as above.
-            Program::Shown { .. } => unsafe { raw::exec_path(PROGRAM_SHOWN, argv, env) },
-        };
-        shared.failed = answer.err().map(|errno| (EXEC, errno));
-    }
-    // SAFETY: ends this process only, without running what the parent registered for its exit.
-    unsafe { libc::_exit(BROKEN) }
+/// A step that failed.
+pub(super) fn broken(step: &'static str, errno: Errno) -> Failed {
+    Failed { step, errno }
 }
 
 type Step = Result<(), (&'static str, Errno)>;

@@ -4,6 +4,7 @@
 mod bpf;
 pub mod calls;
 pub mod cgroup;
+mod clone;
 pub mod exec;
 pub mod file;
 pub mod filter;
@@ -20,6 +21,8 @@ pub mod packet;
 pub mod probe;
 pub mod process;
 mod raw;
+#[cfg(test)]
+mod same;
 pub mod sealed;
 mod search;
 mod second;

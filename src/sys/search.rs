@@ -12,9 +12,8 @@ use std::io;
 use libc::sock_filter;
 
 use super::bpf::{AND, AT_LEAST, EQUAL, JUMP, LOAD, MORE, RETURN};
+use super::filter::NUMBER_AT;
 
-/// Offset of the number in `struct seccomp_data`.
-const NUMBER_AT: u32 = 0;
 /// Instructions with which `seccompiler` checks the ABI; whoever uses what is made here has done
 /// that before.
 const ABI: [u16; 3] = [LOAD, EQUAL, RETURN];

@@ -11,7 +11,8 @@
 
 use nix::errno::Errno;
 
-use super::exec::{CLEAR_SIGHAND, Child, Failed, Ready, STACK, Start, broken, clone3};
+use super::clone::{CLEAR_SIGHAND, Ready, STACK, clone3};
+use super::exec::{Child, Failed, Start, broken};
 use super::raw;
 use super::spawn::{self, End};
 

@@ -2,7 +2,9 @@
 //! something real outside to reach. Without a jail the same program reaches it.
 
 use std::fs;
+use std::path::Path;
 
+use keepgate::sys::spawn::End;
 use keepgate::wire::manifest::{Class, Manifest};
 
 use nix::sys::signal::{Signal, kill};
@@ -10,6 +12,7 @@ use nix::unistd::Pid;
 
 use super::canary::{JAIL_UID, Leaky, NOBODY, Outside};
 use super::life::children;
+use crate::harness::eventually;
 
 /// Fewest attempts of a class.
 const ATTEMPTS: usize = 130;
@@ -183,7 +186,8 @@ fn the_first_process_of_a_generic_jail_holds_nothing_and_its_end_is_the_jails() 
         let line = status.lines().find(|line| line.starts_with("NSpid:"));
         line.unwrap().rsplit('\t').next().unwrap().to_owned()
     };
-    // Whoever made them is gone, and nobody else came.
+    // Whoever made them goes, and nobody else comes.
+    eventually("nobody but both", || children(pid).len() == 2);
     let mut both = children(pid);
     both.sort_by_key(|pid| number(*pid));
     let [first, program] = both[..] else {
@@ -220,6 +224,23 @@ fn the_first_process_of_a_generic_jail_holds_nothing_and_its_end_is_the_jails() 
     assert_eq!(end.unwrap().signal, Some(libc::SIGKILL));
     assert_eq!(marked(&mark), [""; 0]);
     assert_eq!(children(pid), [0; 0]);
+}
+
+#[test]
+fn a_generic_jail_dies_with_its_jailer() {
+    let outside = Outside::new(JAIL_UID);
+    let mut leaky = outside.jailer(None, vec![native()]);
+    let pid = leaky.jailer.pid;
+    let mark = format!("bereaved-{}", std::process::id());
+    let mut working = leaky.begin(&outside, Class::NativeGeneric, &["linger", &mark]);
+    assert_eq!(working.line(), "left");
+    eventually("nobody but both", || children(pid).len() == 2);
+    let both = children(pid);
+    kill(Pid::from_raw(i32::try_from(pid).unwrap()), Signal::SIGKILL).unwrap();
+    leaky.jailer.end = End::Killed(libc::SIGKILL);
+    let gone = |pid: &u32| !Path::new(&format!("/proc/{pid}")).exists();
+    eventually("the orphans' end", || both.iter().all(gone));
+    assert_eq!(marked(&mark), [""; 0]);
 }
 
 /// What a jailer holds: descriptors, mounts, children. (Its cgroups are counted in
