@@ -73,6 +73,8 @@ impl First {
             argv: ARGV,
             filter: &self.filter,
             limits: &self.limits,
+            // The standard library opens files in place of missing ones, which nothing allows.
+            stdio: self.program.is_none().then_some(own),
         }
     }
 }

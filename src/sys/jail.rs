@@ -61,6 +61,8 @@ pub struct First<'a> {
     pub filter: &'a Filter,
     /// Hard limits: resource, soft, hard.
     pub limits: &'a [Limit],
+    /// What it has as descriptors 0, 1 and 2, where it cannot do without.
+    pub stdio: Option<BorrowedFd<'a>>,
 }
 
 /// Capabilities a jailer needs for foreign jails, and the first process of each keeps for a moment.
@@ -172,6 +174,8 @@ impl Template {
         let Some(first) = jail.first else {
             return Jailed::start(&start);
         };
+        let stdio = first.stdio.map(|fd| [fd; 3]);
+        let fds = stdio.as_ref().map_or(&[][..], |fds| &fds[..]);
         let first = Start {
             cgroup: jail.cgroup,
             lockdown: Some(Lockdown {
@@ -181,7 +185,7 @@ impl Template {
                 listener: None,
                 ..lockdown
             }),
-            ..Start::new(first.program, first.argv, &[])
+            ..Start::new(first.program, first.argv, fds)
         };
         let [first, program] = second::start(&first, &start)?;
         Ok(Jailed {

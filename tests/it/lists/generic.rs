@@ -1,17 +1,20 @@
 //! What the generic native list is for: a static program of another's runs under it, with threads,
 //! timers, pipes and signals, and gets no further.
 
-use std::fs::File;
-use std::io::{Read, Seek};
+use std::fs::{self, File};
+use std::io::{Read, Seek, Write};
 use std::os::fd::AsFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use keepgate::jail::limits::ToolLimits;
 use keepgate::jail::lists::NATIVE_GENERIC;
 use keepgate::sys::filter::{Clone3, Filter};
-use keepgate::sys::jail::{Native, Template, own_pidfd};
+use keepgate::sys::jail::{First, Native, Template, own_pidfd};
 use keepgate::sys::spawn::End;
+
+use super::{LISTS, OWN_FIRST};
+use crate::harness::eventually;
 
 /// Threads, a timer, a signal, an event loop, memory; then what must fail, each with its exit status.
 const PROGRAM: &str = r#"
@@ -108,15 +111,82 @@ fn run(program: &Path) -> String {
 #[test]
 fn a_static_program_with_threads_runs_and_gets_no_further() {
     let directory = tempfile::tempdir().unwrap();
-    let (source, program) = (directory.path().join("x.c"), directory.path().join("x"));
-    std::fs::write(&source, PROGRAM).unwrap();
+    assert_eq!(run(&built(directory.path(), PROGRAM)), "done\n");
+}
+
+/// The static program made of `text`.
+fn built(directory: &Path, text: &str) -> PathBuf {
+    let (source, program) = (directory.join("x.c"), directory.join("x"));
+    fs::write(&source, text).unwrap();
     let built = Command::new("gcc")
         .args(["-O1", "-static", "-pthread", "-o"])
         .args([&program, &source])
         .output()
         .unwrap();
     assert!(built.status.success(), "{built:?}");
-    assert_eq!(run(&program), "done\n");
+    program
+}
+
+/// Waits for a byte, then for nothing.
+const WAITS: &str = r#"
+#include <signal.h>
+#include <unistd.h>
+int main(void) { char c; if (read(0, &c, 1) == 1) raise(SIGTERM); return 3; }
+"#;
+
+/// Where no memory file can be run (`vm.memfd_noexec` is 2), Keepgate's own program is the first
+/// process of such a jail.
+#[test]
+fn keepgates_own_program_can_be_the_first_process_too() {
+    let directory = tempfile::tempdir().unwrap();
+    let program = File::open(built(directory.path(), WAITS)).unwrap();
+    let own = File::open(crate::harness::binary()).unwrap();
+    let template = Template {
+        parent: own_pidfd().unwrap(),
+    };
+    let limits = ToolLimits {
+        cpu_s: 20,
+        memory: 1 << 30,
+        file: 1 << 20,
+    };
+    let limits = limits.all();
+    let (input, output) = (std::io::pipe().unwrap(), tempfile::tempfile().unwrap());
+    let fds = [input.0.as_fd(), output.as_fd(), output.as_fd()];
+    let own_first = LISTS.iter().find(|(name, ..)| *name == OWN_FIRST);
+    let (_, lists, _) = own_first.unwrap();
+    let filter = |lists: &[&str]| Filter::compile(lists, Clone3::Missing).unwrap();
+    let jail = Native {
+        program: program.as_fd(),
+        ruleset: None,
+        argv: &[c"x"],
+        fds: &fds,
+        filter: &filter(&[NATIVE_GENERIC]),
+        limits: &limits,
+        uid: None,
+        listener: None,
+        cgroup: None,
+        first: Some(First {
+            program: own.as_fd(),
+            ruleset: None,
+            argv: &[c"keepgate-tool", c"first"],
+            filter: &filter(lists),
+            limits: &limits,
+            stdio: Some(own.as_fd()),
+        }),
+    };
+    let jailed = template.spawn(&jail).unwrap();
+    let thread = nix::unistd::gettid();
+    let children = fs::read_to_string(format!("/proc/self/task/{thread}/children")).unwrap();
+    let sleeps = |pid: &str| {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap();
+        let call = fs::read_to_string(format!("/proc/{pid}/syscall")).unwrap();
+        line == b"keepgate-tool\0first\0" && call.starts_with(&format!("{} ", libc::SYS_pause))
+    };
+    eventually("a first process that sleeps", || {
+        children.split_whitespace().any(sleeps)
+    });
+    (&input.1).write_all(b"x").unwrap();
+    assert_eq!(jailed.wait().unwrap().0, End::Killed(libc::SIGTERM));
 }
 
 #[test]
@@ -140,7 +210,7 @@ func main() {
 "#;
     let directory = tempfile::tempdir().unwrap();
     let (source, program) = (directory.path().join("x.go"), directory.path().join("x"));
-    std::fs::write(&source, SOURCE).unwrap();
+    fs::write(&source, SOURCE).unwrap();
     let built = Command::new("go")
         .args(["build", "-o"])
         .args([&program, &source])

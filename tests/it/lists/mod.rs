@@ -20,8 +20,11 @@ macro_rules! list {
 /// A list by name: its texts, and what `clone3` gets.
 type Named = (&'static str, &'static [&'static str], Clone3);
 
+/// Where the first process of a native jail is Keepgate's own program.
+const OWN_FIRST: &str = "first, of our own program";
+
 /// Every filter there is, as the product puts them together.
-const LISTS: [Named; 13] = [
+const LISTS: [Named; 14] = [
     ("tool", &[list!("tool")], Clone3::Missing),
     (
         "native-generic",
@@ -49,6 +52,7 @@ const LISTS: [Named; 13] = [
         Clone3::Missing,
     ),
     ("first", &[list!("first")], Clone3::Missing),
+    (OWN_FIRST, &[list!("tool"), list!("first")], Clone3::Missing),
     (
         "foreign, with its own loopback",
         &[list!("foreign"), list!("local")],
