@@ -143,7 +143,7 @@ fn told(layer: Option<Layer>) -> String {
     });
     // Its end is that of its output: who waits as a first process does, waits for the children of
     // all tests.
-    drop(started.unwrap());
+    let _started = started.unwrap();
     dup2_stdout(&null).unwrap();
     drop(write);
     let mut text = String::new();
