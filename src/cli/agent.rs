@@ -13,7 +13,7 @@ use crate::wire::admin::Ask;
 use crate::wire::messages::Proof;
 use crate::wire::text::escaped;
 
-mod certificate;
+pub(super) mod certificate;
 mod http;
 mod snippets;
 pub(super) use snippets::quoted;

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
+use serde_json::{Value, json};
 
 use super::listeners::Listeners;
 use super::setup::{Boot, Setup};
@@ -207,6 +208,14 @@ impl Plane {
         for running in self.roles.values().filter_map(|seat| seat.running.as_ref()) {
             running.kill();
         }
+    }
+
+    /// Its TCP sockets, for whoever looks.
+    pub(super) fn doors(&self) -> Value {
+        let doors = self.setup.doors().iter().map(|(name, listen)| {
+            json!({"name": name, "address": listen.address, "url": listen.url(), "proof": listen.proof()})
+        });
+        doors.collect()
     }
 
     /// No role runs.

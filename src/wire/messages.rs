@@ -178,7 +178,7 @@ pub struct Door {
 }
 
 /// A door's own certificate and key.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DoorTls {
     /// Its chain of certificates, PEM.

@@ -19,7 +19,7 @@ const GENERALIZED_TIME: u8 = 0x18;
 ///
 /// # Errors
 /// Fails where there is none, or it says in no known way when it is valid.
-pub(super) fn read(pem: &[u8]) -> Result<Certificate> {
+pub(in crate::cli) fn read(pem: &[u8]) -> Result<Certificate> {
     let der = CertificateDer::from_pem_slice(pem)
         .map_err(|error| Error::new("it holds no certificate (PEM)").because(error))?;
     let (from, until) = validity(&der)

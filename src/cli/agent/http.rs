@@ -207,32 +207,32 @@ impl Ways<'_> {
     fn python(&self) -> String {
         // A JSON string of these words is a Python string too.
         let url = json!(self.url);
-        let client = match self.header() {
-            Some(header) => format!(
-                "httpx.AsyncClient(headers={})",
-                json!({"Authorization": header})
+        let (imports, client) = match self.header() {
+            Some(header) => (
+                "from mcp.shared._httpx_utils import create_mcp_http_client\n",
+                format!(
+                    "http = create_mcp_http_client(headers={})",
+                    json!({"Authorization": header})
+                ),
             ),
-            None => "httpx.AsyncClient(verify=context)".to_owned(),
-        };
-        let context = match self.token {
-            Some(_) => "",
-            None => {
-                "import ssl\n\n\
-                 context = ssl.create_default_context(cafile=\"gate-ca.pem\")\n\
-                 context.load_cert_chain(\"agent.pem\", \"agent.key\")\n"
-            }
+            None => (
+                "import httpx2, ssl\n",
+                "tls = ssl.create_default_context(cafile=\"gate.pem\")\n    \
+                 tls.load_cert_chain(\"agent.pem\", \"agent.key\")\n    \
+                 http = httpx2.AsyncClient(verify=tls)"
+                    .to_owned(),
+            ),
         };
         format!(
             "import asyncio\n\
-             import httpx\n\
-             {context}\
              from mcp import ClientSession\n\
-             from mcp.client.streamable_http import streamable_http_client\n\n\
+             from mcp.client.streamable_http import streamable_http_client\n\
+             {imports}\n\
              async def main():\n    \
-             async with {client} as http:\n        \
-             async with streamable_http_client({url}, http_client=http) as streams:\n            \
-             async with ClientSession(streams[0], streams[1]) as session:\n                \
-             await session.initialize()\n                \
+             {client}\n    \
+             async with http, streamable_http_client({url}, http_client=http) as streams:\n        \
+             async with ClientSession(streams[0], streams[1]) as session:\n            \
+             await session.initialize()\n            \
              print(await session.call_tool(\"file__list\", {{\"path\": \".\"}}))\n\n\
              asyncio.run(main())\n"
         )
