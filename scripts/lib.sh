@@ -16,8 +16,9 @@ export CARGO_TARGET_DIR="$root/target"
 
 readonly RUST_MINOR=95
 readonly VENV="$root/target/venv"
-readonly VENV_2="$root/target/venv-2"
-readonly PYTHON="$VENV/bin/python"
+# Read by the scripts that source this file.
+# shellcheck disable=SC2034
+readonly VENV_2="$root/target/venv-2" PYTHON="$VENV/bin/python"
 readonly NODE_PACKAGES="$root/target/node"
 # Read by the scripts that source this file.
 # shellcheck disable=SC2034

@@ -94,9 +94,9 @@ pub struct Refusal {
     /// For the log: holds nothing of the line.
     what: String,
     /// For the agent: may hold escaped parts of the line.
-    detail: Option<String>,
+    detail: Option<Box<str>>,
     /// Raw JSON for the agent, beside the text.
-    data: Option<String>,
+    data: Option<Box<str>>,
 }
 
 impl Refusal {
@@ -119,7 +119,7 @@ impl Refusal {
     pub(super) fn unknown(method: &str) -> Self {
         let detail = format!("unknown method `{}`", Escaped::cut(method, METHOD_SHOWN));
         Self {
-            detail: Some(detail),
+            detail: Some(detail.into()),
             ..Self::new(METHOD_NOT_FOUND, "unknown method")
         }
     }
@@ -131,13 +131,13 @@ impl Refusal {
 
     /// Tells the agent `detail`, which may hold escaped parts of what it sent.
     pub(super) fn saying(mut self, detail: String) -> Self {
-        self.detail = Some(detail);
+        self.detail = Some(detail.into());
         self
     }
 
     /// Adds what programs read.
     pub(super) fn with(mut self, data: &serde_json::Value) -> Self {
-        self.data = Some(data.to_string());
+        self.data = Some(data.to_string().into());
         self
     }
 
@@ -156,7 +156,7 @@ impl Refusal {
         reply::error(
             self.id.as_ref(),
             self.code,
-            self.detail.as_ref().unwrap_or(&self.what),
+            self.detail.as_deref().unwrap_or(&self.what),
             self.data.as_deref().unwrap_or_default().as_bytes(),
         )
     }
@@ -164,7 +164,7 @@ impl Refusal {
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.detail.as_ref().unwrap_or(&self.what))
+        f.write_str(self.detail.as_deref().unwrap_or(&self.what))
     }
 }
 
@@ -178,7 +178,7 @@ pub fn read(line: &[u8]) -> Result<Message<'_>, Refusal> {
         ..json::Limits::default()
     };
     json::check(line, &limits).map_err(|bad| Refusal {
-        detail: Some(bad.to_string()),
+        detail: Some(bad.to_string().into()),
         ..Refusal::new(PARSE_ERROR, format!("{} at byte {}", bad.what, bad.offset))
     })?;
     let invalid = |what: &str| Refusal::new(INVALID_REQUEST, what);

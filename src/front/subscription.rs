@@ -28,7 +28,6 @@ pub(super) struct Subscription {
 /// What the stream gets.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-#[expect(clippy::struct_excessive_bools, reason = "MCP's own members")]
 struct Filter {
     tools_list_changed: bool,
     prompts_list_changed: bool,

@@ -245,7 +245,13 @@ impl Talk {
             Form::Unsubscribed { uri } if good => {
                 self.subscribed.borrow_mut().remove(uri);
             }
-            _ => {}
+            Form::Plain
+            | Form::Kept
+            | Form::Hello { .. }
+            | Form::Discovered
+            | Form::Subscribed { .. }
+            | Form::Unsubscribed { .. }
+            | Form::Listening => {}
         }
         let reply = match (&awaited.form, reply) {
             (Form::Listening, Ok(Reply::Result(agreed))) => {
@@ -336,10 +342,8 @@ impl Talk {
         let Awaited { id, era, form, .. } = awaited;
         let good = |raw: &[u8]| {
             let raw = shape::result(*era, form, raw, &self.agent.house.version);
-            let raw = match form {
-                Form::Listening => shape::tagged(&raw, id).unwrap_or(raw),
-                _ => raw,
-            };
+            let tagged = (*form == Form::Listening).then(|| shape::tagged(&raw, id));
+            let raw = tagged.flatten().unwrap_or(raw);
             (reply::result(id, &[&raw]), None)
         };
         let error = |message| {
@@ -380,9 +384,9 @@ impl Talk {
             return Err(Refusal::new(BUSY, "too many resources are subscribed to"));
         }
         // Subscriptions stay: they may not take the place of calls, nor hold up a stop.
-        let quotas: &[&Rc<Quota>] = match form {
-            Form::Listening => &[&self.agent.streams],
-            _ => &[&self.calls, &self.agent.calls, &house.calls],
+        let quotas: &[&Rc<Quota>] = match *form == Form::Listening {
+            true => &[&self.agent.streams],
+            false => &[&self.calls, &self.agent.calls, &house.calls],
         };
         quotas
             .iter()

@@ -281,7 +281,7 @@ mod tests {
     fn new(again: &Again, key: Key, id: u64, now: i64) -> Ours<'_> {
         match again.turn_of(key, call(), &question(id), || now) {
             Turn::New(ours) => ours,
-            other => panic!("{other:?}"),
+            other @ (Turn::Again(..) | Turn::Busy) => panic!("{other:?}"),
         }
     }
 
@@ -289,7 +289,7 @@ mod tests {
         match again.turn_of(KEY, call(), &question(id), || now) {
             Turn::New(_) => false,
             Turn::Again(_, Kept::Unknown) => true,
-            other => panic!("{other:?}"),
+            other @ (Turn::Again(..) | Turn::Busy) => panic!("{other:?}"),
         }
     }
 

@@ -375,7 +375,7 @@ impl Http {
                 break;
             }
             if let Some(rest) = line.strip_prefix("HTTP/1.1 ") {
-                status = rest[..3].parse().unwrap();
+                status = rest.split(' ').next().unwrap().parse().unwrap();
             }
             if let Some(rest) = line.strip_prefix("content-length: ") {
                 length = rest.parse().unwrap();

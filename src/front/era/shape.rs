@@ -78,7 +78,9 @@ mod tests {
         let line = br#"{"jsonrpc":"2.0","id":"s\u0061","method":"x"}"#;
         match message::read(line).unwrap() {
             Message::Request { id, .. } => id,
-            other => panic!("{other:?}"),
+            other @ (Message::Notification { .. } | Message::Response { .. }) => {
+                panic!("{other:?}")
+            }
         }
     }
 

@@ -189,12 +189,11 @@ mod tests {
     }
 
     fn refused(line: &str, headers: Option<&Headers>) -> Value {
-        match take(message::read(line.as_bytes()).unwrap(), headers) {
-            Step::Refuse(refusal) | Step::Decline(refusal) => {
-                serde_json::from_slice(&refusal.line()).unwrap()
-            }
-            other => panic!("{other:?}"),
-        }
+        let step = take(message::read(line.as_bytes()).unwrap(), headers);
+        let (Step::Refuse(refusal) | Step::Decline(refusal)) = step else {
+            panic!("{step:?}")
+        };
+        serde_json::from_slice(&refusal.line()).unwrap()
     }
 
     fn asks(line: &str, headers: Option<&Headers>) -> bool {

@@ -30,8 +30,7 @@ pub(super) fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a 
 /// The request was sent to one of `hosts`, whatever the port. `authority` is the one of an absolute
 /// request target, which has to be one of them too.
 pub(super) fn is_for(headers: &HeaderMap, authority: Option<&str>, hosts: &[String]) -> bool {
-    let known =
-        |written: &str| host(written).is_some_and(|host| hosts.iter().any(|known| *known == host));
+    let known = |written: &str| host(written).is_some_and(|host| hosts.contains(&host));
     only(headers, &HOST).is_some_and(known) && authority.is_none_or(known)
 }
 

@@ -157,10 +157,8 @@ impl Post<'_> {
     async fn stateless(&self, message: Message<'_>, claims: &Headers) -> Response<Answer> {
         // Ids are unique for one client, and an agent may be many: each request stands for itself.
         let talk = Talk::new(self.agent);
-        match stateless::take(message, Some(claims)) {
-            Step::Ask(question) => self.ask(&talk, question).await,
-            step => self.other(&talk, step, Era::Stateless),
-        }
+        let step = stateless::take(message, Some(claims));
+        self.act(&talk, step, Era::Stateless).await
     }
 
     async fn in_session(&self, message: Message<'_>, claims: &Headers) -> Response<Answer> {
@@ -171,7 +169,9 @@ impl Post<'_> {
                 Message::Request { .. } if begins => self.begin(message).await,
                 // What the other era has to say without an answer needs no session, and no answer.
                 Message::Notification { .. } if modern => answer::bare(StatusCode::ACCEPTED),
-                _ => {
+                Message::Request { .. }
+                | Message::Notification { .. }
+                | Message::Response { .. } => {
                     let why = "`Mcp-Session-Id` is missing; send `initialize`";
                     Refused(StatusCode::BAD_REQUEST, why).response(self.written)
                 }
@@ -188,10 +188,8 @@ impl Post<'_> {
         let Some(known) = find(self.agent, self.headers) else {
             return NO_SESSION.response(self.written);
         };
-        match known.talk.session.take(message) {
-            Step::Ask(question) => self.ask(&known.talk, question).await,
-            step => self.other(&known.talk, step, Era::Session),
-        }
+        let step = known.talk.session.take(message);
+        self.act(&known.talk, step, Era::Session).await
     }
 
     async fn begin(&self, message: Message<'_>) -> Response<Answer> {
@@ -199,10 +197,8 @@ impl Post<'_> {
             let why = "too many sessions of this agent are in use";
             return Refused(StatusCode::TOO_MANY_REQUESTS, why).response(self.written);
         };
-        let mut response = match session.talk.session.take(message) {
-            Step::Ask(question) => self.ask(&session.talk, question).await,
-            step => self.other(&session.talk, step, Era::Session),
-        };
+        let step = session.talk.session.take(message);
+        let mut response = self.act(&session.talk, step, Era::Session).await;
         match HeaderValue::from_str(&session.id) {
             Ok(id) if session.talk.session.is_open() => {
                 response.headers_mut().insert(gate::SESSION, id);
@@ -255,31 +251,24 @@ impl Post<'_> {
         }
     }
 
-    /// Everything that the keeper need not be asked for.
-    fn other(&self, talk: &Rc<Talk>, step: Step<'_>, era: Era) -> Response<Answer> {
+    /// Does what a message comes to, and answers it.
+    async fn act(&self, talk: &Rc<Talk>, step: Step<'_>, era: Era) -> Response<Answer> {
         match step {
-            Step::Reply(line) => answer::json(StatusCode::OK, line, None, self.written),
-            Step::Refuse(refusal) => refuse(self.agent, era, &refusal, self.written),
-            Step::Decline(refusal) => answer::json(
-                status(era, refusal.code()),
-                refusal.line(),
-                None,
-                self.written,
-            ),
-            Step::Note(what) => {
-                self.agent.notes.note(what);
-                answer::bare(StatusCode::ACCEPTED)
+            Step::Ask(question) => return self.ask(talk, question).await,
+            Step::Reply(line) => {
+                return answer::json(StatusCode::OK, line, None, self.written);
             }
-            Step::Cancel(key) => {
-                talk.cancel(&key);
-                answer::bare(StatusCode::ACCEPTED)
+            Step::Refuse(refusal) => return refuse(self.agent, era, &refusal, self.written),
+            Step::Decline(refusal) => {
+                let status = status(era, refusal.code());
+                return answer::json(status, refusal.line(), None, self.written);
             }
-            Step::Said { key, ok, raw } => {
-                talk.said(&key, ok, raw);
-                answer::bare(StatusCode::ACCEPTED)
-            }
-            Step::Ask(_) | Step::Pass => answer::bare(StatusCode::ACCEPTED),
+            Step::Note(what) => self.agent.notes.note(what),
+            Step::Cancel(key) => talk.cancel(&key),
+            Step::Said { key, ok, raw } => talk.said(&key, ok, raw),
+            Step::Pass => {}
         }
+        answer::bare(StatusCode::ACCEPTED)
     }
 }
 

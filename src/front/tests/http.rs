@@ -18,7 +18,7 @@ fn modern(id: u32, method: &str, params: &str) -> String {
 }
 
 /// The headers of a request of the stateless era.
-fn says<'a>(method: &'a str) -> [&'a str; 2] {
+fn says(method: &str) -> [&str; 2] {
     ["MCP-Protocol-Version: 2026-07-28", method]
 }
 
@@ -133,7 +133,7 @@ fn a_session_begins_calls_listens_and_ends() {
     assert_eq!(web.response().status, 204);
     assert!(two.event().is_none());
     for method in ["POST", "GET", "DELETE"] {
-        web.send(method, &[&id], if method == "POST" { &*LIST } else { "" });
+        web.send(method, &[&id], if method == "POST" { LIST } else { "" });
         assert_eq!(web.response().status, 404, "{method}");
     }
     rig.stop();
