@@ -122,6 +122,7 @@
 //! place would change what programs take for their own path. So the few paths that lie there are looked
 //! through when a jail is made. In directories that may be changed a pipe is a file like others: a jail
 //! that may write into it was given it.
+//!
 //! **An agent is known by what it proves, not by what it says.** Over a unix socket that is its uid,
 //! over HTTP a token (on the loopback only: it travels in the clear) or a certificate, by its digest.
 //! No authority has a say in who an agent is: a list of digests is shorter than a chain of trust,
