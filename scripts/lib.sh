@@ -16,7 +16,9 @@ export CARGO_TARGET_DIR="$root/target"
 
 readonly RUST_MINOR=95
 readonly VENV="$root/target/venv"
-readonly PYTHON="$VENV/bin/python"
+# Read by the scripts that source this file.
+# shellcheck disable=SC2034
+readonly VENV_2="$root/target/venv-2" PYTHON="$VENV/bin/python"
 readonly NODE_PACKAGES="$root/target/node"
 # Read by the scripts that source this file.
 # shellcheck disable=SC2034
@@ -164,11 +166,21 @@ rustup_from_apt() {
 # apt_offers PACKAGE: of a name that others only mention, apt-cache shows nothing and still succeeds.
 apt_offers() { [[ $(apt-cache show "$1" 2>/dev/null) == *$'\nVersion: '* ]]; }
 
-# need_venv: the official MCP SDK for Python, at fixed versions, in target/venv. Prefers the
-# system's Python: other users can run it, one below somebody's home they cannot.
+# need_venv: the official MCP SDK for Python for sessions, at fixed versions, in target/venv.
 need_venv() {
-    local wanted=scripts/demo/requirements.txt python
-    if cmp -s "$wanted" "$VENV/requirements.txt" && "$PYTHON" -c 'import mcp' 2>/dev/null; then
+    make_venv "$VENV" scripts/demo/requirements.txt
+}
+
+# need_venv_2: the one for the stateless era, in target/venv-2; only tests need it.
+need_venv_2() {
+    make_venv "$VENV_2" tests/programs/mcp-2/requirements.txt
+}
+
+# make_venv DIRECTORY REQUIREMENTS: prefers the system's Python: other users can run it, one below
+# somebody's home they cannot.
+make_venv() {
+    local venv=$1 wanted=$2 python
+    if cmp -s "$wanted" "$venv/requirements.txt" && "$venv/bin/python" -c 'import mcp' 2>/dev/null; then
         return 0
     fi
     need_apt python3 python3-venv
@@ -176,14 +188,14 @@ need_venv() {
     [[ -x $python ]] || python=$(command -v python3)
     "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' ||
         fail "the MCP SDK needs Python 3.10 or newer; \`$python\` is older"
-    step "installing the MCP SDK for Python into target/venv"
-    rm -rf -- "$VENV"
-    "$python" -m venv "$VENV"
-    "$PYTHON" -m pip install --quiet --disable-pip-version-check --requirement "$wanted" ||
+    step "installing the MCP SDK for Python into ${venv#"$root/"}"
+    rm -rf -- "$venv"
+    "$python" -m venv "$venv"
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$wanted" ||
         fail "pip could not install the MCP SDK" "see the messages above; then run this script again"
     # Other users run it in tests, whatever this shell's umask is.
-    chmod -R go+rX -- "$VENV"
-    cp -- "$wanted" "$VENV/requirements.txt"
+    chmod -R go+rX -- "$venv"
+    cp -- "$wanted" "$venv/requirements.txt"
 }
 
 # need_node: node, and the official MCP SDK for JavaScript at fixed versions in target/node.

@@ -10,14 +10,31 @@ use super::layout::{cell, number, table, text, time};
 use crate::config::{Config, socket_fits};
 use crate::error::{Error, Kind, Result};
 use crate::wire::admin::Ask;
+use crate::wire::messages::Proof;
 use crate::wire::text::escaped;
 
+pub(super) mod certificate;
+mod http;
 mod snippets;
 pub(super) use snippets::quoted;
 
 pub(super) fn run(app: &App, command: AgentCommand) -> Result<Exit> {
     match command {
-        AgentCommand::Add { name, uid, tools } => add(app, name, uid, tools),
+        AgentCommand::Add {
+            name,
+            tools,
+            token: true,
+            ..
+        } => http::with_token(app, name, tools),
+        AgentCommand::Add {
+            name,
+            tools,
+            cert: Some(file),
+            ..
+        } => http::with_certificate(app, name, tools, &file),
+        AgentCommand::Add {
+            name, uid, tools, ..
+        } => add(app, name, uid, tools),
         AgentCommand::List => list(app),
         AgentCommand::Revoke { name } => {
             let value = app.keeper()?.ask(Ask::AgentRevoke { name: name.clone() })?;
@@ -51,7 +68,7 @@ fn add(app: &App, name: String, uid: Option<u32>, tools: Vec<String>) -> Result<
     socket_fits(&socket)?;
     let mut value = app.keeper()?.ask(Ask::AgentAdd {
         name: name.clone(),
-        uid,
+        proof: Proof::Uid(uid),
         tools,
     })?;
     let ways = snippets::Snippets::new(&name, &app.options(&plane))?;
@@ -92,6 +109,19 @@ fn usable(config: Option<&Config>, uid: u32) -> Result<()> {
     Ok(())
 }
 
+/// How an agent proves who it is, in a cell.
+fn proof(agent: &Value) -> String {
+    let kind = text(agent, "proof");
+    match kind.as_str() {
+        "uid" => format!("uid {}", text(agent, "uid")),
+        "certificate" => {
+            let sha256: String = text(agent, "sha256").chars().take(16).collect();
+            format!("certificate {sha256}…")
+        }
+        _ => kind,
+    }
+}
+
 fn list(app: &App) -> Result<Exit> {
     let value = app.keeper()?.ask(Ask::AgentList)?;
     app.screen.answer(&value, |value| {
@@ -103,7 +133,9 @@ fn list(app: &App) -> Result<Exit> {
         if agents.is_empty() {
             return "no agent is enrolled; `keepgate agent add NAME --uid N` enrols one".into();
         }
-        let head = ["agent", "uid", "since", "tools"].map(Into::into).to_vec();
+        let head = ["agent", "proof", "since", "tools"]
+            .map(Into::into)
+            .to_vec();
         let rows = agents.iter().map(|agent| {
             let tools = agent.get("tools").cloned().unwrap_or(json!([]));
             let tools: Vec<&str> = tools
@@ -119,7 +151,7 @@ fn list(app: &App) -> Result<Exit> {
             };
             vec![
                 text(agent, "name"),
-                text(agent, "uid"),
+                proof(agent),
                 time(&text(agent, "since")),
                 tools,
             ]

@@ -168,9 +168,15 @@ pub enum AgentCommand {
     ///
     /// An agent is the user it runs as: only that uid can use its socket. Root, the operator and
     /// Keepgate's own users cannot be agents. Enrolling again changes the list of tools.
+    ///
+    /// Where the plane has a listener for HTTP, an agent can also be whoever has a token, or the key
+    /// of a certificate. The token is shown once; Keepgate keeps only its SHA-256. Enrolling again
+    /// replaces token or certificate.
     #[command(after_help = "Examples:\n  \
         keepgate agent add mailbot --uid 1001\n  \
-        keepgate agent add reader --uid 1002 --tools 'file.read' 'file.list'")]
+        keepgate agent add reader --uid 1002 --tools 'file.read' 'file.list'\n  \
+        keepgate agent add local --token\n  \
+        keepgate agent add remote --cert remote.pem")]
     Add {
         /// Its name: a-z, 0-9 and `-`, at most 32
         #[arg(value_parser = name)]
@@ -178,6 +184,12 @@ pub enum AgentCommand {
         /// The uid it runs as [default: yours, where Keepgate runs as you]
         #[arg(long, value_name = "N")]
         uid: Option<u32>,
+        /// It shows a new token over HTTP, on this host
+        #[arg(long, conflicts_with_all = ["uid", "cert"])]
+        token: bool,
+        /// It shows this certificate (PEM) over TLS
+        #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "uid")]
+        cert: Option<PathBuf>,
         /// Tools it may see, by name or glob (`file.*`) [default: all]
         #[arg(long, value_name = "GLOB", num_args = 1.., value_delimiter = ',')]
         tools: Vec<String>,

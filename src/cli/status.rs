@@ -60,7 +60,12 @@ pub(super) fn gather(app: &App) -> Result<Value> {
             .into_iter()
             .map(|(name, asked)| {
                 let answer = asked.join().unwrap_or_else(|_| Err(gone()));
-                let plane = plane(answer, roles(&supervisor, &name));
+                let mut plane = plane(answer, roles(&supervisor, &name));
+                if let Some(listen) = listeners(&supervisor, &name)
+                    && let Some(members) = plane.as_object_mut()
+                {
+                    members.insert("listen".into(), listen);
+                }
                 (name, plane)
             })
             .collect()
@@ -138,6 +143,11 @@ fn supervisor_at(status: &Path) -> Option<Value> {
 
 fn roles(supervisor: &Option<Value>, plane: &str) -> Option<Value> {
     supervisor.as_ref()?.get("planes")?.get(plane).cloned()
+}
+
+/// The TCP sockets of a plane.
+fn listeners(supervisor: &Option<Value>, plane: &str) -> Option<Value> {
+    supervisor.as_ref()?.get("listen")?.get(plane).cloned()
 }
 
 /// One plane: the keeper's answer, or why there is none, and its roles.

@@ -8,6 +8,7 @@
 
 mod check;
 mod connectors;
+mod listen;
 mod name;
 mod paths;
 mod raw;
@@ -22,6 +23,7 @@ use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 pub use connectors::Use;
+pub use listen::{Listen, Tls};
 pub use name::{NAME_MAX, is_name};
 pub use paths::{Paths, SOCKET_PATH_MAX, socket_fits};
 pub use starter::{Starter, StarterRoot};
@@ -87,6 +89,8 @@ pub struct Plane {
     pub http: Vec<HttpRule>,
     /// Connectors that its agents use, by name.
     pub connectors: BTreeMap<String, Use>,
+    /// TCP sockets on which agents speak MCP over HTTP, by name.
+    pub listen: BTreeMap<String, Listen>,
     /// How much agents may do.
     pub quota: Quota,
 }
@@ -143,6 +147,7 @@ impl Default for Plane {
             roots: BTreeMap::new(),
             http: Vec::new(),
             connectors: BTreeMap::new(),
+            listen: BTreeMap::new(),
             quota,
         }
     }

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::connectors::RawUse;
+use super::listen::{self, RawListen};
 use super::name::{bad, is_appliance};
 use super::{
     Appliance, Config, JAIL_UIDS_PER_PLANE, PLANES_MAX, Plane, Quota, Root, UIDS_PER_PLANE,
@@ -56,6 +57,7 @@ struct RawPlane {
     observe: bool,
     roots: BTreeMap<Spanned<String>, Spanned<RawRoot>>,
     http: Vec<Spanned<HttpRule>>,
+    listen: BTreeMap<Spanned<String>, Spanned<RawListen>>,
     quota: RawQuota,
     connectors: BTreeMap<Spanned<String>, RawUse>,
 }
@@ -90,6 +92,7 @@ pub(super) fn parse(text: &str, file: &str) -> Result<Config> {
     if let Some(planes) = raw.planes {
         config.planes = source.planes(planes)?;
     }
+    listen::apart(&config, file)?;
     let roles = config.role_uids();
     if roles.contains(&config.appliance.operator_uid) {
         let what = format!("`{file}`: `operator_uid` is one of the roles' own uids ({roles:?})");
@@ -269,6 +272,7 @@ impl Source<'_> {
             }
             plane.http.push(rule.into_inner());
         }
+        plane.listen = self.listeners(name, raw.listen)?;
         Ok(plane)
     }
 

@@ -92,6 +92,17 @@ unattended = true
 # agent_log_bytes_per_day = 1073741824   # at least 1050624: one call may need that
 # plane_log_bytes_per_day = 4294967296
 
+# Agents that connect over HTTP: on this host with a token (`keepgate agent add NAME --token`), on
+# others with a client certificate (`--cert FILE`); then the listener needs its own.
+# [planes.production.listen.local]
+# address = "127.0.0.1:7411"
+# [planes.production.listen.remote]
+# address = "0.0.0.0:7443"
+# hosts = ["gate.example.net"]       # the names it is reached by
+# origins = []                       # web pages that may, for example "https://tools.example.net"
+# cert = "/etc/keepgate/tls/gate.pem"
+# key = "/etc/keepgate/tls/gate.key"
+
 # Directories that file tools see, as `NAME/path`. Links in them are never followed.
 # [planes.production.roots.mail]
 # path = "/srv/mail"
@@ -159,7 +170,10 @@ mod tests {
             .collect();
         let config = Config::parse(&all, "t").unwrap();
         let plane = &config.planes["production"];
-        assert_eq!((plane.roots.len(), plane.http.len()), (1, 1));
+        assert_eq!(
+            (plane.roots.len(), plane.http.len(), plane.listen.len()),
+            (1, 1, 2)
+        );
         assert_eq!(plane.quota, super::super::Quota::default());
         assert_eq!(config.resolvers(), ["9.9.9.9:53"]);
     }

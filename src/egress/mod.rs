@@ -119,6 +119,8 @@ impl Desk {
                         Control::Setup
                         | Control::Link { .. }
                         | Control::Listen { .. }
+                        | Control::Admit { .. }
+                        | Control::Door
                         | Control::Unlisten { .. }
                         | Control::Listening { .. } => {
                             tracing::warn!("the supervisor sent egress a message for another role");

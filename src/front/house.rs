@@ -1,21 +1,22 @@
 //! What the whole role holds: the link to the keeper and the agents it may listen for.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
-use tokio::sync::mpsc;
-use tokio::task::spawn_local;
+use tokio::sync::{mpsc, watch};
+use tokio::task::{AbortHandle, spawn_local};
 use tokio::time::timeout;
 
 use super::agent::Agent;
-use super::keeper::Keeper;
+use super::http;
+use super::keeper::{Keeper, News};
 use super::limits::Limits;
 use super::quota::Quota;
-use crate::error::{Error, Result};
+use crate::error::{Context, Error, Result};
 use crate::wire::frame::Frame;
-use crate::wire::messages::{Control, Role};
+use crate::wire::messages::{Control, Door, Proof, Role};
 
 /// The role's state.
 #[derive(Debug)]
@@ -29,23 +30,25 @@ pub(super) struct House {
     /// Questions in flight, of everybody.
     pub(super) calls: Rc<Quota>,
     /// No new questions.
-    pub(super) stopping: Cell<bool>,
+    pub(super) stopping: watch::Sender<bool>,
     agents: RefCell<BTreeMap<String, Rc<Agent>>>,
+    doors: RefCell<BTreeMap<String, AbortHandle>>,
 }
 
 impl House {
     /// Without agents and without a link; call within a `LocalSet`.
     pub(super) fn new(version: String, limits: Limits) -> Rc<Self> {
-        let (keeper, changes) = Keeper::new();
+        let (keeper, news) = Keeper::new();
         let house = Rc::new(Self {
             version,
             limits,
             keeper,
             calls: Quota::new(usize::MAX),
-            stopping: Cell::new(false),
+            stopping: watch::Sender::new(false),
             agents: RefCell::default(),
+            doors: RefCell::default(),
         });
-        spawn_local(Rc::clone(&house).spread(changes));
+        spawn_local(Rc::clone(&house).spread(news));
         house
     }
 
@@ -61,7 +64,12 @@ impl House {
         };
         match frame.say {
             Control::Link { peer: Role::Keeper } => self.keeper.join(descriptor()?)?,
-            Control::Listen { agent, uid } => self.listen(&agent, uid, descriptor()?)?,
+            Control::Listen { agent, uid } => {
+                let known = self.admit(&agent, Proof::Uid(uid));
+                known.listen(descriptor()?, uid)?;
+            }
+            Control::Admit { agent, proof } => drop(self.admit(&agent, proof)),
+            Control::Door => self.open(&frame.blob, descriptor()?)?,
             Control::Unlisten { agent } => self.unlisten(&agent),
             Control::Stop => return Ok(false),
             Control::Setup | Control::Link { .. } | Control::Listening { .. } => {
@@ -73,12 +81,16 @@ impl House {
 
     /// Accepts no more connections and questions; waits for what is in flight, a while.
     pub(super) async fn stop(&self) {
-        self.stopping.set(true);
+        self.stopping.send_replace(true);
+        let doors = std::mem::take(&mut *self.doors.borrow_mut());
+        doors.values().for_each(AbortHandle::abort);
         let agents: Vec<_> = self.agents.borrow().values().cloned().collect();
         agents.iter().for_each(|agent| agent.stop_listening());
         let quiet = async {
             self.calls.at_most(0).await;
             for agent in &agents {
+                agent.sessions.end_streams();
+                agent.streams.at_most(0).await;
                 agent.unread.at_most(0).await;
             }
         };
@@ -87,20 +99,31 @@ impl House {
         }
     }
 
-    fn listen(self: &Rc<Self>, name: &str, uid: u32, socket: OwnedFd) -> Result<()> {
-        let known = self.agents.borrow().get(name).cloned();
-        let agent = match known {
-            Some(agent) if agent.uid == uid => agent,
-            Some(_) | None => {
-                self.unlisten(name);
-                let agent = Agent::new(self, name, uid);
-                self.agents
-                    .borrow_mut()
-                    .insert(name.into(), Rc::clone(&agent));
-                agent
+    /// The agent with the certificate or token of this digest; as long for all of them.
+    pub(super) fn who(&self, kind: fn(&Proof) -> Option<&str>, sha256: &str) -> Option<Rc<Agent>> {
+        let mut found = None;
+        for agent in self.agents.borrow().values() {
+            if let Some(known) = kind(&agent.proof)
+                && same(known.as_bytes(), sha256.as_bytes())
+            {
+                found = Some(Rc::clone(agent));
             }
-        };
-        agent.listen(socket)
+        }
+        found
+    }
+
+    /// The agent of that name and proof, which is a new one where it had another proof before.
+    fn admit(self: &Rc<Self>, name: &str, proof: Proof) -> Rc<Agent> {
+        let known = self.agents.borrow().get(name).cloned();
+        if let Some(agent) = known.filter(|agent| agent.proof == proof) {
+            return agent;
+        }
+        self.unlisten(name);
+        let agent = Agent::new(self, name, proof);
+        self.agents
+            .borrow_mut()
+            .insert(name.into(), Rc::clone(&agent));
+        agent
     }
 
     fn unlisten(&self, name: &str) {
@@ -109,12 +132,45 @@ impl House {
         }
     }
 
-    async fn spread(self: Rc<Self>, mut changes: mpsc::UnboundedReceiver<String>) {
-        while let Some(name) = changes.recv().await {
+    /// Serves a door's socket from now on, in place of an earlier one of its name.
+    fn open(self: &Rc<Self>, door: &[u8], socket: OwnedFd) -> Result<()> {
+        let door: Door = serde_json::from_slice(door).context(|| "read about a door".into())?;
+        let name = door.name.clone();
+        let task = http::open(self, door, socket)?;
+        if let Some(earlier) = self.doors.borrow_mut().insert(name, task) {
+            earlier.abort();
+        }
+        Ok(())
+    }
+
+    async fn spread(self: Rc<Self>, mut news: mpsc::UnboundedReceiver<(String, News)>) {
+        while let Some((name, news)) = news.recv().await {
             let agent = self.agents.borrow().get(&name).cloned();
             if let Some(agent) = agent {
-                agent.list_changed();
+                agent.news(&news);
             }
+        }
+    }
+}
+
+/// Compares in a time that depends on nothing but the lengths.
+fn same(one: &[u8], other: &[u8]) -> bool {
+    let differ = one
+        .iter()
+        .zip(other)
+        .fold(0, |differ, (a, b)| std::hint::black_box(differ | (a ^ b)));
+    one.len() == other.len() && differ == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn comparing_digests_is_exact() {
+        assert!(same(b"abc", b"abc") && same(b"", b""));
+        for other in [&b"abd"[..], b"bbc", b"ab", b"abcd", b""] {
+            assert!(!same(b"abc", other) && !same(other, b"abc"));
         }
     }
 }

@@ -7,24 +7,59 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use tokio::sync::{Notify, mpsc, oneshot};
+use ring::rand::{SecureRandom, SystemRandom};
+use tokio::sync::{Notify, mpsc};
 use tokio::task::{AbortHandle, spawn_local};
 
 use crate::error::{Context, Error, Result};
 use crate::wire::frame::{AsyncLink, Frame};
-use crate::wire::messages::{FrontToKeeper, KeeperToFront, RESULT_MAX};
+use crate::wire::messages::{FrontToKeeper, KeeperToFront, RESULT_MAX, What};
 
 /// Longest blob from the keeper: a result and what the keeper writes around it.
 const BLOB_MAX: usize = RESULT_MAX + (64 << 10);
 /// Notes that may wait for the keeper; more are dropped, as a full queue has said enough.
 const NOTES: usize = 64;
 
+/// What comes back about a question.
+#[derive(Debug)]
+pub(super) enum Event {
+    /// News for the client, on the way to the reply.
+    Notice {
+        /// MCP's name of it.
+        method: String,
+        /// Raw JSON.
+        params: Vec<u8>,
+    },
+    /// A server asks the client.
+    Ask {
+        /// Given back with what the client says.
+        ask: u64,
+        /// MCP's name of the method.
+        method: String,
+        /// Raw JSON.
+        params: Vec<u8>,
+    },
+    /// The last thing there is to say.
+    Reply(Reply),
+}
+
+/// What comes of no question.
+#[derive(Debug)]
+pub(super) enum News {
+    /// A list has changed.
+    Changed(What),
+    /// A resource has changed.
+    Updated(String),
+    /// For every session: MCP's name of it, and its raw `params`.
+    Notice(String, Vec<u8>),
+}
+
 /// What the keeper says to a question.
 #[derive(Debug)]
 pub(super) enum Reply {
     /// JSON array of tools.
     Tools(Vec<u8>),
-    /// JSON of a `CallToolResult`.
+    /// JSON of a result object.
     Result(Vec<u8>),
     /// It is no call.
     Fault {
@@ -32,6 +67,8 @@ pub(super) enum Reply {
         code: i64,
         /// What the agent may know.
         message: String,
+        /// Raw JSON of its `data`; empty where it has none.
+        data: Vec<u8>,
     },
 }
 
@@ -48,10 +85,11 @@ pub(super) enum NoReply {
 #[derive(Debug)]
 pub(super) struct Keeper {
     link: RefCell<Option<Link>>,
-    waiting: RefCell<HashMap<u64, oneshot::Sender<Reply>>>,
+    waiting: RefCell<HashMap<u64, mpsc::UnboundedSender<Event>>>,
     last_id: Cell<u64>,
     notes: mpsc::Sender<FrontToKeeper>,
-    changes: mpsc::UnboundedSender<String>,
+    orders: mpsc::UnboundedSender<(FrontToKeeper, Vec<u8>)>,
+    news: mpsc::UnboundedSender<(String, News)>,
     broken: RefCell<Option<Error>>,
     alarm: Notify,
 }
@@ -69,22 +107,25 @@ impl Drop for Link {
 }
 
 impl Keeper {
-    /// Without a link; call within a `LocalSet`. The receiver gets the names of agents whose tool
-    /// list has changed.
-    pub(super) fn new() -> (Rc<Self>, mpsc::UnboundedReceiver<String>) {
+    /// Without a link; call within a `LocalSet`. The receiver gets what comes of no question, and
+    /// for which agent.
+    pub(super) fn new() -> (Rc<Self>, mpsc::UnboundedReceiver<(String, News)>) {
         let (notes, waiting_notes) = mpsc::channel(NOTES);
-        let (changes, changed) = mpsc::unbounded_channel();
+        let (orders, waiting_orders) = mpsc::unbounded_channel();
+        let (news, told) = mpsc::unbounded_channel();
         let keeper = Rc::new(Self {
             link: RefCell::default(),
             waiting: RefCell::default(),
-            last_id: Cell::default(),
+            last_id: Cell::new(first_id()),
             notes,
-            changes,
+            orders,
+            news,
             broken: RefCell::default(),
             alarm: Notify::new(),
         });
         spawn_local(Rc::clone(&keeper).pass_on(waiting_notes));
-        (keeper, changed)
+        spawn_local(Rc::clone(&keeper).order(waiting_orders));
+        (keeper, told)
     }
 
     /// Takes a new link; questions on the old one end as lost.
@@ -104,26 +145,37 @@ impl Keeper {
 
     /// Asks the keeper; `question` makes the message from its id.
     pub(super) async fn ask(
-        &self,
+        self: &Rc<Self>,
         question: impl FnOnce(u64) -> FrontToKeeper,
         blob: &[u8],
-    ) -> Result<Reply, NoReply> {
+    ) -> Result<Asking, NoReply> {
         let socket = self.socket().ok_or(NoReply::Absent)?;
-        let id = self.last_id.get() + 1;
+        let id = self.last_id.get().wrapping_add(1);
         self.last_id.set(id);
-        let (sender, mut answer) = oneshot::channel();
+        let (sender, events) = mpsc::unbounded_channel();
         self.waiting.borrow_mut().insert(id, sender);
+        let mut asking = Asking {
+            id,
+            events,
+            keeper: Rc::clone(self),
+        };
         let question = question(id);
         tokio::select! {
             // While the keeper's queue is full, the link may end or be replaced.
-            _ = &mut answer => return Err(NoReply::Absent),
+            _ = asking.events.recv() => return Err(NoReply::Absent),
             sent = socket.send(&question, blob, &[]) => if let Err(error) = sent {
-                self.waiting.borrow_mut().remove(&id);
                 tracing::warn!(%error, "cannot ask the keeper");
                 return Err(NoReply::Absent);
             }
         }
-        answer.await.map_err(|_| NoReply::Lost)
+        Ok(asking)
+    }
+
+    /// Tells the keeper something about a question it was asked; in vain while there is no link, as
+    /// it has forgotten the question then.
+    pub(super) fn tell(&self, order: FrontToKeeper, blob: Vec<u8>) {
+        // The receiver lives as long as the role serves.
+        drop(self.orders.send((order, blob)));
     }
 
     /// Tells the keeper of bytes that were no call; in vain while there is no link.
@@ -171,6 +223,17 @@ impl Keeper {
         }
     }
 
+    async fn order(self: Rc<Self>, mut orders: Orders) {
+        while let Some((order, blob)) = orders.recv().await {
+            let Some(socket) = self.socket() else {
+                continue;
+            };
+            if let Err(error) = socket.send(&order, &blob, &[]).await {
+                tracing::debug!(%error, "cannot tell the keeper");
+            }
+        }
+    }
+
     async fn read(self: Rc<Self>, socket: Rc<AsyncLink>, probe: OwnedFd) {
         loop {
             match socket.recv::<KeeperToFront>(BLOB_MAX).await {
@@ -193,21 +256,101 @@ impl Keeper {
     }
 
     fn take(&self, frame: Frame<KeeperToFront>) {
-        let (id, reply) = match frame.say {
-            KeeperToFront::Listed { id } => (id, Reply::Tools(frame.blob)),
-            KeeperToFront::Answer { id } => (id, Reply::Result(frame.blob)),
-            KeeperToFront::Fault { id, code, message } => (id, Reply::Fault { code, message }),
-            KeeperToFront::ListChanged { agent } => {
-                // The receiver lives as long as the role serves.
-                drop(self.changes.send(agent));
-                return;
+        let blob = frame.blob;
+        let (id, event) = match frame.say {
+            KeeperToFront::Listed { id } => (id, Event::Reply(Reply::Tools(blob))),
+            KeeperToFront::Answer { id } => (id, Event::Reply(Reply::Result(blob))),
+            KeeperToFront::Fault { id, code, message } => {
+                let fault = Reply::Fault {
+                    code,
+                    message,
+                    data: blob,
+                };
+                (id, Event::Reply(fault))
+            }
+            KeeperToFront::Notice {
+                id: Some(id),
+                method,
+                ..
+            } => (
+                id,
+                Event::Notice {
+                    method,
+                    params: blob,
+                },
+            ),
+            KeeperToFront::Ask { id, ask, method } => (
+                id,
+                Event::Ask {
+                    ask,
+                    method,
+                    params: blob,
+                },
+            ),
+            KeeperToFront::Notice {
+                agent,
+                id: None,
+                method,
+            } => return self.spread(agent, News::Notice(method, blob)),
+            KeeperToFront::Changed { agent, what } => {
+                return self.spread(agent, News::Changed(what));
+            }
+            KeeperToFront::Updated { agent, uri } => {
+                return self.spread(agent, News::Updated(uri));
             }
         };
-        match self.waiting.borrow_mut().remove(&id) {
+        let last = matches!(event, Event::Reply(_));
+        let mut waiting = self.waiting.borrow_mut();
+        match waiting.get(&id) {
             // Whoever asked may be gone.
-            Some(waiting) => drop(waiting.send(reply)),
-            None => tracing::warn!(id, "the keeper answered what nobody asked"),
+            Some(asker) => drop(asker.send(event)),
+            None => tracing::debug!(id, "the keeper answered what nobody waits for"),
         }
+        if last {
+            waiting.remove(&id);
+        }
+    }
+
+    fn spread(&self, agent: String, news: News) {
+        // The receiver lives as long as the role serves.
+        drop(self.news.send((agent, news)));
+    }
+}
+
+type Orders = mpsc::UnboundedReceiver<(FrontToKeeper, Vec<u8>)>;
+
+/// A question the keeper was asked.
+#[derive(Debug)]
+pub(super) struct Asking {
+    /// Its number.
+    pub(super) id: u64,
+    events: mpsc::UnboundedReceiver<Event>,
+    keeper: Rc<Keeper>,
+}
+
+impl Asking {
+    /// What comes next.
+    ///
+    /// # Errors
+    /// The keeper is gone.
+    pub(super) async fn next(&mut self) -> Result<Event, NoReply> {
+        self.events.recv().await.ok_or(NoReply::Lost)
+    }
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        self.keeper.waiting.borrow_mut().remove(&self.id);
+    }
+}
+
+/// Numbers of an earlier front must mean nothing to a keeper that still hears of them: each begins
+/// somewhere else.
+fn first_id() -> u64 {
+    let mut bytes = [0; 8];
+    match SystemRandom::new().fill(&mut bytes) {
+        Ok(()) => u64::from_le_bytes(bytes) >> 1,
+        Err(_) => 0,
     }
 }
 

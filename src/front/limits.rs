@@ -14,6 +14,24 @@ pub(super) struct Limits {
     pub(super) calls: usize,
     /// Calls and lists in flight of one agent.
     pub(super) agent_calls: usize,
+    /// Streams of news of one agent: subscriptions, and open sessions' own.
+    pub(super) streams: usize,
+    /// Sessions over HTTP of one agent; the one that was idle longest makes room for another.
+    pub(super) sessions: usize,
+    /// A session over HTTP that nobody used for so long ends.
+    pub(super) session_idle: Duration,
+    /// TCP connections of one door.
+    pub(super) door_connections: usize,
+    /// TCP connections of one door from one address of another host.
+    pub(super) peer_connections: usize,
+    /// Bytes of HTTP requests of one agent that are being read.
+    pub(super) agent_bodies: usize,
+    /// For the head of an HTTP request, from the connection or the answer before; and for TLS.
+    pub(super) head: Duration,
+    /// For the body of an HTTP request.
+    pub(super) body: Duration,
+    /// Between two signs of life on a stream that has nothing to say.
+    pub(super) heartbeat: Duration,
     /// Bytes of one line from an agent.
     pub(super) line: usize,
     /// Bytes waiting to be read by an agent, on one connection, above which its requests wait.
@@ -40,6 +58,15 @@ impl Default for Limits {
             connections: 16,
             calls: 64,
             agent_calls: 128,
+            streams: 32,
+            sessions: 64,
+            session_idle: Duration::from_secs(30 * 60),
+            door_connections: 1024,
+            peer_connections: 64,
+            agent_bodies: 8 * LINE_MAX,
+            head: Duration::from_secs(20),
+            body: Duration::from_secs(30),
+            heartbeat: Duration::from_secs(15),
             line: LINE_MAX,
             unread_pause: RESULT_MAX,
             unread: 8 * RESULT_MAX,

@@ -50,8 +50,15 @@ pub enum Message<'a> {
         /// An object, as it came.
         params: Option<&'a RawValue>,
     },
-    /// An answer to something the front never asked.
-    Response,
+    /// An answer to what the front asked, or never did.
+    Response {
+        /// Of the question.
+        key: Key,
+        /// It is a result.
+        ok: bool,
+        /// The result or the error, as it came.
+        raw: &'a RawValue,
+    },
 }
 
 /// The id of a request: the text it came as, which is what goes back, and what it means, which is
@@ -72,7 +79,7 @@ impl RequestId {
 
 /// What an id means.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Key {
+pub enum Key {
     /// A whole number.
     Number(i64),
     /// Text, unescaped.
@@ -87,7 +94,9 @@ pub struct Refusal {
     /// For the log: holds nothing of the line.
     what: String,
     /// For the agent: may hold escaped parts of the line.
-    detail: Option<String>,
+    detail: Option<Box<str>>,
+    /// Raw JSON for the agent, beside the text.
+    data: Option<Box<str>>,
 }
 
 impl Refusal {
@@ -97,6 +106,7 @@ impl Refusal {
             code,
             what: what.into(),
             detail: None,
+            data: None,
         }
     }
 
@@ -109,7 +119,7 @@ impl Refusal {
     pub(super) fn unknown(method: &str) -> Self {
         let detail = format!("unknown method `{}`", Escaped::cut(method, METHOD_SHOWN));
         Self {
-            detail: Some(detail),
+            detail: Some(detail.into()),
             ..Self::new(METHOD_NOT_FOUND, "unknown method")
         }
     }
@@ -117,6 +127,23 @@ impl Refusal {
     /// What was wrong, without a byte of what came.
     pub(super) fn what(&self) -> &str {
         &self.what
+    }
+
+    /// Tells the agent `detail`, which may hold escaped parts of what it sent.
+    pub(super) fn saying(mut self, detail: String) -> Self {
+        self.detail = Some(detail.into());
+        self
+    }
+
+    /// Adds what programs read.
+    pub(super) fn with(mut self, data: &serde_json::Value) -> Self {
+        self.data = Some(data.to_string().into());
+        self
+    }
+
+    /// JSON-RPC's code.
+    pub(super) fn code(&self) -> i64 {
+        self.code
     }
 
     /// It was not even a message.
@@ -129,14 +156,15 @@ impl Refusal {
         reply::error(
             self.id.as_ref(),
             self.code,
-            self.detail.as_ref().unwrap_or(&self.what),
+            self.detail.as_deref().unwrap_or(&self.what),
+            self.data.as_deref().unwrap_or_default().as_bytes(),
         )
     }
 }
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.detail.as_ref().unwrap_or(&self.what))
+        f.write_str(self.detail.as_deref().unwrap_or(&self.what))
     }
 }
 
@@ -150,7 +178,7 @@ pub fn read(line: &[u8]) -> Result<Message<'_>, Refusal> {
         ..json::Limits::default()
     };
     json::check(line, &limits).map_err(|bad| Refusal {
-        detail: Some(bad.to_string()),
+        detail: Some(bad.to_string().into()),
         ..Refusal::new(PARSE_ERROR, format!("{} at byte {}", bad.what, bad.offset))
     })?;
     let invalid = |what: &str| Refusal::new(INVALID_REQUEST, what);
@@ -197,14 +225,19 @@ impl<'a> Envelope<'a> {
         if self.jsonrpc.and_then(string).as_deref() != Some("2.0") {
             return Err("`jsonrpc` is not \"2.0\"");
         }
-        let answer = self.result.is_some() || self.error.is_some();
+        let answer = self.result.or(self.error);
         let Some(method) = self.method else {
-            return match answer && id.is_some() {
-                true => Ok(Message::Response),
-                false => Err("neither a request nor a response"),
+            let both = self.result.is_some() && self.error.is_some();
+            return match (answer, id) {
+                (Some(raw), Some(id)) if !both => Ok(Message::Response {
+                    key: id.key,
+                    ok: self.result.is_some(),
+                    raw,
+                }),
+                _ => Err("neither a request nor a response"),
             };
         };
-        if answer {
+        if answer.is_some() {
             return Err("a request and a response at the same time");
         }
         let method = string(method).ok_or("`method` is not a string")?;
@@ -299,7 +332,8 @@ mod tests {
             r#"{"jsonrpc":"2.0","id":1,"result":null}"#,
             r#"{"jsonrpc":"2.0","id":"a","error":{}}"#,
         ] {
-            assert!(matches!(read(line.as_bytes()).unwrap(), Message::Response));
+            let message = read(line.as_bytes()).unwrap();
+            assert!(matches!(message, Message::Response { ok, .. } if ok == line.contains("null")));
         }
     }
 
@@ -369,6 +403,12 @@ mod tests {
             ),
             (
                 r#"{"jsonrpc":"2.0","id":1}"#,
+                "1",
+                -32600,
+                "neither a request nor a response",
+            ),
+            (
+                r#"{"jsonrpc":"2.0","id":1,"result":1,"error":{}}"#,
                 "1",
                 -32600,
                 "neither a request nor a response",

@@ -1,27 +1,34 @@
 //! The front: speaks MCP with agents and decides nothing. It holds no key and no file; it frames,
 //! limits and passes on, so an agent that takes it over can only ask what agents may ask.
 //!
-//! An agent is whoever the kernel says connected to its socket; what a client says of itself is a
-//! label. Everything an agent sends goes through [`read`], and arguments reach the keeper with the
-//! bytes they came with.
+//! An agent is whoever the kernel says connected to its socket, or whoever proves over HTTP to have
+//! its token or the key of its certificate; what a client says of itself is a label. Everything an
+//! agent sends goes through [`read`], and arguments reach the keeper with the bytes they came with.
 //!
 //! ```text
-//! agent ── lines ──▶ line ─▶ message ─▶ mcp ─▶ connection ── Open, List ──▶ keeper
-//! agent ◀─ lines ── connection ◀────────────── keeper ◀─ Answer, Listed, Fault ──
+//! agent ── lines ──▶ line ─┐
+//!                          ├─▶ message ─▶ era ─▶ talk ── Open, Ask, List ──▶ keeper
+//! agent ── HTTP ───▶ http ─┘
+//! agent ◀─ connection, http ◀─ outlet ◀─ talk ◀─ Answer, Fault, Notice, Ask ── keeper
 //! ```
 #![forbid(unsafe_code)]
 
 mod agent;
 mod connection;
+mod era;
 mod house;
+mod http;
 mod keeper;
 mod limits;
 mod line;
-mod mcp;
 mod message;
 mod notes;
+mod object;
+mod outlet;
 mod quota;
 mod reply;
+mod subscription;
+mod talk;
 #[cfg(test)]
 mod tests;
 
@@ -33,10 +40,11 @@ use tokio::task::LocalSet;
 use crate::error::{Context, Result};
 use crate::jail::confine::Confine;
 use crate::wire::frame::AsyncLink;
-use crate::wire::messages::{Control, Report};
+use crate::wire::messages::{Control, DOOR_MAX, Report};
 use house::House;
 use limits::Limits;
 
+pub use http::fuzz_headers;
 pub use line::{Line, Lines};
 pub use message::{LINE_MAX, Message, Refusal, RequestId, read};
 
@@ -77,7 +85,7 @@ async fn serve(control: OwnedFd, version: String, limits: Limits) -> Result<()> 
     control.send(&Report::Ready, &[], &[]).await?;
     loop {
         tokio::select! {
-            frame = control.recv::<Control>(0) => match frame? {
+            frame = control.recv::<Control>(DOOR_MAX) => match frame? {
                 // Without a supervisor there is nobody to serve for.
                 None => return Ok(()),
                 Some(frame) => if !house.obey(frame)? {

@@ -170,6 +170,8 @@ impl Server {
             Control::Setup
             | Control::Link { .. }
             | Control::Listen { .. }
+            | Control::Admit { .. }
+            | Control::Door
             | Control::Unlisten { .. }
             | Control::Listening { .. } => {
                 Err(Error::new("the supervisor said what is not for a jailer"))

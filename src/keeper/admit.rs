@@ -6,10 +6,13 @@ use std::sync::atomic::Ordering;
 
 use serde_json::{Map, json};
 
+use super::again::{Kept, Ours, Turn};
 use super::plan::Plan;
 use super::refuse::Refusal;
 use super::{Asked, Keeper, OVERHEAD};
 use crate::audit::Draft;
+use crate::audit::evidence::described;
+use crate::call::id::Id;
 use crate::call::tool::Tool;
 use crate::call::{Call, Caller, admit};
 use crate::error::Error;
@@ -61,6 +64,25 @@ impl Keeper {
         {
             return Err(Error::new("the jail's self-test failed"));
         }
+        Ok(())
+    }
+
+    /// Whether the call is a new one; waits where the same one is being carried out.
+    pub(super) fn turn(&self, call: &Call, asked: &Asked) -> Turn<'_> {
+        self.again
+            .turn(call, &asked.question, || self.clock.since_boot_micros())
+    }
+
+    /// Keeps what a call came to for the case that it comes again.
+    pub(super) fn came_to(&self, turn: Ours<'_>, kept: Kept) {
+        turn.came_to(kept, self.clock.since_boot_micros());
+    }
+
+    /// Records that a call came again and was not carried out.
+    pub(super) fn record_again(&self, call: &Call, first: Id) -> Result<(), Refusal> {
+        let mut body = described(call);
+        body.insert("repeats".into(), json!(first));
+        self.log.append(Draft::new("call.repeated", body))?;
         Ok(())
     }
 
@@ -152,20 +174,20 @@ pub(super) fn fits(glob: &str, name: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::audit::quota::Limits;
-    use crate::call::id::Id;
     use crate::keeper::hands::Hands;
     use crate::keeper::links::Fitness;
+    use crate::keeper::questions::Question;
     use crate::keeper::serve::carry;
     use crate::keeper::state::Agent;
     use crate::keeper::{ONE_USER, Setup};
     use crate::wire::frame;
-    use crate::wire::messages::{Limiting, SelfTest};
+    use crate::wire::messages::{Era, Limiting, Proof, SelfTest};
 
     /// A keeper that nobody is linked to, whose agent `a` may call `calls` times a minute.
-    fn keeper(state: &std::path::Path, calls: u64) -> Keeper {
+    pub(in crate::keeper) fn keeper(state: &std::path::Path, calls: u64) -> Keeper {
         let limits = Limits {
             entries_per_minute: calls,
             bytes_per_day: 1 << 30,
@@ -191,7 +213,7 @@ mod tests {
         let (control, _) = frame::pair().unwrap();
         let keeper = Keeper::open(setup, control, Hands::new().unwrap()).unwrap();
         let agent = Agent {
-            uid: 1,
+            proof: Proof::Uid(1),
             tools: Vec::new(),
             since: keeper.clock.now(),
         };
@@ -206,6 +228,8 @@ mod tests {
             tool: "file__list".into(),
             client: String::new(),
             arguments: br#"{"path":"."}"#.to_vec(),
+            extra: Vec::new(),
+            question: Arc::new(Question::new(1, "a".into(), Era::Session, false)),
             received: keeper.clock.now(),
         };
         match carry(keeper, &asked) {

@@ -16,7 +16,7 @@ use crate::call::tool::{EffectClass, Reversibility, Tool};
 use crate::catalog::connector::{Declared, Pin};
 use crate::error::{Context, Result};
 use crate::time::{Clock, Timestamp};
-use crate::wire::messages::KeeperToFront;
+use crate::wire::messages::{KeeperToFront, What};
 
 /// Changes of a quarantined connector that its entry tells at most.
 const CHANGES_MAX: usize = 256;
@@ -209,7 +209,8 @@ impl Keeper {
             .append(draft.payload("changes", self.masker.mask(&told)))?;
         let agents: Vec<String> = self.state().agents.keys().cloned().collect();
         for agent in agents {
-            self.tell_front(&KeeperToFront::ListChanged { agent }, &[]);
+            let what = What::Tools;
+            self.tell_front(&KeeperToFront::Changed { agent, what }, &[]);
         }
         Ok(())
     }

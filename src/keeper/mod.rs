@@ -8,7 +8,9 @@
 mod act;
 mod admin;
 mod admit;
+mod again;
 mod answer;
+mod asks;
 mod connectors;
 mod follow;
 mod hands;
@@ -17,6 +19,7 @@ mod links;
 mod look;
 mod pipeline;
 mod plan;
+mod questions;
 mod refuse;
 mod runs;
 mod seats;
@@ -66,6 +69,10 @@ struct Keeper {
     quota: Mutex<Quota>,
     index: Mutex<Index>,
     seats: seats::Seats,
+    /// What agents wait for.
+    questions: questions::Questions,
+    /// Calls that may come again.
+    again: again::Again,
     clock: SystemClock,
     started: Timestamp,
     /// To the supervisor.
@@ -80,7 +87,7 @@ struct Keeper {
 struct Asked {
     /// The request id told to the agent.
     call: Id,
-    /// Whose socket it came from.
+    /// Who proved to be it.
     agent: String,
     /// Tool name on the wire.
     tool: String,
@@ -88,6 +95,11 @@ struct Asked {
     client: String,
     /// Raw bytes of the arguments.
     arguments: Vec<u8>,
+    /// Raw JSON of the other members of `params` that mean something; empty where there are none.
+    #[expect(dead_code, reason = "connectors pass it on to their servers")]
+    extra: Vec<u8>,
+    /// Who waits for the answer, and how they speak.
+    question: Arc<questions::Question>,
     /// When it came.
     received: Timestamp,
 }

@@ -1,6 +1,9 @@
 //! One call, from an agent's bytes to the answer that may leave. The order is in the types: what
 //! each step needs, only the step before can make.
 
+use std::sync::Arc;
+
+use super::again::{Kept, Turn};
 use super::refuse::Refusal;
 use super::{Asked, Keeper, act};
 use crate::audit::evidence::{Ledger, Released};
@@ -8,10 +11,28 @@ use crate::call::Call;
 use crate::mode::Current;
 use crate::policy::Decision;
 
-/// Admits, judges, writes the intent, carries out, writes the outcome.
-pub(super) fn run(keeper: &Keeper, asked: &Asked) -> Result<Released, Refusal> {
+/// Admits, judges, writes the intent, carries out, writes the outcome; once, if the call comes
+/// again because its answer was lost.
+pub(super) fn run(keeper: &Keeper, asked: &Asked) -> Result<Arc<Released>, Refusal> {
     let call = keeper.admit(asked)?;
-    decide(keeper, &call).map_err(|refusal| refusal.of(&call))
+    match keeper.turn(&call, asked) {
+        Turn::New(turn) => {
+            let came_to = decide(keeper, &call).map(Arc::new);
+            match &came_to {
+                Ok(released) => keeper.came_to(turn, Kept::Outcome(Arc::clone(released))),
+                Err(refusal) if refusal.is_unknown() => keeper.came_to(turn, Kept::Unknown),
+                // Nothing has happened: the next one is judged anew.
+                Err(_) => drop(turn),
+            }
+            came_to
+        }
+        Turn::Again(first, Kept::Outcome(released)) => {
+            keeper.record_again(&call, first).map(|()| released)
+        }
+        Turn::Again(first, Kept::Unknown) => Err(Refusal::unknown_before(first)),
+        Turn::Busy => Err(Refusal::busy()),
+    }
+    .map_err(|refusal| refusal.of(&call))
 }
 
 fn decide(keeper: &Keeper, call: &Call) -> Result<Released, Refusal> {

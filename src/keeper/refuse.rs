@@ -6,12 +6,16 @@ use serde_json::{Map, Value, json};
 use super::{Asked, Keeper, OVERHEAD};
 use crate::audit::Draft;
 use crate::audit::evidence::described;
+use crate::call::id::Id;
 use crate::call::{Call, Unfit};
 use crate::error::Error;
 use crate::policy::{Pending, Reason};
 
 /// Longest name of an agent or tool in an entry, in characters.
 const NAME_MAX: usize = 64;
+
+/// The class of what may have happened.
+const UNKNOWN: &str = "unknown";
 
 /// Why a call does not happen.
 #[derive(Debug)]
@@ -144,7 +148,19 @@ impl Refusal {
     /// It may have been done, but the log did not take the outcome.
     pub(super) fn unrecorded(error: &Error) -> Self {
         let say = "nobody can say whether this happened: its outcome could not be recorded";
-        Self::failed("unknown", None, say, error.message())
+        Self::failed(UNKNOWN, None, say, error.message())
+    }
+
+    /// The same call came before, and nobody can say what became of it.
+    pub(super) fn unknown_before(first: Id) -> Self {
+        let say = "nobody can say whether this call happened when it came before; an operator has \
+                   to look";
+        Self::failed(UNKNOWN, None, say, format!("it repeats request {first}"))
+    }
+
+    /// It may have happened.
+    pub(super) fn is_unknown(&self) -> bool {
+        self.class == UNKNOWN
     }
 
     /// Adds what is known of the call.

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+use super::asks::{self, Told};
 use super::links::{Event, Fitness};
+use super::questions::{Question, Said};
 use super::refuse::Refusal;
 use super::seats::Full;
 use super::{Asked, Keeper, OVERHEAD, Setup, admin, answer, follow, hands, pipeline};
@@ -20,12 +22,13 @@ use crate::jail::confine;
 use crate::time::Clock;
 use crate::wire::frame::{self, Frame};
 use crate::wire::messages::{
-    ARGUMENTS_MAX, Control, EgressToKeeper, FrontToKeeper, JailerToKeeper, KeeperToFront, Report,
-    Role,
+    ASKED_MAX, Control, EgressToKeeper, FrontToKeeper, JailerToKeeper, KeeperToFront, Report, Role,
 };
 
 /// JSON-RPC: invalid parameters.
 const INVALID_PARAMS: i64 = -32602;
+/// Ours: too much at one time.
+const BUSY: i64 = -32000;
 /// How long calls in flight have to end when the plane stops.
 const STOP_WAIT: Duration = Duration::from_secs(8);
 
@@ -57,12 +60,18 @@ pub fn run(control: OwnedFd, setup: Setup, fds: Vec<OwnedFd>) -> Result<()> {
                 changed.notify_all();
             }
             Control::Stop => break,
-            Control::Setup | Control::Listen { .. } | Control::Unlisten { .. } => {
+            Control::Setup
+            | Control::Listen { .. }
+            | Control::Admit { .. }
+            | Control::Door
+            | Control::Unlisten { .. } => {
                 return Err(Error::new("the supervisor sent what is not for a keeper"));
             }
         }
     }
     keeper.stopping.store(true, Ordering::SeqCst);
+    keeper.questions.forget();
+    keeper.again.stir();
     if !keeper.seats.empty(STOP_WAIT) {
         tracing::warn!("calls were still in flight when the plane stopped; they end as unknown");
     }
@@ -82,10 +91,16 @@ impl Keeper {
         let agents = state
             .agents
             .iter()
-            .map(|(name, agent)| (name.clone(), agent.uid))
+            .map(|(name, agent)| (name.clone(), agent.proof.clone()))
             .collect();
         drop(state);
         self.report(&Report::Agents { agents })
+    }
+
+    /// Answers a question with a JSON-RPC error; `data` is raw JSON, or empty.
+    fn fault(&self, id: u64, code: i64, message: &str, data: &[u8]) {
+        let message = message.to_owned();
+        self.tell_front(&KeeperToFront::Fault { id, code, message }, data);
     }
 
     /// Tells the front; one that is gone needs no answer.
@@ -111,6 +126,11 @@ fn join(keeper: &Arc<Keeper>, peer: Role, fds: Vec<OwnedFd>) -> Result<()> {
         .map_err(|_| Error::new("the supervisor sent a link without its socket"))?;
     let socket = Arc::new(socket);
     let generation = keeper.hands.links().join(peer, Arc::clone(&socket));
+    if peer == Role::Front {
+        // Whoever asked through the earlier one is gone with it.
+        keeper.questions.forget();
+        keeper.again.forget_questions();
+    }
     let keeper = Arc::clone(keeper);
     thread(peer.name(), move || {
         if let Err(error) = read(&keeper, peer, &socket) {
@@ -123,7 +143,7 @@ fn join(keeper: &Arc<Keeper>, peer: Role, fds: Vec<OwnedFd>) -> Result<()> {
 fn read(keeper: &Arc<Keeper>, peer: Role, socket: &OwnedFd) -> Result<()> {
     match peer {
         Role::Front => {
-            while let Some(frame) = frame::recv(socket.as_fd(), ARGUMENTS_MAX)? {
+            while let Some(frame) = frame::recv(socket.as_fd(), ASKED_MAX)? {
                 front(keeper, frame)?;
             }
         }
@@ -164,7 +184,7 @@ fn jailer(keeper: &Keeper, frame: Frame<JailerToKeeper>) {
 fn front(keeper: &Arc<Keeper>, frame: Frame<FrontToKeeper>) -> Result<()> {
     let worker = Arc::clone(keeper);
     match frame.say {
-        FrontToKeeper::List { id, agent } => {
+        FrontToKeeper::List { id, agent, .. } => {
             let tools = keeper.listing(&agent);
             keeper.tell_front(&KeeperToFront::Listed { id }, tools.as_bytes());
             Ok(())
@@ -179,24 +199,73 @@ fn front(keeper: &Arc<Keeper>, frame: Frame<FrontToKeeper>) -> Result<()> {
             }
             Ok(())
         }
+        FrontToKeeper::Cancel { id } => {
+            keeper.questions.cancel(id);
+            keeper.again.stir();
+            Ok(())
+        }
+        FrontToKeeper::Delivered { id } => {
+            keeper.again.delivered(id);
+            Ok(())
+        }
+        FrontToKeeper::Said { agent, ask, ok } => {
+            let raw = frame.blob;
+            keeper.questions.said(&agent, ask, Said { ok, raw });
+            Ok(())
+        }
+        FrontToKeeper::Ask {
+            id,
+            agent,
+            client: _,
+            era,
+            method,
+            progress,
+        } => {
+            let name = keeper.counted(&agent).to_owned();
+            let question = keeper
+                .questions
+                .begin(Question::new(id, agent, era, progress));
+            let params = frame.blob;
+            let full = keeper
+                .seats
+                .seat(&name, move || asked(&worker, &question, &method, &params));
+            if full.is_some() {
+                keeper.questions.end(id);
+                let message = "too many questions at once; try again when some are answered";
+                keeper.fault(id, BUSY, message, &[]);
+            }
+            Ok(())
+        }
         FrontToKeeper::Open {
             id,
             agent,
             tool,
             client,
+            era,
+            extra,
+            progress,
         } => {
-            let (received, arguments) = (keeper.clock.now(), frame.blob);
+            let received = keeper.clock.now();
+            let mut extra_bytes = frame.blob;
+            if extra > extra_bytes.len() {
+                return Err(Error::new("the front sent less than it says"));
+            }
+            let arguments = extra_bytes.split_off(extra);
+            let question = Question::new(id, agent.clone(), era, progress);
             let asked = Asked {
                 call: Id::random()?,
                 agent,
                 tool,
                 client,
                 arguments,
+                extra: extra_bytes,
+                question: keeper.questions.begin(question),
                 received,
             };
             let name = keeper.counted(&asked.agent).to_owned();
             let request = asked.call;
-            if let Some(Full) = keeper.seats.seat(&name, move || call(&worker, id, &asked)) {
+            if let Some(Full) = keeper.seats.seat(&name, move || call(&worker, &asked)) {
+                keeper.questions.end(id);
                 let busy = answer::refused(&Refusal::busy(), request);
                 keeper.tell_front(&KeeperToFront::Answer { id }, &busy);
             }
@@ -205,33 +274,54 @@ fn front(keeper: &Arc<Keeper>, frame: Frame<FrontToKeeper>) -> Result<()> {
     }
 }
 
-fn call(keeper: &Keeper, id: u64, asked: &Asked) {
-    let (say, blob) = match carry(keeper, asked) {
-        Ok(released) => (KeeperToFront::Answer { id }, answer::released(&released)),
-        Err(refusal) => {
-            if refusal.no_tool {
-                let message = refusal.say.unwrap_or_default();
-                (
-                    KeeperToFront::Fault {
-                        id,
-                        code: INVALID_PARAMS,
-                        message,
-                    },
-                    Vec::new(),
-                )
-            } else {
-                (
-                    KeeperToFront::Answer { id },
-                    answer::refused(&refusal, asked.call),
-                )
-            }
+fn call(keeper: &Keeper, asked: &Asked) {
+    let id = asked.question.id;
+    let carried = carry(keeper, asked);
+    keeper.questions.end(id);
+    match carried {
+        Ok(released) => {
+            let answer = answer::released(&released);
+            keeper.tell_front(&KeeperToFront::Answer { id }, &answer);
         }
+        Err(refusal) if refusal.no_tool => {
+            let message = refusal.say.unwrap_or_default();
+            keeper.fault(id, INVALID_PARAMS, &message, &[]);
+        }
+        Err(refusal) => {
+            let answer = answer::refused(&refusal, asked.call);
+            keeper.tell_front(&KeeperToFront::Answer { id }, &answer);
+        }
+    }
+}
+
+/// Answers a question that is no call.
+fn asked(keeper: &Keeper, question: &Question, method: &str, params: &[u8]) {
+    let id = question.id;
+    let enrolled = keeper.state().agents.contains_key(&question.agent);
+    let told = match enrolled {
+        true => asks::answer(question, method, params),
+        false => Told::fault(INVALID_PARAMS, "this agent is not enrolled"),
     };
-    keeper.tell_front(&say, &blob);
+    match told {
+        Told::Result(result) => {
+            if !asks::stays_open(method) {
+                keeper.questions.end(id);
+            }
+            keeper.tell_front(&KeeperToFront::Answer { id }, &result);
+        }
+        Told::Fault {
+            code,
+            message,
+            data,
+        } => {
+            keeper.questions.end(id);
+            keeper.fault(id, code, &message, &data);
+        }
+    }
 }
 
 /// Runs the call, and counts or records what came of it.
-pub(super) fn carry(keeper: &Keeper, asked: &Asked) -> std::result::Result<Released, Refusal> {
+pub(super) fn carry(keeper: &Keeper, asked: &Asked) -> std::result::Result<Arc<Released>, Refusal> {
     pipeline::run(keeper, asked)
         .inspect(|released| keeper.charge(&asked.agent, released.result().len()))
         .inspect_err(|refusal| refusal.record(keeper, asked))

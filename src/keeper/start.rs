@@ -67,6 +67,8 @@ impl Keeper {
             quota,
             index: Mutex::new(index),
             seats: seats::Seats::default(),
+            questions: Default::default(),
+            again: Default::default(),
             clock,
             started: clock.now(),
             control,

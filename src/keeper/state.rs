@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
 use crate::audit::{Entry, Fold};
 use crate::call::id::Id;
@@ -12,6 +12,7 @@ use crate::error::{Context, Result};
 use crate::mode::Standing;
 use crate::time::Timestamp;
 use crate::wire::admin::Mode;
+use crate::wire::messages::Proof;
 
 /// Calls without an outcome that are remembered by name; more are only counted.
 const UNKNOWN_MAX: usize = 100;
@@ -43,8 +44,9 @@ pub(super) struct State {
 /// An enrolled agent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Agent {
-    /// The only uid that may use its socket.
-    pub(super) uid: u32,
+    /// How it proves who it is.
+    #[serde(flatten)]
+    pub(super) proof: Proof,
     /// Wire names or globs of the tools it sees; empty means all.
     pub(super) tools: Vec<String>,
     /// When it was enrolled.
@@ -95,18 +97,15 @@ impl Fold for State {
         };
         match entry.kind.as_str() {
             "agent.add" => {
-                let uid = entry
-                    .body
-                    .get("uid")
-                    .and_then(Value::as_u64)
-                    .unwrap_or_default();
-                let Ok(uid) = u32::try_from(uid) else { return };
+                let Some(proof) = proof(&entry.body) else {
+                    return;
+                };
                 let tools = entry.body.get("tools").cloned().unwrap_or_default();
                 let tools = serde_json::from_value(tools).unwrap_or_default();
                 self.agents.insert(
                     text("agent").into(),
                     Agent {
-                        uid,
+                        proof,
                         tools,
                         since: entry.time,
                     },
@@ -188,5 +187,50 @@ impl Fold for State {
         let state = State::deserialize(state);
         *self = state.context(|| "read the state kept in the log".into())?;
         Ok(())
+    }
+}
+
+/// The proof that an `agent.add` names: the member called like its kind.
+fn proof(body: &Map<String, Value>) -> Option<Proof> {
+    let kinds = ["uid", "token", "certificate"];
+    let (kind, value) = kinds
+        .into_iter()
+        .find_map(|kind| Some((kind, body.get(kind)?)))?;
+    serde_json::from_value(json!({kind: value})).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_older_versions_kept_of_agents_is_read() {
+        let old = json!({"uid": 1001, "tools": ["file.*"], "since": "2026-11-23T09:12:47.123456Z"});
+        let agent: Agent = serde_json::from_value(old.clone()).unwrap();
+        assert_eq!(agent.proof, Proof::Uid(1001));
+        assert_eq!(serde_json::to_value(&agent).unwrap(), old);
+    }
+
+    #[test]
+    fn each_proof_survives_the_log() {
+        use crate::wire::messages::{Certificate, Token};
+        let sha256 = "ab".repeat(32);
+        for known in [
+            Proof::Uid(7),
+            Proof::Token(Token {
+                sha256: sha256.clone(),
+            }),
+            Proof::Certificate(Certificate {
+                sha256,
+                from: 5,
+                until: 9,
+            }),
+        ] {
+            let Value::Object(body) = serde_json::to_value(&known).unwrap() else {
+                panic!()
+            };
+            assert_eq!(proof(&body), Some(known));
+        }
+        assert_eq!(proof(&Map::new()), None);
     }
 }

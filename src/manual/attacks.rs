@@ -130,6 +130,66 @@ pub const ATTACKS: &[Attack] = &[
         ],
     },
     Attack {
+        name: "DNS rebinding of the loopback",
+        what: "has a web page's name lead to the loopback, so that a browser asks in the page's stead",
+        stage: Stage::Front,
+        tests: &[
+            "front::tests::door::a_name_that_was_made_to_lead_here_is_turned_away",
+            "front::http::gate::tests::only_the_doors_own_names_are_let_in",
+            "front::http::gate::tests::web_pages_of_other_sites_are_not",
+            "front::tests::tls::names_count_here_too",
+        ],
+    },
+    Attack {
+        name: "forged token or certificate",
+        what: "shows no token, another's certificate without its key, or one that has ended",
+        stage: Stage::Front,
+        tests: &[
+            "front::tests::door::a_request_needs_a_token_a_path_a_method_and_kinds",
+            "front::tests::tls::nobody_else_is",
+            "it::web::a_client_certificate_is_an_agent",
+        ],
+    },
+    Attack {
+        name: "headers that say something else than the body",
+        what: "names a harmless method in `Mcp-Method` and another in the body, or each header twice",
+        stage: Stage::Front,
+        tests: &[
+            "front::tests::http::the_body_decides_and_headers_that_say_otherwise_are_refused",
+            "front::era::stateless::tests::headers_say_what_the_body_says",
+        ],
+    },
+    Attack {
+        name: "session hijacking",
+        what: "uses another agent's `Mcp-Session-Id`, or answers what another conversation was asked",
+        stage: Stage::Front,
+        tests: &[
+            "front::tests::http::a_session_is_its_agents_own_and_old_ones_make_room",
+            "front::tests::news::a_server_asks_the_client_and_hears_what_it_says",
+            "keeper::questions::tests::only_the_agent_that_was_asked_can_say",
+        ],
+    },
+    Attack {
+        name: "slow loris",
+        what: "sends a request a byte at a time, or never reads an answer, on many connections",
+        stage: Stage::Front,
+        tests: &[
+            "front::tests::door::there_is_an_end_to_heads_bodies_and_waiting",
+            "front::tests::door::there_is_an_end_to_connections_bodies_and_calls",
+            "front::tests::door::an_agent_that_reads_nothing_is_let_go",
+        ],
+    },
+    Attack {
+        name: "an effect made twice",
+        what: "makes a client lose an answer, so that it makes the same call again",
+        stage: Stage::Pipeline,
+        tests: &[
+            "keeper::again::tests::an_outcome_is_given_again_until_it_was_delivered",
+            "keeper::again::tests::the_same_call_waits_for_the_one_before_unless_nobody_waits_for_it",
+            "it::web::a_write_whose_answer_was_lost_is_made_once",
+        ],
+    },
+    Attack {
         name: "use after revocation",
         what: "keeps its connection open and goes on when it is no longer enrolled",
         stage: Stage::Front,

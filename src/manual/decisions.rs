@@ -122,3 +122,14 @@
 //! place would change what programs take for their own path. So the few paths that lie there are looked
 //! through when a jail is made. In directories that may be changed a pipe is a file like others: a jail
 //! that may write into it was given it.
+//!
+//! **An agent is known by what it proves, not by what it says.** Over a unix socket that is its uid,
+//! over HTTP a token (on the loopback only: it travels in the clear) or a certificate, by its digest.
+//! No authority has a say in who an agent is: a list of digests is shorter than a chain of trust,
+//! and revoking is taking one off it. TLS keeps no sessions, because one that is taken up again
+//! brings a certificate along that nobody looked at.
+//!
+//! **A call that comes again is told apart by its delivery.** Clients of the stateless era make a
+//! lost call again under a new id and with the same arguments, as do agents that mean it twice. So
+//! the front says when an answer was written out; until then the same call of the same agent is the
+//! same call.

@@ -27,7 +27,7 @@
 //!
 //! | taken over | can | cannot |
 //! |---|---|---|
-//! | front | ask as any agent of its plane; withhold answers | decide, read a file, reach a network, act as another plane |
+//! | front | ask as any agent of its plane; withhold answers; sign as its doors with their keys | decide, read a file, reach a network, act as another plane |
 //! | jailed tool | use up its limits; lie in its result | open a name, make a socket, see another process, outlive its call |
 //! | egress | use and lie about the leases that are open | make a lease, read the log, reach the keeper but by results |
 //! | jailer | read and change files beneath the roots of its plane; limit its jails by nothing | make cgroups beyond its pool, touch another plane's, reach a network, read the log, decide |
@@ -94,6 +94,10 @@
 //! - **Nothing hides an agent's own secrets.** Keepgate holds no keys yet, so it does not know what
 //!   to mask in arguments and results. Headers that carry credentials are refused.
 //! - **Nobody can approve.** What needs a person is refused as `needs_person`.
+//! - **An answer that was written and not read.** That an answer was delivered means that the kernel
+//!   took all of it for the agent. An agent that dies then, and makes the same call again, has it
+//!   made again. So has one whose keeper was started again in between; the log then calls the
+//!   first one `unknown`, if it had no outcome.
 //! - **One user.** Started without root, all roles share one uid. Another program of that user can
 //!   read the operator's token and the state. `status` says `separation: one user`, and a live
 //!   request that cannot be taken back is forbidden.

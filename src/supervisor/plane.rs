@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
+use serde_json::{Value, json};
 
 use super::listeners::Listeners;
 use super::setup::{Boot, Setup};
@@ -12,7 +13,7 @@ use crate::config::{Config, Paths, is_name};
 use crate::error::{Context, Result};
 use crate::sys::spawn;
 use crate::wire::frame;
-use crate::wire::messages::{AGENTS_MAX, Control, Report, Role};
+use crate::wire::messages::{AGENTS_MAX, Control, Proof, Report, Role};
 
 /// First pause before a role that died is started again; doubles to [`PAUSE_MAX`].
 const PAUSE_MIN: Duration = Duration::from_millis(100);
@@ -78,10 +79,15 @@ impl Seat {
     }
 
     fn say(&self, control: &Control, fds: &[BorrowedFd<'_>]) {
+        self.say_with(control, &[], fds);
+    }
+
+    fn say_with(&self, control: &Control, blob: &[u8], fds: &[BorrowedFd<'_>]) {
         let Some(running) = &self.running else { return };
         // A role that does not listen holds up nobody: it is dying, or is made to. Its pidfd says
         // so next.
-        if let Err(error) = frame::send_within(running.control.as_fd(), control, &[], fds, PATIENCE)
+        if let Err(error) =
+            frame::send_within(running.control.as_fd(), control, blob, fds, PATIENCE)
         {
             tracing::error!(%error, pid = running.pid, "a role does not listen");
             running.kill();
@@ -99,7 +105,7 @@ impl Plane {
         boot: &Boot,
     ) -> Result<Self> {
         let setup = Setup::new(config, paths, name, index, boot)?;
-        let listeners = Listeners::new(paths, name, setup.operator())?;
+        let listeners = Listeners::new(paths, name, setup.operator(), setup.doors())?;
         let now = Instant::now();
         let seat = || Seat {
             running: None,
@@ -204,6 +210,14 @@ impl Plane {
         }
     }
 
+    /// Its TCP sockets, for whoever looks.
+    pub(super) fn doors(&self) -> Value {
+        let doors = self.setup.doors().iter().map(|(name, listen)| {
+            json!({"name": name, "address": listen.address, "url": listen.url(), "proof": listen.proof()})
+        });
+        doors.collect()
+    }
+
     /// No role runs.
     pub(super) fn is_down(&self) -> bool {
         self.roles.values().all(|seat| seat.running.is_none())
@@ -270,7 +284,7 @@ impl Plane {
     }
 
     /// What a keeper may enrol; it checks the same, but it may have been taken over.
-    fn are_agents(&self, agents: &[(String, u32)]) -> bool {
+    fn are_agents(&self, agents: &[(String, Proof)]) -> bool {
         agents.len() <= AGENTS_MAX && agents.iter().all(|(name, _)| is_name(name))
     }
 
@@ -315,23 +329,23 @@ impl Plane {
                 running.ready = true;
             }
         }
-        if role == Role::Front {
-            self.listeners.each(|agent, uid, socket| {
-                if let Some(front) = self.roles.get(&Role::Front) {
-                    front.say(
-                        &Control::Listen {
-                            agent: agent.into(),
-                            uid,
-                        },
-                        &[socket],
-                    );
+        if role == Role::Front
+            && let Some(front) = self.roles.get(&Role::Front)
+        {
+            for (say, socket) in self.listeners.all() {
+                front.say(&say, &socket.into_iter().collect::<Vec<_>>());
+            }
+            for (door, socket) in self.listeners.doors() {
+                match serde_json::to_vec(door) {
+                    Ok(door) => front.say_with(&Control::Door, &door, &[socket]),
+                    Err(error) => tracing::error!(%error, "a listener could not be described"),
                 }
-            });
+            }
         }
     }
 
     /// Brings the agents' sockets in line with the keeper's list, and tells front and keeper.
-    fn enrol(&mut self, agents: &[(String, u32)]) {
+    fn enrol(&mut self, agents: &[(String, Proof)]) {
         let (Some(front), Some(keeper)) =
             (self.roles.get(&Role::Front), self.roles.get(&Role::Keeper))
         else {
@@ -340,8 +354,10 @@ impl Plane {
         for gone in self.listeners.retain(agents) {
             front.say(&Control::Unlisten { agent: gone }, &[]);
         }
-        for (agent, uid) in agents {
-            if !self.setup.may_be_agent(*uid) {
+        for (agent, proof) in agents {
+            if let Proof::Uid(uid) = proof
+                && !self.setup.may_be_agent(*uid)
+            {
                 // Enrolled when the uid was still free: root's, the operator's or a role's by now.
                 tracing::error!(
                     plane = self.name,
@@ -351,16 +367,10 @@ impl Plane {
                 );
                 continue;
             }
-            match self.listeners.add(agent, *uid) {
-                // A front that is not ready yet is told of all sockets when it is.
-                Ok(Some(socket)) if front.is_ready() => {
-                    front.say(
-                        &Control::Listen {
-                            agent: agent.clone(),
-                            uid: *uid,
-                        },
-                        &[socket],
-                    );
+            match self.listeners.add(agent, proof) {
+                // A front that is not ready yet is told of all agents when it is.
+                Ok(Some((say, socket))) if front.is_ready() => {
+                    front.say(&say, &socket.into_iter().collect::<Vec<_>>());
                 }
                 Ok(_) => {}
                 Err(error) => {

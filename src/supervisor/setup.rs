@@ -1,5 +1,6 @@
 //! What each role of a plane is told at its start, and the uid it runs as.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, chown};
@@ -10,7 +11,7 @@ use nix::unistd::geteuid;
 use serde::Serialize;
 
 use super::listeners::{Listeners, make_directory};
-use crate::config::{Config, JAIL_UIDS_PER_PLANE, Paths, Plane, UIDS_PER_PLANE};
+use crate::config::{Config, JAIL_UIDS_PER_PLANE, Listen, Paths, Plane, UIDS_PER_PLANE};
 use crate::egress::EgressSetup;
 use crate::error::{Context, Error, Result};
 use crate::front::FrontSetup;
@@ -103,6 +104,7 @@ pub(super) struct Setup {
     pub(super) program: Arc<OwnedFd>,
     cgroups: Option<Arc<Subtree>>,
     operator: u32,
+    doors: BTreeMap<String, Listen>,
     keeper: keeper::Setup,
     jailer: JailerSetup,
     front: FrontSetup,
@@ -203,6 +205,7 @@ impl Setup {
             program,
             cgroups: boot.cgroups.as_ref().ok().map(Arc::clone),
             operator,
+            doors: plane.listen.clone(),
             keeper,
             jailer,
             front,
@@ -220,6 +223,11 @@ impl Setup {
     /// The uid that owns the admin socket.
     pub(super) fn operator(&self) -> u32 {
         self.operator
+    }
+
+    /// The TCP sockets of the plane, by name.
+    pub(super) fn doors(&self) -> &BTreeMap<String, Listen> {
+        &self.doors
     }
 
     /// Whether a uid may have an agent's socket: not root's, the operator's or a role's; where all
@@ -286,7 +294,7 @@ fn separate() -> bool {
     geteuid().is_root()
 }
 
-fn grounds(plane: &Plane) -> std::collections::BTreeMap<String, RootGround> {
+fn grounds(plane: &Plane) -> BTreeMap<String, RootGround> {
     plane
         .roots
         .iter()

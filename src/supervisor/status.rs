@@ -8,14 +8,18 @@ use crate::wire::messages::Role;
 
 /// Writes what is known now, where it differs from what is there. Best effort: it is a courtesy to
 /// the operator, never read by Keepgate's roles.
-pub(super) fn write(paths: &Paths, planes: &[Plane]) {
-    let planes: Map<String, Value> = planes
+pub(super) fn write(paths: &Paths, all: &[Plane]) {
+    let planes: Map<String, Value> = all
         .iter()
         .map(|plane| (plane.name.clone(), of(plane)))
         .collect();
+    let doors: Map<String, Value> = all
+        .iter()
+        .map(|plane| (plane.name.clone(), plane.doors()))
+        .collect();
     let text = format!(
         "{:#}\n",
-        json!({"pid": std::process::id(), "planes": planes})
+        json!({"pid": std::process::id(), "planes": planes, "listen": doors})
     );
     let path = paths.supervisor_status();
     if std::fs::read_to_string(&path).is_ok_and(|known| known == text) {

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::call::id::Id;
 use crate::error::{Error, Kind};
+use crate::wire::messages::Proof;
 
 /// Version of the protocol.
 pub const VERSION: u8 = 1;
@@ -47,8 +48,8 @@ pub enum Ask {
     AgentAdd {
         /// Its name: `[a-z0-9][a-z0-9-]{0,31}`.
         name: String,
-        /// The uid that may connect to its socket.
-        uid: u32,
+        /// How it proves who it is.
+        proof: Proof,
         /// Wire names or globs of tools it sees; empty means all that policy may allow.
         #[serde(default)]
         tools: Vec<String>,

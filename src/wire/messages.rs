@@ -12,6 +12,11 @@ pub const ARGUMENTS_MAX: usize = 1 << 20;
 /// Longest result of a call, in bytes.
 pub const RESULT_MAX: usize = 4 << 20;
 
+/// Longest raw JSON of the other members of a call's `params` that are passed on, in bytes.
+pub const EXTRA_MAX: usize = 32 << 10;
+/// Longest blob from the front: what is beside a call's arguments, and they.
+pub const ASKED_MAX: usize = ARGUMENTS_MAX + EXTRA_MAX;
+
 /// Permission bits of a file that a tool makes anew.
 pub const NEW_FILE_MODE: u32 = 0o640;
 
@@ -66,12 +71,21 @@ pub enum Control {
         /// The only uid that may connect (`SO_PEERCRED`).
         uid: u32,
     },
-    /// To front: close the listener and the connections of `agent`.
+    /// To front: whoever proves this over HTTP is `agent`.
+    Admit {
+        /// The enrolled agent.
+        agent: String,
+        /// How it proves who it is; never a uid.
+        proof: Proof,
+    },
+    /// To front: a listening TCP socket comes with it. Blob: a [`Door`] as JSON.
+    Door,
+    /// To front: close the listener and the connections of `agent`, and forget its proof.
     Unlisten {
         /// The revoked agent.
         agent: String,
     },
-    /// To keeper: the agents that have a listening socket now.
+    /// To keeper: the agents that can connect now.
     Listening {
         /// Their names.
         agents: Vec<String>,
@@ -96,25 +110,149 @@ pub enum Report {
     /// From keeper: agents enrolled at this moment. The supervisor makes the missing listeners and
     /// removes the others.
     Agents {
-        /// Name and uid of each.
-        agents: Vec<(String, u32)>,
+        /// Name and proof of each.
+        agents: Vec<(String, Proof)>,
     },
+}
+
+/// How an agent proves who it is. One agent has one proof.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Proof {
+    /// It runs as this uid (`SO_PEERCRED` of its own unix socket).
+    Uid(u32),
+    /// It shows a token over HTTP, on this host.
+    Token(Token),
+    /// It shows a certificate over TLS, and signs with its key.
+    Certificate(Certificate),
+}
+
+impl Proof {
+    /// The word for its kind.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Uid(_) => "uid",
+            Self::Token(_) => "token",
+            Self::Certificate(_) => "certificate",
+        }
+    }
+}
+
+/// What is known of an agent's token.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Token {
+    /// SHA-256 of its text, lower-case hex.
+    pub sha256: String,
+}
+
+/// What is known of an agent's certificate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Certificate {
+    /// SHA-256 of its DER, lower-case hex.
+    pub sha256: String,
+    /// Not valid before this time, in seconds since 1970.
+    pub from: i64,
+    /// Not valid after this time, in seconds since 1970.
+    pub until: i64,
+}
+
+/// Most [`Door`]s of a plane.
+pub const DOORS_MAX: usize = 8;
+/// Longest [`Door`] as JSON, in bytes: a chain of certificates, names and a key.
+pub const DOOR_MAX: usize = 256 << 10;
+
+/// A TCP socket on which agents speak MCP over HTTP, and under which names it is known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Door {
+    /// Its name in the configuration.
+    pub name: String,
+    /// What `Host` may say, in lower case; a name without a port stands for every port.
+    pub hosts: Vec<String>,
+    /// What `Origin` may say, in lower case.
+    pub origins: Vec<String>,
+    /// Certificates are asked for in place of tokens, and these are its own.
+    pub tls: Option<DoorTls>,
+}
+
+/// A door's own certificate and key.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DoorTls {
+    /// Its chain of certificates, PEM.
+    pub chain: String,
+    /// Its private key, PEM.
+    pub key: String,
+}
+
+impl std::fmt::Debug for DoorTls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("DoorTls(..)")
+    }
+}
+
+/// The two ways in which MCP is spoken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Era {
+    /// Revisions up to 2025-11-25: `initialize`, then a session.
+    Session,
+    /// Revision 2026-07-28: every request stands for itself.
+    Stateless,
+}
+
+/// What of an agent's may change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum What {
+    /// Its tools.
+    Tools,
+    /// Its resources.
+    Resources,
+    /// Its prompts.
+    Prompts,
 }
 
 /// Front to keeper.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "say")]
 pub enum FrontToKeeper {
-    /// A `tools/call`. Blob: the raw bytes of `arguments` (`{}` where absent).
+    /// A `tools/call`. Blob: the raw JSON object of the other members of `params` that mean
+    /// something (`_meta` without its `progressToken`, `inputResponses`, `requestState`), where
+    /// there are any; then the raw bytes of `arguments` (`{}` where absent).
     Open {
         /// Chosen by the front, given back in the answer.
         id: u64,
-        /// Whose socket it came from.
+        /// Who proved to be it.
         agent: String,
         /// Tool name on the wire, for example `file__read`.
         tool: String,
         /// What the client says of itself (`clientInfo`), at most 256 bytes; a label, never an identity.
         client: String,
+        /// How it speaks.
+        era: Era,
+        /// Bytes of the blob before the arguments, at most [`EXTRA_MAX`].
+        extra: usize,
+        /// It wants to hear of progress.
+        progress: bool,
+    },
+    /// Any other question that is not the front's own to answer. Blob: its raw `params` (`{}` where
+    /// absent), at most [`ARGUMENTS_MAX`].
+    Ask {
+        /// Chosen by the front, given back in the answer.
+        id: u64,
+        /// Who proved to be it.
+        agent: String,
+        /// What the client says of itself; a label.
+        client: String,
+        /// How it speaks.
+        era: Era,
+        /// MCP's name of the method.
+        method: String,
+        /// It wants to hear of progress.
+        progress: bool,
     },
     /// A `tools/list`.
     List {
@@ -122,10 +260,33 @@ pub enum FrontToKeeper {
         id: u64,
         /// Whose list.
         agent: String,
+        /// How it speaks.
+        era: Era,
+    },
+    /// The agent does not want the answer to this question any more, or no more news of this
+    /// subscription. What became of it is recorded all the same.
+    Cancel {
+        /// Of the question.
+        id: u64,
+    },
+    /// The answer to this call of the stateless era was written out to the agent in whole.
+    Delivered {
+        /// Of the question.
+        id: u64,
+    },
+    /// A client's answer to [`KeeperToFront::Ask`]. Blob: the raw result, or the raw error, at most
+    /// [`ARGUMENTS_MAX`].
+    Said {
+        /// Who proved to be it.
+        agent: String,
+        /// From the question.
+        ask: u64,
+        /// It is a result.
+        ok: bool,
     },
     /// Bytes that are no call: worth an entry.
     Malformed {
-        /// Whose socket it came from.
+        /// Who proved to be it; `-` where nobody did.
         agent: String,
         /// What was wrong, at most 256 bytes, made by the front and holding no payload.
         why: String,
@@ -141,12 +302,12 @@ pub enum KeeperToFront {
         /// From the question.
         id: u64,
     },
-    /// Blob: the complete `CallToolResult` object as JSON.
+    /// Blob: the complete result object as JSON.
     Answer {
         /// From the question.
         id: u64,
     },
-    /// The call is no call: a JSON-RPC error.
+    /// A JSON-RPC error. Blob: its `data` as JSON, or nothing.
     Fault {
         /// From the question.
         id: u64,
@@ -155,10 +316,38 @@ pub enum KeeperToFront {
         /// What the agent may know.
         message: String,
     },
-    /// The agent's list has changed: `notifications/tools/list_changed`.
-    ListChanged {
+    /// News on the way to an answer (`notifications/progress`, `notifications/message`), or of no
+    /// question. Blob: its raw `params`.
+    Notice {
+        /// Whose.
+        agent: String,
+        /// Of which question.
+        id: Option<u64>,
+        /// MCP's name of the notification.
+        method: String,
+    },
+    /// A server asks the client of a question (session era only). Blob: the raw `params`.
+    Ask {
+        /// The question on whose way this is.
+        id: u64,
+        /// Given back in [`FrontToKeeper::Said`].
+        ask: u64,
+        /// MCP's name of the method.
+        method: String,
+    },
+    /// A list of the agent's has changed.
+    Changed {
         /// Whose list.
         agent: String,
+        /// Of what.
+        what: What,
+    },
+    /// A resource has changed that the agent subscribed to.
+    Updated {
+        /// Whose resource.
+        agent: String,
+        /// Its URI.
+        uri: String,
     },
 }
 

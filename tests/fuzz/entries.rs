@@ -42,6 +42,7 @@ pub const ENTRIES: &[(&str, Parser)] = &[
     ("json", strict_json),
     ("front-line", front_line),
     ("front-message", front_message),
+    ("http-headers", front::fuzz_headers),
     ("call-admit", call_admit),
     ("root-path", root_path),
     ("http-target", http_target),
@@ -152,7 +153,7 @@ fn front_message(bytes: &[u8]) -> bool {
             );
             true
         }
-        Ok(Message::Response) => true,
+        Ok(Message::Response { .. }) => true,
         Err(refusal) => {
             let shown = refusal.to_string();
             assert!(

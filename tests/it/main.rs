@@ -27,3 +27,4 @@ mod roles;
 mod screens;
 mod scripts;
 mod sdk;
+mod web;

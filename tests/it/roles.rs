@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 
 use keepgate::wire::frame;
-use keepgate::wire::messages::Report;
+use keepgate::wire::messages::{Proof, Report};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
@@ -212,7 +212,7 @@ fn a_role_that_was_taken_over_gets_no_socket_made() {
     ] {
         appliance.ready();
         let pid = appliance.role(role);
-        let agents = vec![(name.to_owned(), crate::harness::AGENT)];
+        let agents = vec![(name.to_owned(), Proof::Uid(crate::harness::AGENT))];
         let report = Report::Agents { agents };
         frame::send(control_of(pid).as_fd(), &report, &[], &[]).unwrap();
         eventually("the role that said so was ended", || {

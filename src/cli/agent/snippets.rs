@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::error::{Context, Result};
 
 /// What clients call the server.
-const SERVER: &str = "keepgate";
+pub(super) const SERVER: &str = "keepgate";
 
 /// The command that a client starts, in every client's words.
 #[derive(Debug)]
@@ -95,7 +95,7 @@ impl Snippets {
     }
 }
 
-fn indented(text: &str) -> String {
+pub(super) fn indented(text: &str) -> String {
     text.lines()
         .map(|line| {
             if line.is_empty() {

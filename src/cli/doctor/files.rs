@@ -9,11 +9,13 @@ use nix::unistd::geteuid;
 
 use super::Check;
 use crate::catalog::Catalog;
+use crate::cli::agent::certificate;
 use crate::cli::app::App;
 use crate::cli::layout;
-use crate::config::{Config, Paths};
+use crate::config::{Config, Listen, Paths};
 use crate::error::Result;
 use crate::policy::Engine;
+use crate::time::{Clock, SystemClock};
 
 /// Free bytes of the state's disk that deserve a word, and that are too few.
 const SPACE: (u64, u64) = (1 << 30, 64 << 20);
@@ -49,10 +51,54 @@ pub(super) fn all(app: &App, config: &Config, root: bool) -> Vec<Check> {
             &fs::read_to_string("/etc/passwd").unwrap_or_default(),
         )
     }));
-    for plane in config.planes.keys() {
-        checks.push(policy(plane, &paths.policy_file(plane)));
+    for (name, plane) in &config.planes {
+        checks.push(policy(name, &paths.policy_file(name)));
+        let listeners = plane.listen.iter();
+        checks.extend(listeners.map(|(door, listen)| listener(name, door, listen)));
     }
     checks
+}
+
+/// Certificates that end sooner than this deserve a word, in seconds.
+const ENDS_SOON: i64 = 30 * 86_400;
+
+/// A listener's certificate and key are there, valid, and nobody else's.
+fn listener(plane: &str, name: &str, listen: &Listen) -> Check {
+    let why = "agents cannot connect to a listener that cannot show its own certificate";
+    let check = |found: String| Check::new(format!("files.{plane}.listen.{name}"), why, found);
+    let url = listen.url();
+    let Some(tls) = &listen.tls else {
+        return check(format!("{url}, by token"));
+    };
+    let until = listen
+        .door(name)
+        .and_then(|door| certificate::read(door.tls.unwrap_or_default().chain.as_bytes()));
+    let until = match until {
+        Ok(known) => known.until,
+        Err(error) => {
+            return check(error.message()).fail("give it the files that `cert` and `key` name");
+        }
+    };
+    let left = until - SystemClock.now().as_micros() / 1_000_000;
+    let cert = tls.cert.display();
+    if left <= 0 {
+        return check(format!("the certificate `{cert}` has ended"))
+            .fail("replace it, then start `keepgate serve` again");
+    }
+    let mode = fs::metadata(&tls.key).map_or(0, |meta| meta.mode());
+    let key = tls.key.display();
+    if mode & 0o077 != 0 {
+        return check(format!("others can read or change `{key}`"))
+            .fail(format!("chmod 600 {key}"));
+    }
+    check(format!(
+        "{url}, by certificate; its own ends in {} days",
+        left / 86_400
+    ))
+    .warn_unless(
+        left > ENDS_SOON,
+        format!("replace `{cert}`, then start `keepgate serve` again"),
+    )
 }
 
 /// Nobody but root and this user may change what Keepgate reads.

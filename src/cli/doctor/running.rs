@@ -107,8 +107,8 @@ fn limits(name: &str, plane: &Value) -> Option<Check> {
     Some(check.warn_unless(!lacks, text(how, "mend")))
 }
 
-/// Name and uid of each enrolled agent; none where the keeper does not say.
-fn agents(app: &App, plane: &str) -> Vec<(String, u64)> {
+/// Name of each enrolled agent, and uid of those that are users of this host; none where the keeper does not say.
+fn agents(app: &App, plane: &str) -> Vec<(String, Option<u64>)> {
     let asked = app.keeper_if_any(plane).ok().flatten();
     let answer = asked
         .and_then(|keeper| keeper.ask(Ask::AgentList).ok())
@@ -119,12 +119,17 @@ fn agents(app: &App, plane: &str) -> Vec<(String, u64)> {
         .into_iter()
         .flatten();
     agents
-        .map(|agent| (text(agent, "name"), number(agent, "uid")))
+        .map(|agent| {
+            (
+                text(agent, "name"),
+                agent.get("uid").and_then(Value::as_u64),
+            )
+        })
         .collect()
 }
 
 /// An agent that can write beneath a root by itself does not need the gate.
-fn users(name: &str, plane: &Plane, agents: &[(String, u64)]) -> Check {
+fn users(name: &str, plane: &Plane, agents: &[(String, Option<u64>)]) -> Check {
     let why = "an agent that reaches a root's files by itself goes around the gate";
     let check = |found: String| Check::new(format!("run.{name}.agents"), why, found);
     for (root, configured) in &plane.roots {
@@ -132,9 +137,12 @@ fn users(name: &str, plane: &Plane, agents: &[(String, u64)]) -> Check {
             continue;
         };
         let path = configured.path.display();
-        if let Some((agent, uid)) = agents.iter().find(|(_, uid)| *uid == u64::from(meta.uid())) {
-            return check(format!("root {root} belongs to agent {agent} (uid {uid})"))
-                .warn(format!("chown it to another user: chown -R USER {path}"));
+        let owner = u64::from(meta.uid());
+        if let Some((agent, _)) = agents.iter().find(|(_, uid)| *uid == Some(owner)) {
+            return check(format!(
+                "root {root} belongs to agent {agent} (uid {owner})"
+            ))
+            .warn(format!("chown it to another user: chown -R USER {path}"));
         }
         if meta.mode() & 0o002 != 0 {
             return check(format!("anybody can write to root {root}"))
@@ -208,7 +216,7 @@ mod tests {
         let text = format!("[planes.p.roots.r]\npath = {:?}\n", directory.path());
         let config = Config::parse(&text, "t").unwrap();
         let uid = u64::from(fs::metadata(directory.path()).unwrap().uid());
-        let agents = |uid| vec![("a".to_owned(), uid)];
+        let agents = |uid| vec![("t".to_owned(), None), ("a".to_owned(), Some(uid))];
         assert_eq!(
             users("p", &config.planes["p"], &agents(uid)).verdict,
             Verdict::Warn

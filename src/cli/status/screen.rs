@@ -60,6 +60,7 @@ fn one(screen: &Screen, name: &str, plane: &Value) -> String {
         row("separation", text(plane, "separation"));
         row("policy", policy(plane));
         row("agents", agents(plane));
+        row("listens", listens(plane));
         row("log", log(screen, plane));
         row("jail", jail(screen, plane));
         row("limits", limits(plane));
@@ -107,6 +108,17 @@ fn agents(plane: &Value) -> String {
         "{} enrolled, {flying} in flight",
         grouped(number(plane, "agents"))
     )
+}
+
+/// Where agents connect over HTTP, and what they show there.
+fn listens(plane: &Value) -> String {
+    let doors = plane.get("listen").and_then(Value::as_array);
+    let doors: Vec<String> = doors
+        .into_iter()
+        .flatten()
+        .map(|door| format!("{} ({})", text(door, "url"), text(door, "proof")))
+        .collect();
+    doors.join(", ")
 }
 
 fn log(screen: &Screen, plane: &Value) -> String {
@@ -253,6 +265,7 @@ mod tests {
             "separation": "one user",
             "policy": {"digest": "0123456789abcdef", "file": "a.cedar", "applied": "2026-11-24T09:12:47.123456Z"},
             "agents": 2, "in_flight": 1,
+            "listen": [{"name": "local", "url": "http://127.0.0.1:7411/mcp", "proof": "token"}],
             "log": {"size": 8812, "root": "ff00ff00ff00ff00ff", "blocked": null},
             "jailer": {"fit": true, "self_test": {"attempted": 61, "landlock_abi": 7, "limiting": {"controllers": ["pids"], "kill": true, "why": "no\nmore"}}},
             "degraded": ["one-user", "no-cgroup-controllers"], "missing": ["one-user"],
@@ -267,6 +280,7 @@ mod tests {
             separation  one user\n  \
             policy      0123456789ab from a.cedar, since 2026-11-24 09:12:47 UTC\n  \
             agents      2 enrolled, 1 call in flight\n  \
+            listens     http://127.0.0.1:7411/mcp (token)\n  \
             log         8,812 entries, root ff00ff00ff00ff00\n  \
             jail        all of 61 forbidden actions failed as they must, Landlock ABI 7\n  \
             limits      of whole jails, by cgroup: pids, kill; no\\nmore\n  \

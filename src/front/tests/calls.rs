@@ -5,14 +5,20 @@ use std::io::{BufRead, Write};
 use serde_json::json;
 
 use super::{Rig, chatty};
-use crate::wire::messages::{FrontToKeeper, KeeperToFront};
+use crate::wire::messages::{FrontToKeeper, KeeperToFront, What};
 
 #[test]
 fn a_list_and_a_call_go_through_untouched() {
     let rig = Rig::new(chatty());
     let mut agent = rig.session();
     agent.say(r#"{"jsonrpc":"2.0","id":"l","method":"tools/list"}"#);
-    let (FrontToKeeper::List { id, agent: name }, _) = rig.asked() else {
+    let (
+        FrontToKeeper::List {
+            id, agent: name, ..
+        },
+        _,
+    ) = rig.asked()
+    else {
         panic!()
     };
     assert_eq!(name, "a");
@@ -60,6 +66,11 @@ fn answers_come_in_any_order_and_a_cancelled_one_never() {
     agent.say(r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":2}}"#);
     agent.say(r#"{"jsonrpc":"2.0","id":9,"method":"ping"}"#);
     assert_eq!(agent.hear()["id"], 9);
+    // The keeper learns it, and says what became of it all the same.
+    let (FrontToKeeper::Cancel { id: cancelled }, _) = rig.asked() else {
+        panic!()
+    };
+    assert_eq!(cancelled, ids[1]);
     for id in ids.iter().rev() {
         rig.reply(&KeeperToFront::Answer { id: *id }, b"{}");
     }
@@ -91,12 +102,13 @@ fn a_changed_list_is_told_to_open_sessions_only() {
     early.hear();
     let mut agent = rig.session();
     rig.reply(
-        &KeeperToFront::ListChanged {
+        &KeeperToFront::Changed {
             agent: "nobody".into(),
+            what: What::Tools,
         },
         &[],
     );
-    rig.reply(&KeeperToFront::ListChanged { agent: "a".into() }, &[]);
+    rig.changed(What::Tools);
     assert_eq!(
         agent.hear(),
         json!({"jsonrpc":"2.0","method":"notifications/tools/list_changed"})

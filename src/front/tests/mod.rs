@@ -1,6 +1,8 @@
 //! The front on a thread, with real unix sockets, a supervisor's end and a keeper's end.
 
+use std::cell::Cell;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::thread::JoinHandle;
@@ -10,6 +12,7 @@ use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::ReceiveTimeout;
 use nix::sys::time::TimeVal;
+use ring::digest::{SHA256, digest};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -18,12 +21,29 @@ use super::{FrontSetup, run_within};
 use crate::error::Result;
 use crate::jail::confine::Confine;
 use crate::wire::frame;
-use crate::wire::messages::{Control, FrontToKeeper, KeeperToFront, Report, Role};
+use crate::wire::messages::{
+    Control, Door, DoorTls, FrontToKeeper, KeeperToFront, Proof, Report, Role, Token, What,
+};
+use crate::wire::text::hex;
 
 mod calls;
+mod door;
+mod http;
 mod limits;
 mod links;
+mod news;
 mod refusals;
+mod stateless;
+mod tls;
+mod web;
+
+/// How a client begins a session.
+const HELLO: &str = r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-06-18","clientInfo":{"name":"c","version":"1"}}}"#;
+/// What a client of the stateless era says with each request.
+const META: &str = r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{},"io.modelcontextprotocol/clientInfo":{"name":"c","version":"1"}}"#;
+
+/// The token of agent `w`.
+const TOKEN: &str = "keepgate_test";
 
 /// No test waits longer for what should come.
 const PATIENCE: i64 = 20;
@@ -31,6 +51,7 @@ const PATIENCE: i64 = 20;
 struct Rig {
     control: OwnedFd,
     keeper: OwnedFd,
+    address: Cell<Option<SocketAddr>>,
     directory: TempDir,
     front: JoinHandle<Result<()>>,
 }
@@ -52,6 +73,7 @@ impl Rig {
         let mut rig = Self {
             control,
             keeper,
+            address: Cell::new(None),
             directory,
             front,
         };
@@ -89,10 +111,81 @@ impl Rig {
 
     fn session(&self) -> Agent {
         let mut agent = self.connect();
-        agent.say(r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-06-18","clientInfo":{"name":"c","version":"1"}}}"#);
+        agent.say(HELLO);
+        self.greet();
         assert_eq!(agent.hear()["result"]["serverInfo"]["version"], "7.7");
         agent.say(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#);
         agent
+    }
+
+    /// Answers the next question, which is how a session begins.
+    fn greet(&self) {
+        let (id, method, _) = self.questioned();
+        assert_eq!(method, "initialize");
+        self.reply(
+            &KeeperToFront::Answer { id },
+            br#"{"capabilities":{"tools":{"listChanged":true}}}"#,
+        );
+    }
+
+    /// The next question that is no call: its number, method and params.
+    fn questioned(&self) -> (u64, String, String) {
+        match self.asked() {
+            (FrontToKeeper::Ask { id, method, .. }, params) => {
+                (id, method, String::from_utf8(params).unwrap())
+            }
+            (other, _) => panic!("{other:?}"),
+        }
+    }
+
+    fn changed(&self, what: What) {
+        self.changed_of("a", what);
+    }
+
+    fn changed_of(&self, agent: &str, what: What) {
+        let agent = agent.into();
+        self.reply(&KeeperToFront::Changed { agent, what }, &[]);
+    }
+
+    /// A door on the loopback, and an agent `w` with [`TOKEN`].
+    fn door(&self) -> SocketAddr {
+        let address = self.open_door(&["localhost", "127.0.0.1", "[::1]"], None);
+        self.address.set(Some(address));
+        self.admit_token("w", TOKEN);
+        address
+    }
+
+    /// Where that door is.
+    fn address(&self) -> SocketAddr {
+        self.address.get().unwrap()
+    }
+
+    fn open_door(&self, hosts: &[&str], tls: Option<DoorTls>) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let origin = |host: &&str| format!("http://{host}:{}", address.port());
+        let door = Door {
+            name: "d".into(),
+            hosts: hosts.iter().map(|host| (*host).to_owned()).collect(),
+            origins: hosts.iter().map(origin).collect(),
+            tls,
+        };
+        let door = serde_json::to_vec(&door).unwrap();
+        let control = self.control.as_fd();
+        frame::send(control, &Control::Door, &door, &[listener.as_fd()]).unwrap();
+        address
+    }
+
+    fn admit_token(&self, agent: &str, token: &str) {
+        let sha256 = hex(digest(&SHA256, token.as_bytes()).as_ref());
+        let proof = Proof::Token(Token { sha256 });
+        let agent = agent.into();
+        self.tell(&Control::Admit { agent, proof }, None);
+    }
+
+    /// The keeper hears something before `web` does.
+    fn hears_before(&self, web: &web::Web<std::net::TcpStream>) -> bool {
+        first_of(&self.keeper, web)
     }
 
     fn asked(&self) -> (FrontToKeeper, Vec<u8>) {
@@ -116,9 +209,13 @@ impl Rig {
     }
 
     fn noted(&self) -> String {
+        self.noted_of("a")
+    }
+
+    fn noted_of(&self, name: &str) -> String {
         match self.asked() {
             (FrontToKeeper::Malformed { agent, why }, _) => {
-                assert_eq!(agent, "a");
+                assert_eq!(agent, name);
                 why
             }
             (other, _) => panic!("{other:?}"),
@@ -130,7 +227,13 @@ impl Rig {
     }
 
     fn stop(self) {
+        self.stop_and(|| {});
+    }
+
+    /// Stops, and does something before that is over.
+    fn stop_and(self, meanwhile: impl FnOnce()) {
         self.tell(&Control::Stop, None);
+        meanwhile();
         self.front.join().unwrap().unwrap();
     }
 }

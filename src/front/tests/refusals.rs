@@ -110,9 +110,9 @@ fn notes_are_few_and_abuse_ends_the_connection() {
     }
     assert_eq!(agent.fault().2, "too many malformed messages");
     assert!(agent.is_closed());
+    assert_eq!(rig.noted(), "no value starts like this at byte 0");
     let mut agent = rig.session();
     agent.call(1, "{}");
-    assert_eq!(rig.noted(), "no value starts like this at byte 0");
     // One note for all five lines: what comes next is the call.
     let (id, _) = rig.opened();
     rig.reply(&KeeperToFront::Answer { id }, b"{}");

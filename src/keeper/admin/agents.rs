@@ -9,16 +9,20 @@ use crate::audit::Draft;
 use crate::error::{Error, Kind, Result};
 use crate::keeper::Keeper;
 use crate::keeper::admit::fits;
-use crate::wire::messages::{AGENTS_MAX, KeeperToFront};
-use crate::wire::text::Escaped;
+use crate::wire::messages::{AGENTS_MAX, KeeperToFront, Proof, What};
+use crate::wire::text::{Escaped, unhex};
 
 /// How long a new agent's socket may take.
 const SOCKET_WAIT: Duration = Duration::from_secs(5);
 
 impl Keeper {
-    pub(super) fn agent_add(&self, name: &str, uid: u32, tools: Vec<String>) -> Result<Value> {
+    pub(super) fn agent_add(&self, name: &str, proof: Proof, tools: Vec<String>) -> Result<Value> {
         named(name)?;
-        self.usable(uid)?;
+        match &proof {
+            Proof::Uid(uid) => self.usable(*uid)?,
+            Proof::Token(token) => digest(&token.sha256)?,
+            Proof::Certificate(certificate) => digest(&certificate.sha256)?,
+        }
         for glob in &tools {
             let known = |tool: &std::sync::Arc<crate::call::tool::Tool>| {
                 fits(glob, tool.wire()) || fits(glob, tool.name())
@@ -31,11 +35,22 @@ impl Keeper {
         }
         let written = self.exclusively(|_| {
             let state = self.state();
-            if state.agents.get(name).is_some_and(|known| known.uid != uid) {
-                return Err(
-                    Error::of(Kind::Usage, format!("agent `{name}` has another uid"))
-                        .hint("revoke it first: `keepgate agent revoke NAME`"),
-                );
+            // A new token or certificate takes the place of the old one; a user is somebody else.
+            let other = |known: &Proof| match known {
+                Proof::Uid(_) => *known != proof,
+                Proof::Token(_) | Proof::Certificate(_) => known.kind() != proof.kind(),
+            };
+            if let Some(known) = state.agents.get(name).filter(|known| other(&known.proof)) {
+                let what = format!("agent `{name}` has another {}", known.proof.kind());
+                return Err(Error::of(Kind::Usage, what)
+                    .hint("revoke it first: `keepgate agent revoke NAME`"));
+            }
+            let same = |(other, known): (&String, &crate::keeper::state::Agent)| {
+                other != name && known.proof == proof && !matches!(proof, Proof::Uid(_))
+            };
+            if state.agents.iter().any(same) {
+                let what = format!("another agent has this {} already", proof.kind());
+                return Err(Error::of(Kind::Usage, what).hint("give each agent one of its own"));
             }
             if state.agents.len() >= AGENTS_MAX && !state.agents.contains_key(name) {
                 return Err(Error::new(format!(
@@ -45,14 +60,23 @@ impl Keeper {
             drop(state);
             let mut body = Map::new();
             body.insert("agent".into(), name.into());
-            body.insert("uid".into(), uid.into());
+            if let Ok(Value::Object(mut members)) = serde_json::to_value(&proof) {
+                body.append(&mut members);
+            }
             body.insert("tools".into(), json!(tools));
             self.log.append(Draft::new("agent.add", body))
         })?;
         self.report_agents()?;
         self.await_socket(name)?;
-        self.tell_front(&KeeperToFront::ListChanged { agent: name.into() }, &[]);
-        Ok(json!({"name": name, "uid": uid, "tools": tools, "seq": written.seq}))
+        let changed = KeeperToFront::Changed {
+            agent: name.into(),
+            what: What::Tools,
+        };
+        self.tell_front(&changed, &[]);
+        let mut told = shown(name, &proof);
+        told.insert("tools".into(), json!(tools));
+        told.insert("seq".into(), written.seq.into());
+        Ok(told.into())
     }
 
     pub(super) fn agent_list(&self) -> Value {
@@ -61,7 +85,10 @@ impl Keeper {
             .agents
             .iter()
             .map(|(name, agent)| {
-                json!({"name": name, "uid": agent.uid, "tools": agent.tools, "since": agent.since})
+                let mut told = shown(name, &agent.proof);
+                told.insert("tools".into(), json!(agent.tools));
+                told.insert("since".into(), json!(agent.since));
+                told.into()
             })
             .collect();
         json!({"agents": agents})
@@ -82,7 +109,7 @@ impl Keeper {
         Ok(json!({"name": name, "seq": written.seq}))
     }
 
-    /// Waits until the supervisor says that the agent's socket listens.
+    /// Waits until the supervisor says that the agent can connect.
     fn await_socket(&self, name: &str) -> Result<()> {
         let (names, changed) = &self.listening;
         let names = names.lock().unwrap_or_else(PoisonError::into_inner);
@@ -121,6 +148,34 @@ impl Keeper {
             return Ok(());
         };
         Err(Error::of(Kind::Denied, format!("uid {uid} is {why}")).hint(hint))
+    }
+}
+
+/// An agent's name and proof; nothing of a token.
+fn shown(name: &str, proof: &Proof) -> Map<String, Value> {
+    let mut told = Map::new();
+    told.insert("name".into(), name.into());
+    told.insert("proof".into(), proof.kind().into());
+    match proof {
+        Proof::Uid(uid) => drop(told.insert("uid".into(), (*uid).into())),
+        Proof::Token(_) => {}
+        Proof::Certificate(certificate) => {
+            told.insert("sha256".into(), certificate.sha256.as_str().into());
+            told.insert("until".into(), certificate.until.into());
+        }
+    }
+    told
+}
+
+fn digest(sha256: &str) -> Result<()> {
+    match unhex(sha256) {
+        Some(bytes) if bytes.len() == 32 && !sha256.bytes().any(|b| b.is_ascii_uppercase()) => {
+            Ok(())
+        }
+        _ => Err(Error::of(
+            Kind::Usage,
+            "the proof is no SHA-256 in lower-case hexadecimal",
+        )),
     }
 }
 

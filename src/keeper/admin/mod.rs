@@ -118,7 +118,7 @@ impl Keeper {
     fn ask(&self, ask: Ask) -> Result<Value> {
         match ask {
             Ask::Status => Ok(self.status()),
-            Ask::AgentAdd { name, uid, tools } => self.agent_add(&name, uid, tools),
+            Ask::AgentAdd { name, proof, tools } => self.agent_add(&name, proof, tools),
             Ask::AgentList => Ok(self.agent_list()),
             Ask::AgentRevoke { name } => self.agent_revoke(&name),
             Ask::PolicyApply { text, file } => self.policy_apply(&text, &file),
