@@ -337,10 +337,12 @@ fn ended(inbox: &Inbox<'_>, leased: bool) -> Result<Ended> {
             Some(Event::Jailer(JailerToKeeper::Fault { fault, detail, .. }, _)) => {
                 jail = Some(Err((fault, detail)));
             }
-            Some(Event::Egress(EgressToKeeper::Closed { hops: seen, .. })) => hops = json!(seen),
+            Some(Event::Egress(EgressToKeeper::Closed { hops: seen, .. }, _)) => {
+                hops = json!(seen);
+            }
             Some(Event::Lost(Role::Jailer)) => return Err(gone(Role::Jailer)),
             Some(Event::Lost(Role::Egress)) if leased => hops = "egress died".into(),
-            Some(Event::Lost(_) | Event::Jailer(..)) => {}
+            Some(Event::Lost(_) | Event::Jailer(..) | Event::Egress(..)) => {}
             None if jail.is_some() => hops = "egress said nothing".into(),
             None => return Err(silent()),
         }
@@ -355,7 +357,7 @@ fn answer(inbox: &Inbox<'_>) -> Result<(JailerToKeeper, Vec<OwnedFd>)> {
         match inbox.next(until.saturating_duration_since(Instant::now())) {
             Some(Event::Jailer(say, fds)) => return Ok((say, fds)),
             Some(Event::Lost(Role::Jailer)) => return Err(gone(Role::Jailer)),
-            Some(Event::Lost(_) | Event::Egress(_)) => {}
+            Some(Event::Lost(_) | Event::Egress(..)) => {}
             None => return Err(silent()),
         }
     }

@@ -16,13 +16,16 @@ use crate::error::{Error, Result};
 use crate::wire::frame;
 use crate::wire::messages::{EgressToKeeper, JailerToKeeper, Role, SelfTest};
 
+/// Longest blob of egress': what an upstream offers, or a result and what stands around it.
+pub(super) const SAID_MAX: usize = crate::egress::upstream::frames::MESSAGE_MAX;
+
 /// What comes back about a ticket.
 #[derive(Debug)]
 pub(super) enum Event {
     /// From the jailer, with the descriptors that came along.
     Jailer(JailerToKeeper, Vec<OwnedFd>),
-    /// From egress.
-    Egress(EgressToKeeper),
+    /// From egress, with the bytes that came along.
+    Egress(EgressToKeeper, Vec<u8>),
     /// The role that worked on it is gone.
     Lost(Role),
 }
@@ -132,6 +135,39 @@ impl Links {
             ticket,
             receiver,
         }
+    }
+
+    /// Takes what the jailer says to whom it is for.
+    pub(super) fn hear_jailer(&self, say: JailerToKeeper, fds: Vec<OwnedFd>) {
+        let ticket = match say {
+            JailerToKeeper::SelfTest { fit, report } => {
+                return self.set_fitness(Fitness { fit, report });
+            }
+            JailerToKeeper::Exited { ticket, .. }
+            | JailerToKeeper::Listening { ticket }
+            | JailerToKeeper::Inspected { ticket, .. }
+            | JailerToKeeper::Published { ticket }
+            | JailerToKeeper::Fault { ticket, .. } => ticket,
+        };
+        self.tell(ticket, Event::Jailer(say, fds));
+    }
+
+    /// Takes what egress says to whom it is for: the question it is about, else the upstream.
+    pub(super) fn hear_egress(&self, say: EgressToKeeper, blob: Vec<u8>) {
+        let of = match say {
+            EgressToKeeper::Closed { ticket, .. }
+            | EgressToKeeper::Got { ticket, .. }
+            | EgressToKeeper::Asks { ticket, .. }
+            | EgressToKeeper::Notice {
+                ticket: Some(ticket),
+                ..
+            } => ticket,
+            EgressToKeeper::Opened { upstream, .. }
+            | EgressToKeeper::Changed { upstream, .. }
+            | EgressToKeeper::Notice { upstream, .. }
+            | EgressToKeeper::Gone { upstream, .. } => upstream,
+        };
+        self.tell(of, Event::Egress(say, blob));
     }
 
     /// Passes an event to whoever listens for `ticket`; an event nobody waits for is dropped.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::asks::{self, Told};
-use super::links::{Event, Fitness};
+use super::links::SAID_MAX;
 use super::questions::{Question, Said};
 use super::refuse::Refusal;
 use super::seats::Full;
@@ -149,36 +149,17 @@ fn read(keeper: &Arc<Keeper>, peer: Role, socket: &OwnedFd) -> Result<()> {
         }
         Role::Jailer => {
             while let Some(frame) = frame::recv::<JailerToKeeper>(socket.as_fd(), 0)? {
-                jailer(keeper, frame);
+                keeper.hands.links().hear_jailer(frame.say, frame.fds);
             }
         }
         Role::Egress => {
-            while let Some(frame) = frame::recv::<EgressToKeeper>(socket.as_fd(), 0)? {
-                let EgressToKeeper::Closed { ticket, .. } = frame.say;
-                keeper.hands.links().tell(ticket, Event::Egress(frame.say));
+            while let Some(frame) = frame::recv::<EgressToKeeper>(socket.as_fd(), SAID_MAX)? {
+                keeper.hands.links().hear_egress(frame.say, frame.blob);
             }
         }
         Role::Keeper => return Err(Error::new("the supervisor linked the keeper to itself")),
     }
     Ok(())
-}
-
-fn jailer(keeper: &Keeper, frame: Frame<JailerToKeeper>) {
-    let ticket = match frame.say {
-        JailerToKeeper::SelfTest { fit, report } => {
-            keeper.hands.links().set_fitness(Fitness { fit, report });
-            return;
-        }
-        JailerToKeeper::Exited { ticket, .. }
-        | JailerToKeeper::Listening { ticket }
-        | JailerToKeeper::Inspected { ticket, .. }
-        | JailerToKeeper::Published { ticket }
-        | JailerToKeeper::Fault { ticket, .. } => ticket,
-    };
-    keeper
-        .hands
-        .links()
-        .tell(ticket, Event::Jailer(frame.say, frame.fds));
 }
 
 fn front(keeper: &Arc<Keeper>, frame: Frame<FrontToKeeper>) -> Result<()> {

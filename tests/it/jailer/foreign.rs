@@ -63,6 +63,7 @@ impl Jailer {
         let input = super::orders::null();
         let say = KeeperToJailer::Run {
             ticket,
+            lasting: false,
             manifest: name.into(),
             program: argv[0].into(),
             argv: argv.iter().map(|&text| text.into()).collect(),
@@ -90,6 +91,7 @@ impl Jailer {
         let ticket = Id::random().unwrap();
         let say = KeeperToJailer::Run {
             ticket,
+            lasting: false,
             manifest: "foreign".into(),
             program: argv[0].into(),
             argv: argv.map(str::to_owned).to_vec(),
@@ -179,6 +181,7 @@ fn hears_a_whole_life(jailer: &Jailer) -> bool {
     let ticket = Id::random().unwrap();
     let say = KeeperToJailer::Run {
         ticket,
+        lasting: false,
         manifest: "foreign".into(),
         program: "/bin/true".into(),
         argv: vec!["true".into()],
