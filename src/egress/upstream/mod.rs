@@ -18,6 +18,8 @@ mod listing;
 mod meta;
 mod stdio;
 mod teller;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;

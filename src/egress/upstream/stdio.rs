@@ -260,3 +260,21 @@ async fn at(wake: Option<std::time::Instant>) {
         None => std::future::pending().await,
     }
 }
+
+/// A server that writes without ever ending its line: how it ends.
+#[cfg(test)]
+pub(super) fn flood() -> Result<(), String> {
+    use super::client::Settings;
+    use crate::call::id::Id;
+    let settings = Settings {
+        upstream: Id::random().map_err(|error| error.to_string())?,
+        era: None,
+        limits: crate::wire::messages::UpstreamLimits::default(),
+        allow: crate::wire::messages::Passing::default(),
+        streams: false,
+    };
+    let mut client = Client::new(settings, Instant::now().into());
+    let mut lines = Lines::new(MESSAGE_MAX);
+    let piece = vec![b'x'; PIECE];
+    (0..1600).try_for_each(|_| hear(&mut client, &mut lines, &piece))
+}
