@@ -9,7 +9,6 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::asks::{self, Told};
-use super::links::SAID_MAX;
 use super::questions::{Question, Said};
 use super::refuse::Refusal;
 use super::seats::Full;
@@ -22,7 +21,7 @@ use crate::jail::confine;
 use crate::time::Clock;
 use crate::wire::frame::{self, Frame};
 use crate::wire::messages::{
-    ASKED_MAX, Control, EgressToKeeper, FrontToKeeper, JailerToKeeper, KeeperToFront, Report, Role,
+    ASKED_MAX, Control, FrontToKeeper, KeeperToFront, Report, Role,
 };
 
 /// JSON-RPC: invalid parameters.
@@ -147,16 +146,7 @@ fn read(keeper: &Arc<Keeper>, peer: Role, socket: &OwnedFd) -> Result<()> {
                 front(keeper, frame)?;
             }
         }
-        Role::Jailer => {
-            while let Some(frame) = frame::recv::<JailerToKeeper>(socket.as_fd(), 0)? {
-                keeper.hands.links().hear_jailer(frame.say, frame.fds);
-            }
-        }
-        Role::Egress => {
-            while let Some(frame) = frame::recv::<EgressToKeeper>(socket.as_fd(), SAID_MAX)? {
-                keeper.hands.links().hear_egress(frame.say, frame.blob);
-            }
-        }
+        Role::Jailer | Role::Egress => keeper.hands.links().read(peer, socket)?,
         Role::Keeper => return Err(Error::new("the supervisor linked the keeper to itself")),
     }
     Ok(())

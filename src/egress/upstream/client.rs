@@ -153,6 +153,8 @@ pub(super) struct Client {
     pub(super) does: VecDeque<Does>,
     /// The server does not read: nothing more is put to it.
     pub(super) full: bool,
+    /// The server has not said anything yet.
+    pub(super) mute: bool,
 }
 
 impl Client {
@@ -183,6 +185,7 @@ impl Client {
             ),
             does: VecDeque::new(),
             full: false,
+            mute: true,
         };
         client.begin(now);
         client
@@ -422,6 +425,7 @@ impl Client {
                 upstream: self.settings.upstream,
                 why: why.chars().take(WHY_MAX).collect(),
                 words: tail(words),
+                mute: self.mute,
             },
             Vec::new(),
         ));

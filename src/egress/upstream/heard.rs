@@ -42,6 +42,7 @@ impl Client {
         if message.iter().all(u8::is_ascii_whitespace) {
             return self.endure(now);
         }
+        self.mute = false;
         match frames::read(message)? {
             Said::Answer { id, answer } => self.answered(id, answer, of, now),
             Said::Complaint => {

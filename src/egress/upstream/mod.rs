@@ -191,5 +191,6 @@ fn gone(upstream: Id, why: &str) -> EgressToKeeper {
         upstream,
         why: why.into(),
         words: String::new(),
+        mute: false,
     }
 }

@@ -32,7 +32,7 @@ const SYSTEM: [&str; 9] = [
 ];
 
 /// What `foreign` is without a file.
-pub(super) fn manifest() -> Manifest {
+pub(crate) fn manifest() -> Manifest {
     let mut manifest = Manifest::of(Class::Foreign);
     let there = SYSTEM
         .iter()
