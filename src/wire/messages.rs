@@ -910,6 +910,8 @@ pub enum EgressToKeeper {
         /// The end of what it wrote to its standard error, escaped; at most [`WORDS_MAX`]
         /// characters.
         words: String,
+        /// It went of its own.
+        ended: bool,
         /// It said nothing at all. Some servers end where they are asked for their era.
         mute: bool,
     },

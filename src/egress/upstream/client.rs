@@ -413,8 +413,8 @@ impl Client {
     }
 
     /// It is over: everything that is still asked is lost. `words` is what it wrote to its standard
-    /// error.
-    pub(super) fn end(&mut self, why: &str, words: &[u8]) {
+    /// error; `ended`: it went of its own.
+    pub(super) fn end(&mut self, why: &str, ended: bool, words: &[u8]) {
         self.does.retain(|does| matches!(does, Does::Tell(..)));
         for ticket in self.tickets().collect::<Vec<_>>() {
             self.got(ticket, Got::Lost, Vec::new());
@@ -425,6 +425,7 @@ impl Client {
                 upstream: self.settings.upstream,
                 why: why.chars().take(WHY_MAX).collect(),
                 words: tail(words),
+                ended,
                 mute: self.mute,
             },
             Vec::new(),

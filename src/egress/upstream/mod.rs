@@ -191,6 +191,7 @@ fn gone(upstream: Id, why: &str) -> EgressToKeeper {
         upstream,
         why: why.into(),
         words: String::new(),
+        ended: false,
         mute: false,
     }
 }

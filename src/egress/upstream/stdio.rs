@@ -164,7 +164,7 @@ pub(super) async fn run(
     drop((input, output));
     words.last(&mut vec![0; PIECE]).await;
     let (front, back) = words.kept.as_slices();
-    client.end(&why, &[front, back].concat());
+    client.end(&why.0, why.1, &[front, back].concat());
     while let Some(does) = client.next() {
         if let Does::Tell(say, blob) = does {
             teller.tell(&say, &blob).await;
@@ -172,7 +172,7 @@ pub(super) async fn run(
     }
 }
 
-/// Gives the reason for its end.
+/// Gives the reason for its end, and whether it went of its own.
 async fn serve(
     client: &mut Client,
     input: &Sender,
@@ -180,7 +180,8 @@ async fn serve(
     words: &mut Words,
     orders: &mut mpsc::Receiver<Order>,
     teller: &Teller,
-) -> String {
+) -> (String, bool) {
+    let not = |why: &str| (why.to_owned(), false);
     let mut lines = Lines::new(MESSAGE_MAX);
     let mut unread = Unread::default();
     let mut piece = vec![0; PIECE];
@@ -196,12 +197,12 @@ async fn serve(
             // It has closed its input or ended; what it still said comes first.
             unread = Unread::default();
             if client.full {
-                return "it does not read its standard input any more".into();
+                return not("it does not read its standard input any more");
             }
         }
         client.full = unread.bytes > UNREAD;
         if unread.bytes > UNREAD_MAX {
-            return "it does not read its standard input".into();
+            return not("it does not read its standard input");
         }
         let wake = client.wake();
         let heard = tokio::select! {
@@ -210,13 +211,15 @@ async fn serve(
                     client.obey(order, Instant::now().into());
                     Ok(())
                 }
-                None => return "the keeper has closed it".into(),
+                None => return not("the keeper has closed it"),
             },
             ready = output.readable() => match ready.and_then(|()| output.try_read(&mut piece)) {
                 Ok(0) => return ended(&lines),
                 Ok(count) => hear(client, &mut lines, piece.get(..count).unwrap_or_default()),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
-                Err(error) => return format!("its standard output cannot be read: {error}"),
+                Err(error) => {
+                    return not(&format!("its standard output cannot be read: {error}"));
+                }
             },
             _ = input.writable(), if !unread.lines.is_empty() => Ok(()),
             () = words.ready() => {
@@ -226,7 +229,7 @@ async fn serve(
             () = at(wake) => client.tick(Instant::now().into()),
         };
         if let Err(why) = heard {
-            return why;
+            return (why, false);
         }
     }
 }
@@ -247,11 +250,12 @@ fn hear(client: &mut Client, lines: &mut Lines, mut chunk: &[u8]) -> Result<(), 
     Ok(())
 }
 
-fn ended(lines: &Lines) -> String {
-    match lines.is_unfinished() {
-        true => "it ended in the middle of a line".into(),
-        false => "it has ended its standard output".into(),
-    }
+fn ended(lines: &Lines) -> (String, bool) {
+    let why = match lines.is_unfinished() {
+        true => "it ended in the middle of a line",
+        false => "it has ended its standard output",
+    };
+    (why.into(), true)
 }
 
 async fn at(wake: Option<std::time::Instant>) {

@@ -56,6 +56,7 @@ struct Last {
 struct Gone {
     why: String,
     words: String,
+    ended: bool,
     mute: bool,
 }
 
@@ -258,13 +259,14 @@ impl Life<'_> {
     /// Ends it, hears its last words, and says how it ended.
     fn end(mut self, why: Why) {
         let pool = &self.upstreams.pool;
+        let failed = !matches!(why, Why::Over(_));
         pool.ending(self.key, self.upstream);
         let jailed = matches!(self.server.launch, Launch::Jailed { .. });
         if !jailed {
             self.last.jail = Some(None);
         }
-        if matches!(why, Why::Failed(_)) && self.last.jail.is_some() {
-            // It went of its own: egress has its last words.
+        if matches!(why, Why::Failed(_)) && self.last.went() {
+            // How its jail ended, and its last words, come by different ways.
             self.last.complete(&self.inbox, GRACE, false);
         }
         let (upstream, links) = (self.upstream, &self.upstreams.links);
@@ -282,6 +284,7 @@ impl Life<'_> {
             order(&KeeperToEgress::Revoke { ticket: upstream });
         }
         self.last.complete(&self.inbox, LAST_WORDS, self.proxy);
+        let went = failed && self.last.went();
         let Last {
             gone,
             jail,
@@ -289,19 +292,23 @@ impl Life<'_> {
             fault,
             ..
         } = self.last;
-        let Gone { why: said, words, mute } = gone.unwrap_or_default();
+        let Gone {
+            why: said,
+            words,
+            mute,
+            ..
+        } = gone.unwrap_or_default();
         if mute && !self.opened {
             pool.doubt(&self.key.digest);
         }
         let jail = jail.flatten();
-        let failed = !matches!(why, Why::Over(_));
         let mut text = match why {
             Why::Over(why) => why.to_owned(),
             Why::Differs(why) => why,
             Why::Failed(why) if !why.is_empty() => why,
             Why::Failed(_) => fault.unwrap_or(said),
         };
-        if failed && let Some(end) = &jail {
+        if went && let Some(end) = &jail {
             text.push_str(&how(end));
         }
         if failed && let Some(last) = words.rsplit("\\n").find(|line| !line.is_empty()) {
@@ -331,8 +338,22 @@ impl Last {
                 self.jail = Some(None);
                 self.fault = Some(detail);
             }
-            Event::Egress(EgressToKeeper::Gone { why, words, mute, .. }, _) => {
-                self.gone = Some(Gone { why, words, mute });
+            Event::Egress(
+                EgressToKeeper::Gone {
+                    why,
+                    words,
+                    ended,
+                    mute,
+                    ..
+                },
+                _,
+            ) => {
+                self.gone = Some(Gone {
+                    why,
+                    words,
+                    ended,
+                    mute,
+                });
             }
             Event::Egress(EgressToKeeper::Closed { hops, .. }, _) => self.hops = Some(hops),
             Event::Lost(Role::Egress) => {
@@ -349,6 +370,12 @@ impl Last {
             Event::Jailer(..) | Event::Egress(..) | Event::Lost(_) | Event::Wake => return false,
         }
         true
+    }
+
+    /// It went of its own.
+    fn went(&self) -> bool {
+        let said = self.gone.as_ref().map(|gone| gone.ended);
+        said.unwrap_or(matches!(self.jail, Some(Some(_))))
     }
 
     /// Waits for what is still to be heard.

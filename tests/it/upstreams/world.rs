@@ -213,7 +213,7 @@ impl World {
     /// The text of its answer, as JSON where it is that.
     pub(super) fn text(&self, agent: &str, server: &Arc<Server>, tool: &str, arguments: &Value) -> Value {
         let answer = self.call(agent, server, tool, arguments);
-        let answer = answer.unwrap_or_else(|why| panic!("{tool}: {why:?}"));
+        let answer = answer.unwrap_or_else(|why| panic!("{tool}: {why:?} {:?}", self.ears.ended));
         let text = answer["content"][0]["text"].as_str().unwrap();
         serde_json::from_str(text).unwrap_or_else(|_| text.into())
     }

@@ -116,7 +116,7 @@ fn with_it_ends_everything_it_was_asked() {
     let mut machine = Machine::open(|_| {});
     let (one, two) = (machine.put("tools/call", "{}"), machine.put("tools/call", "{}"));
     let words = format!("{}\u{1b}end", "x".repeat(10_000));
-    machine.client.end("it had to", words.as_bytes());
+    machine.client.end("it had to", false, words.as_bytes());
     machine.drain();
     assert_eq!(machine.got(one).0, Got::Lost);
     assert_eq!(machine.got(two).0, Got::Lost);
