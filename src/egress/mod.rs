@@ -199,7 +199,7 @@ impl Desk {
                     limits,
                     allow,
                 };
-                self.upstreams.open(new, fds, &link).await;
+                self.upstreams.open(new, fds, &self.net, &link).await;
             }
             KeeperToEgress::Put {
                 upstream,

@@ -16,6 +16,9 @@ mod heard;
 mod hello;
 mod listing;
 mod meta;
+mod post;
+mod remote;
+mod sse;
 mod stdio;
 mod teller;
 #[cfg(test)]
@@ -28,11 +31,13 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 
+use super::Net;
 use crate::call::id::Id;
 use crate::wire::frame::AsyncLink;
 use crate::wire::messages::{EgressToKeeper, Era, Got, Passing, Remote, Unasked, UpstreamLimits};
 pub(super) use client::Put;
 use client::{Order, Settings};
+use post::Endpoint;
 use stdio::Pipes;
 use teller::Teller;
 
@@ -63,7 +68,13 @@ pub(super) struct Ordered {
 
 impl Upstreams {
     /// Begins to be the client of a server; what comes of it is told over `link`.
-    pub(super) async fn open(&mut self, new: Ordered, fds: Vec<OwnedFd>, link: &Arc<AsyncLink>) {
+    pub(super) async fn open(
+        &mut self,
+        new: Ordered,
+        fds: Vec<OwnedFd>,
+        net: &Arc<Net>,
+        link: &Arc<AsyncLink>,
+    ) {
         let Ordered {
             upstream,
             remote,
@@ -90,9 +101,16 @@ impl Upstreams {
             streams: remote.is_some(),
         };
         match remote {
-            Some(_) => {
-                return teller.tell(&refuse("remote servers are not served yet"), &[]).await;
-            }
+            Some(remote) => match Endpoint::new(remote) {
+                Ok(endpoint) => {
+                    let net = Arc::clone(net);
+                    self.running.spawn(async move {
+                        remote::run(settings, endpoint, net, inbox, &teller).await;
+                        upstream
+                    });
+                }
+                Err(why) => return teller.tell(&refuse(&why), &[]).await,
+            },
             None => match Pipes::new(fds) {
                 Ok(pipes) => {
                     self.running.spawn(async move {

@@ -94,5 +94,4 @@ fn a_server_that_never_answers_is_given_up_at_its_start() {
         panic!("{failure:?}")
     };
     assert!(why.contains("did not answer in time at its start"), "{why}");
-    assert!(world.jailer() > 0);
 }

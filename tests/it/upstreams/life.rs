@@ -17,15 +17,25 @@ use serde_json::{Value, json};
 use super::world::{World, server, server_of, shown};
 use crate::harness::eventually;
 
-/// Processes of that uid, as `/proc` has them.
-fn processes(uid: &Value) -> Vec<i32> {
-    let wanted = format!("Uid:\t{uid}\t");
+/// Processes of that uid below this world's jailer; other tests have jails of the same users.
+fn processes(world: &World, uid: &Value) -> Vec<i32> {
+    let field = |text: &str, name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+        line.split_whitespace().next().unwrap_or_default().to_owned()
+    };
+    let status = |pid: &str| fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let jailer = world.jailer().to_string();
+    let below = |pid: &str| {
+        let mut pid = pid.to_owned();
+        while !pid.is_empty() && pid != jailer {
+            pid = field(&status(&pid), "PPid:");
+        }
+        pid == jailer
+    };
     let all = fs::read_dir("/proc").unwrap().flatten();
-    let own = all.filter(|entry| {
-        let status = fs::read_to_string(entry.path().join("status"));
-        status.is_ok_and(|text| text.contains(&wanted))
-    });
-    own.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+    let names = all.filter_map(|entry| entry.file_name().into_string().ok());
+    let own = names.filter(|pid| field(&status(pid), "Uid:") == uid.to_string() && below(pid));
+    own.filter_map(|pid| pid.parse().ok()).collect()
 }
 
 #[test]
@@ -43,7 +53,7 @@ fn two_agents_never_share_a_process_and_one_agent_keeps_its_own() {
     // Whoever is no more has no processes.
     world.upstreams.forget("a");
     eventually("the servers of an agent that is no more end", || {
-        processes(&a[0]).is_empty()
+        processes(&world, &a[0]).is_empty()
     });
     assert_eq!(count("b")[2], 2);
     let ended = world.ears.ended.lock().unwrap();
@@ -55,7 +65,7 @@ fn a_killed_server_is_started_again_after_a_pause() {
     let world = World::plain();
     let server = server("good", |_| {});
     let first = world.text("a", &server, "count", &json!({}));
-    let pids = processes(&first[0]);
+    let pids = processes(&world, &first[0]);
     assert!(!pids.is_empty());
     for pid in pids {
         // Its first process takes the others with it.
@@ -254,7 +264,7 @@ fn a_lost_egress_is_an_answer_too() {
         let failure = call.join().unwrap().unwrap_err();
         assert!(matches!(failure, Failure::Lost(_)), "{failure:?}");
     });
-    eventually("its jail ends", || processes(&uid).is_empty());
+    eventually("its jail ends", || processes(&world, &uid).is_empty());
     let failure = world.call("a", &server, "count", &json!({})).unwrap_err();
     assert!(!failure.may_be_done(), "{failure:?}");
 }
