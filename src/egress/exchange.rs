@@ -21,7 +21,7 @@ const HEAD_MAX: usize = 64 << 10;
 /// Most headers of a response.
 const HEADERS_MAX: usize = 128;
 /// What egress calls itself.
-const AGENT: &str = concat!("keepgate/", env!("CARGO_PKG_VERSION"));
+pub(super) const AGENT: &str = concat!("keepgate/", env!("CARGO_PKG_VERSION"));
 
 /// Response headers an agent may see: what describes the content, and how to go on. Cookies,
 /// challenges and everything unknown stay out.
@@ -57,7 +57,7 @@ pub(super) struct Answer {
     /// Head and body.
     pub(super) response: Response<Incoming>,
     /// The connection; it dies with this.
-    _driver: JoinSet<()>,
+    pub(super) _driver: JoinSet<()>,
 }
 
 /// Sends the request and waits for the response's head.

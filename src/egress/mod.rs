@@ -17,6 +17,7 @@ pub mod proxy;
 mod refusal;
 mod tls;
 mod turn;
+pub mod upstream;
 
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
@@ -37,9 +38,12 @@ use dial::Dialer;
 use lease::Lease;
 use proxy::Proxy;
 use tls::Tls;
+use upstream::{Ordered, Put, Upstreams};
 
 /// Leases and proxies open at the same time.
 const LEASES_MAX: usize = 128;
+/// Longest blob of an order: the `params` of a question, or an agent's answer.
+const BLOB_MAX: usize = 2 << 20;
 
 /// What the supervisor tells egress once, before anything else.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -92,10 +96,11 @@ pub fn run(control: OwnedFd, setup: EgressSetup) -> Result<()> {
 /// The leases and who gave them.
 struct Desk {
     net: Arc<Net>,
-    keeper: Option<AsyncLink>,
+    keeper: Option<Arc<AsyncLink>>,
     /// Dropping the sender ends the lease.
     open: HashMap<Id, oneshot::Sender<()>>,
     running: JoinSet<(Id, Vec<Hop>)>,
+    upstreams: Upstreams,
 }
 
 impl Desk {
@@ -105,6 +110,7 @@ impl Desk {
             keeper: None,
             open: HashMap::new(),
             running: JoinSet::new(),
+            upstreams: Upstreams::default(),
         }
     }
 
@@ -127,7 +133,7 @@ impl Desk {
                         }
                     },
                 },
-                order = order(self.keeper.as_ref()) => match order {
+                order = order(self.keeper.as_deref()) => match order {
                     Ok(Some(frame)) => self.obey(frame).await,
                     Ok(None) => self.part(),
                     Err(error) => {
@@ -136,6 +142,7 @@ impl Desk {
                     }
                 },
                 Some(ended) = self.running.join_next() => self.ended(ended).await,
+                Some(ended) = self.upstreams.next() => self.upstreams.ended(ended),
             }
         }
     }
@@ -145,7 +152,7 @@ impl Desk {
         let fd =
             fd.ok_or_else(|| Error::new("the supervisor sent a link without its descriptor"))?;
         self.part();
-        self.keeper = Some(AsyncLink::new(fd)?);
+        self.keeper = Some(Arc::new(AsyncLink::new(fd)?));
         Ok(())
     }
 
@@ -155,6 +162,7 @@ impl Desk {
         self.open.clear();
         self.running.abort_all();
         self.running = JoinSet::new();
+        self.upstreams.part();
     }
 
     /// Ends the leases and says what they did.
@@ -167,9 +175,52 @@ impl Desk {
     }
 
     async fn obey(&mut self, frame: Frame<KeeperToEgress>) {
-        let Frame { say, mut fds, .. } = frame;
+        let Frame { say, blob, mut fds } = frame;
+        let Some(link) = self.keeper.clone() else {
+            return;
+        };
         match say {
-            KeeperToEgress::Revoke { ticket } => drop(self.open.remove(&ticket)),
+            KeeperToEgress::Revoke { ticket } => {
+                if !self.upstreams.revoke(ticket) {
+                    self.open.remove(&ticket);
+                }
+            }
+            KeeperToEgress::Upstream {
+                upstream,
+                remote,
+                era,
+                limits,
+                allow,
+            } => {
+                let new = Ordered {
+                    upstream,
+                    remote,
+                    era,
+                    limits,
+                    allow,
+                };
+                self.upstreams.open(new, fds, &self.net, &link).await;
+            }
+            KeeperToEgress::Put {
+                upstream,
+                ticket,
+                method,
+                progress,
+                wall_ms,
+            } => {
+                let put = Put {
+                    ticket,
+                    method,
+                    progress,
+                    wall_ms,
+                    params: blob,
+                };
+                self.upstreams.put(upstream, put, &link).await;
+            }
+            KeeperToEgress::Reply { upstream, ask, ok } => {
+                self.upstreams.reply(upstream, ask, ok, blob);
+            }
+            KeeperToEgress::Close { upstream } => self.upstreams.close(upstream),
             KeeperToEgress::Lease { ticket, .. } | KeeperToEgress::Proxy { ticket, .. }
                 if self.open.contains_key(&ticket) =>
             {
@@ -274,7 +325,7 @@ impl Desk {
 /// The keeper's next order; never where there is no keeper.
 async fn order(keeper: Option<&AsyncLink>) -> Result<Option<Frame<KeeperToEgress>>> {
     match keeper {
-        Some(keeper) => keeper.recv(0).await,
+        Some(keeper) => keeper.recv(BLOB_MAX).await,
         None => std::future::pending().await,
     }
 }

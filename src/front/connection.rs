@@ -15,12 +15,12 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::agent::Agent;
 use super::era::{self, Step, stateless};
-use super::line::{Line, Lines};
 use super::message::{self, INVALID_REQUEST, Refusal};
 use super::notes::Notes;
 use super::outlet::{Outlet, Queued};
 use super::quota::Share;
 use super::talk::Talk;
+use crate::wire::line::{Line, Lines};
 use crate::wire::messages::Era;
 
 /// Bytes read from a socket at one time.

@@ -4,11 +4,11 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::reply;
-use crate::wire::json;
+pub(super) use crate::wire::jsonrpc::{present, string};
+use crate::wire::{json, jsonrpc};
 use crate::wire::text::Escaped;
 
 /// Longest line of an agent, in bytes: the largest arguments and half as much around them.
@@ -182,88 +182,29 @@ pub fn read(line: &[u8]) -> Result<Message<'_>, Refusal> {
         ..Refusal::new(PARSE_ERROR, format!("{} at byte {}", bad.what, bad.offset))
     })?;
     let invalid = |what: &str| Refusal::new(INVALID_REQUEST, what);
-    match line.iter().find(|byte| !byte.is_ascii_whitespace()) {
-        Some(b'{') => {}
-        Some(b'[') => return Err(invalid("batches are not served; send one message a line")),
-        Some(_) | None => return Err(invalid("a message is an object")),
-    }
-    let envelope: Envelope<'_> =
-        serde_json::from_slice(line).map_err(|_| invalid("a message is an object"))?;
+    let envelope = jsonrpc::Envelope::read(line).map_err(invalid)?;
     let id = envelope.id.map(request_id).transpose()?;
-    envelope.into_message(id.clone()).map_err(|what| match &id {
+    let message = envelope.message().map_err(|what| match &id {
         Some(id) => Refusal::new(INVALID_REQUEST, what).of(id),
         None => Refusal::new(INVALID_REQUEST, what),
+    })?;
+    Ok(match (message, id) {
+        (jsonrpc::Message::Request { method, params, .. }, Some(id)) => {
+            Message::Request { id, method, params }
+        }
+        (jsonrpc::Message::Response { answer, .. }, Some(id)) => Message::Response {
+            key: id.key,
+            ok: answer.is_ok(),
+            raw: answer.unwrap_or_else(|error| error),
+        },
+        (jsonrpc::Message::Notification { method, params }, _) => {
+            Message::Notification { method, params }
+        }
+        // Neither is one without an id.
+        (jsonrpc::Message::Request { .. } | jsonrpc::Message::Response { .. }, None) => {
+            return Err(invalid("neither a request nor a response"));
+        }
     })
-}
-
-/// The members of a message that mean something; others pass.
-#[derive(Debug, Deserialize)]
-struct Envelope<'a> {
-    #[serde(default, borrow, deserialize_with = "present")]
-    jsonrpc: Option<&'a RawValue>,
-    #[serde(default, borrow, deserialize_with = "present")]
-    id: Option<&'a RawValue>,
-    #[serde(default, borrow, deserialize_with = "present")]
-    method: Option<&'a RawValue>,
-    #[serde(default, borrow, deserialize_with = "present")]
-    params: Option<&'a RawValue>,
-    #[serde(default, borrow, deserialize_with = "present")]
-    result: Option<&'a RawValue>,
-    #[serde(default, borrow, deserialize_with = "present")]
-    error: Option<&'a RawValue>,
-}
-
-/// A member that is there, even as `null`.
-pub(super) fn present<'de, D: Deserializer<'de>>(
-    from: D,
-) -> Result<Option<&'de RawValue>, D::Error> {
-    <&RawValue>::deserialize(from).map(Some)
-}
-
-impl<'a> Envelope<'a> {
-    fn into_message(self, id: Option<RequestId>) -> Result<Message<'a>, &'static str> {
-        if self.jsonrpc.and_then(string).as_deref() != Some("2.0") {
-            return Err("`jsonrpc` is not \"2.0\"");
-        }
-        let answer = self.result.or(self.error);
-        let Some(method) = self.method else {
-            let both = self.result.is_some() && self.error.is_some();
-            return match (answer, id) {
-                (Some(raw), Some(id)) if !both => Ok(Message::Response {
-                    key: id.key,
-                    ok: self.result.is_some(),
-                    raw,
-                }),
-                _ => Err("neither a request nor a response"),
-            };
-        };
-        if answer.is_some() {
-            return Err("a request and a response at the same time");
-        }
-        let method = string(method).ok_or("`method` is not a string")?;
-        if self
-            .params
-            .is_some_and(|params| !params.get().starts_with('{'))
-        {
-            return Err("`params` is not an object");
-        }
-        Ok(match id {
-            Some(id) => Message::Request {
-                id,
-                method,
-                params: self.params,
-            },
-            None => Message::Notification {
-                method,
-                params: self.params,
-            },
-        })
-    }
-}
-
-/// The text of a JSON string; `None` for other values.
-pub(super) fn string(raw: &RawValue) -> Option<String> {
-    serde_json::from_str(raw.get()).ok()
 }
 
 fn request_id(raw: &RawValue) -> Result<RequestId, Refusal> {

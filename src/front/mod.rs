@@ -20,7 +20,6 @@ mod house;
 mod http;
 mod keeper;
 mod limits;
-mod line;
 mod message;
 mod notes;
 mod object;
@@ -44,8 +43,8 @@ use crate::wire::messages::{Control, DOOR_MAX, Report};
 use house::House;
 use limits::Limits;
 
+pub use crate::wire::line::{Line, Lines};
 pub use http::fuzz_headers;
-pub use line::{Line, Lines};
 pub use message::{LINE_MAX, Message, Refusal, RequestId, read};
 
 /// What the supervisor tells the front at start.

@@ -1,6 +1,7 @@
 //! The lines that go to an agent.
 
 use super::message::RequestId;
+use crate::wire::jsonrpc::one_line;
 
 /// The line that answers `id`. `result` is JSON; newlines between its tokens become spaces.
 pub(super) fn result(id: &RequestId, result: &[&[u8]]) -> Vec<u8> {
@@ -50,14 +51,4 @@ fn said(id: Option<u64>, method: &str, params: &[u8]) -> Vec<u8> {
     let method = serde_json::Value::from(method);
     let head = format!("{{\"jsonrpc\":\"2.0\",{id}\"method\":{method},\"params\":");
     one_line([head.as_bytes(), params, b"}\n"].concat())
-}
-
-/// JSON has newlines only between tokens, where a space means the same.
-fn one_line(mut line: Vec<u8>) -> Vec<u8> {
-    if let Some((_, body)) = line.split_last_mut() {
-        body.iter_mut()
-            .filter(|byte| matches!(**byte, b'\n' | b'\r'))
-            .for_each(|byte| *byte = b' ');
-    }
-    line
 }

@@ -39,6 +39,19 @@ pub(super) struct Jails {
     observe: bool,
 }
 
+/// A program to be run, as it was ordered.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Program<'a> {
+    /// Name of its manifest.
+    pub(super) manifest: &'a str,
+    /// Its path in a foreign jail.
+    pub(super) program: &'a str,
+    /// Its arguments.
+    pub(super) argv: &'a [String],
+    /// It has no time limit.
+    pub(super) lasting: bool,
+}
+
 impl Jails {
     /// Of these; `foreign` where a manifest is. What Keepgate's own tools are refused is told where
     /// `observe`; else up to `ahead` jails are made ahead for them.
@@ -139,7 +152,7 @@ impl Jails {
             since,
             one.jailed,
             one.slot,
-            wall_ms,
+            Some(wall_ms),
             limits.cpu_s,
             Class::Native,
             link,
@@ -247,18 +260,21 @@ impl Jails {
         Ok((one, link.map(|(ours, _)| ours)))
     }
 
-    /// Starts a program under the manifest `name`. `fds` are its standard input, output and error,
+    /// Starts a program under a manifest. `fds` are its standard input, output and error,
     /// and in the native classes its program.
     pub(super) fn run(
         &mut self,
-        name: &str,
-        program: &str,
-        argv: &[String],
+        program: &Program<'_>,
         fds: &[OwnedFd],
     ) -> Result<Running, Trouble> {
         let since = Instant::now();
         let missing = || Trouble::new(JailFault::NotFound, "no such manifest");
-        let Manifest { class, limits, .. } = self.manifests.get(name).ok_or_else(missing)?;
+        let manifest = self.manifests.get(program.manifest);
+        let Manifest { class, limits, .. } = manifest.ok_or_else(missing)?;
+        if program.lasting && *class != Class::Foreign {
+            let what = "only foreign jails last";
+            return Err(Trouble::new(JailFault::Failed, what));
+        }
         let memory = limits.memory;
         // The first process of a jail is ours, and the program the second.
         let first = u64::from(*class != Class::Native);
@@ -266,12 +282,13 @@ impl Jails {
         let leaf = self.leaf(memory, processes)?;
         let cgroup = leaf.as_ref().map(Leaf::fd);
         let slot = self.seats.take();
-        let started = self.start(name, program, argv, fds, slot, cgroup);
+        let started = self.start(program, fds, slot, cgroup);
         let ((jailed, link), leaf) = self.keep(started, leaf, slot)?;
-        let manifest = self.manifests.get(name).ok_or_else(missing)?;
+        let manifest = self.manifests.get(program.manifest).ok_or_else(missing)?;
         let Manifest { class, limits, .. } = manifest;
-        let (wall_ms, cpu_s) = (limits.wall_ms, limits.cpu_s);
-        let mut running = Running::new(since, jailed, slot, wall_ms, cpu_s, *class, link);
+        let wall_ms = (!program.lasting).then_some(limits.wall_ms);
+        let mut running =
+            Running::new(since, jailed, slot, wall_ms, limits.cpu_s, *class, link);
         running.leaf = leaf;
         Ok(running)
     }
@@ -279,14 +296,18 @@ impl Jails {
     /// The jail of a program, and where it speaks.
     fn start(
         &mut self,
-        name: &str,
-        program: &str,
-        argv: &[String],
+        program: &Program<'_>,
         fds: &[OwnedFd],
         slot: u32,
         cgroup: Option<BorrowedFd<'_>>,
     ) -> Result<(Jailed, Option<OwnedFd>), Trouble> {
         let missing = || Trouble::new(JailFault::NotFound, "no such manifest");
+        let Program {
+            manifest: name,
+            program,
+            argv,
+            ..
+        } = *program;
         let manifest = self.manifests.get(name).ok_or_else(missing)?;
         let (stdio, rest) = fds.split_at_checked(3).unwrap_or((&[], fds));
         let [input, output, error] = stdio else {
@@ -341,6 +362,7 @@ impl Jails {
             native.spawn("self-test", fds, limits, seat)
         })?;
         let (cpu_s, class) = (limits.cpu_s, Class::Native);
+        let wall_ms = Some(wall_ms);
         let mut running = Running::new(since, one.jailed, one.slot, wall_ms, cpu_s, class, link);
         running.leaf = one.leaf;
         Ok(running)
@@ -372,7 +394,7 @@ impl Jails {
             since,
             jailed,
             slot,
-            wall_ms,
+            Some(wall_ms),
             limits.cpu_s,
             class,
             Some(link),

@@ -20,8 +20,8 @@ pub(super) struct Running {
     /// The user it runs as.
     pub(super) slot: u32,
     since: Instant,
-    /// When it is killed.
-    pub(super) deadline: Instant,
+    /// When it is killed; nothing for one that lasts.
+    pub(super) deadline: Option<Instant>,
     cpu_s: u64,
     class: Class,
     /// Refused calls that are not told.
@@ -68,13 +68,13 @@ pub(super) struct NeverRan {
 }
 
 impl Running {
-    /// A jail that was just started, for an order of the time `since`; `link` is where it speaks,
-    /// where it does.
+    /// A jail that was just started, for an order of the time `since`; without `wall_ms` it lasts.
+    /// `link` is where it speaks, where it does.
     pub(super) fn new(
         since: Instant,
         jailed: Jailed,
         slot: u32,
-        wall_ms: u64,
+        wall_ms: Option<u64>,
         cpu_s: u64,
         class: Class,
         link: Option<OwnedFd>,
@@ -89,7 +89,7 @@ impl Running {
             leaf: None,
             slot,
             since,
-            deadline: since + Duration::from_millis(wall_ms),
+            deadline: wall_ms.map(|wall_ms| since + Duration::from_millis(wall_ms)),
             cpu_s,
             class,
             silent: &[],
@@ -101,6 +101,16 @@ impl Running {
     /// It was not killed yet.
     pub(super) fn lives(&self) -> bool {
         self.limit.is_none()
+    }
+
+    /// Its time is up.
+    pub(super) fn is_overdue(&self, now: Instant) -> bool {
+        self.deadline.is_some_and(|deadline| deadline <= now)
+    }
+
+    /// It has no time limit.
+    pub(super) fn lasts(&self) -> bool {
+        self.deadline.is_none()
     }
 
     /// What to watch.

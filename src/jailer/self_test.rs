@@ -211,7 +211,7 @@ fn wave(jails: &mut Jails, trials: Vec<Trial>) -> Result<Vec<Tried>> {
         let now = Instant::now();
         for late in trying
             .values_mut()
-            .filter(|one| one.running.deadline <= now)
+            .filter(|one| one.running.is_overdue(now))
         {
             late.running.kill("wall");
         }

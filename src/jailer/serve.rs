@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::files::{Files, Unnamed};
-use super::jails::Jails;
+use super::jails::{Jails, Program};
 use super::running::{Running, Source};
 use super::self_test::Verdict;
 use super::trouble::Trouble;
@@ -24,6 +24,8 @@ use crate::wire::messages::{
 
 /// Most jails at a time: with those made ahead, no more than there are users for them.
 const JAILS_MAX: usize = 120;
+/// Of these, lasting ones: calls of Keepgate's own tools always find a place.
+const LASTING_MAX: usize = 80;
 /// Most unnamed files that wait for their name.
 const UNNAMED_MAX: usize = 256;
 /// Longest content of a file to put back.
@@ -118,7 +120,7 @@ impl Server {
             }
         }
         let alive = self.running.values().filter(|jail| jail.lives());
-        let timeout = match alive.map(|jail| jail.deadline).min() {
+        let timeout = match alive.filter_map(|jail| jail.deadline).min() {
             // Nothing to do is the time to make jails ahead.
             _ if self.jails.wants_more() => PollTimeout::ZERO,
             None => PollTimeout::NONE,
@@ -247,10 +249,19 @@ impl Server {
             }
             KeeperToJailer::Run {
                 ticket,
+                lasting,
                 manifest,
                 program,
                 argv,
-            } => self.start(ticket, &manifest, &program, &argv, &fds),
+            } => {
+                let program = Program {
+                    manifest: &manifest,
+                    program: &program,
+                    argv: &argv,
+                    lasting,
+                };
+                self.start(ticket, &program, &fds)
+            }
             KeeperToJailer::Inspect { ticket, file, max } => self.inspect(ticket, &file, max),
             KeeperToJailer::Publish {
                 ticket,
@@ -314,13 +325,16 @@ impl Server {
     fn start(
         &mut self,
         ticket: Id,
-        manifest: &str,
-        program: &str,
-        argv: &[String],
+        program: &Program<'_>,
         fds: &[OwnedFd],
     ) -> Result<(), Trouble> {
         self.admit(ticket)?;
-        let running = self.jails.run(manifest, program, argv, fds)?;
+        let lasting = self.running.values().filter(|running| running.lasts());
+        if program.lasting && lasting.count() >= LASTING_MAX {
+            let what = "too many lasting jails at a time";
+            return Err(Trouble::new(JailFault::Failed, what));
+        }
+        let running = self.jails.run(program, fds)?;
         self.running.insert(ticket, running);
         Ok(())
     }
@@ -363,7 +377,7 @@ impl Server {
         for running in self
             .running
             .values_mut()
-            .filter(|running| running.deadline <= now)
+            .filter(|running| running.is_overdue(now))
         {
             running.kill("wall");
         }

@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::fcntl::OFlag;
@@ -33,7 +34,7 @@ const FILE_WAIT: Duration = Duration::from_secs(30);
 /// Others' hands.
 #[derive(Debug)]
 pub(super) struct Hands {
-    links: Links,
+    links: Arc<Links>,
     null: OwnedFd,
 }
 
@@ -92,13 +93,13 @@ impl Hands {
         let null = File::options().write(true).open("/dev/null");
         let null = null.context(|| "open `/dev/null`".into())?.into();
         Ok(Self {
-            links: Links::default(),
+            links: Arc::default(),
             null,
         })
     }
 
     /// The links below.
-    pub(super) fn links(&self) -> &Links {
+    pub(super) fn links(&self) -> &Arc<Links> {
         &self.links
     }
 
@@ -337,10 +338,12 @@ fn ended(inbox: &Inbox<'_>, leased: bool) -> Result<Ended> {
             Some(Event::Jailer(JailerToKeeper::Fault { fault, detail, .. }, _)) => {
                 jail = Some(Err((fault, detail)));
             }
-            Some(Event::Egress(EgressToKeeper::Closed { hops: seen, .. })) => hops = json!(seen),
+            Some(Event::Egress(EgressToKeeper::Closed { hops: seen, .. }, _)) => {
+                hops = json!(seen);
+            }
             Some(Event::Lost(Role::Jailer)) => return Err(gone(Role::Jailer)),
             Some(Event::Lost(Role::Egress)) if leased => hops = "egress died".into(),
-            Some(Event::Lost(_) | Event::Jailer(..)) => {}
+            Some(Event::Lost(_) | Event::Jailer(..) | Event::Egress(..) | Event::Wake) => {}
             None if jail.is_some() => hops = "egress said nothing".into(),
             None => return Err(silent()),
         }
@@ -355,7 +358,7 @@ fn answer(inbox: &Inbox<'_>) -> Result<(JailerToKeeper, Vec<OwnedFd>)> {
         match inbox.next(until.saturating_duration_since(Instant::now())) {
             Some(Event::Jailer(say, fds)) => return Ok((say, fds)),
             Some(Event::Lost(Role::Jailer)) => return Err(gone(Role::Jailer)),
-            Some(Event::Lost(_) | Event::Egress(_)) => {}
+            Some(Event::Lost(_) | Event::Egress(..) | Event::Wake) => {}
             None => return Err(silent()),
         }
     }

@@ -16,20 +16,25 @@ use crate::error::{Error, Result};
 use crate::wire::frame;
 use crate::wire::messages::{EgressToKeeper, JailerToKeeper, Role, SelfTest};
 
+/// Longest blob of egress': what an upstream offers, or a result and what stands around it.
+const SAID_MAX: usize = crate::egress::upstream::frames::MESSAGE_MAX;
+
 /// What comes back about a ticket.
 #[derive(Debug)]
 pub(super) enum Event {
     /// From the jailer, with the descriptors that came along.
     Jailer(JailerToKeeper, Vec<OwnedFd>),
-    /// From egress.
-    Egress(EgressToKeeper),
+    /// From egress, with the bytes that came along.
+    Egress(EgressToKeeper, Vec<u8>),
     /// The role that worked on it is gone.
     Lost(Role),
+    /// The keeper itself has changed its mind.
+    Wake,
 }
 
 /// All links of a keeper.
 #[derive(Debug, Default)]
-pub(super) struct Links {
+pub struct Links {
     peers: Mutex<HashMap<Role, Peer>>,
     waiting: Mutex<HashMap<Id, Sender<Event>>>,
     fitness: Mutex<Option<Fitness>>,
@@ -52,7 +57,7 @@ pub(super) struct Fitness {
 
 impl Links {
     /// Takes a new link; the old one to that role, if any, is lost. Gives its generation.
-    pub(super) fn join(&self, role: Role, socket: Arc<OwnedFd>) -> u64 {
+    pub fn join(&self, role: Role, socket: Arc<OwnedFd>) -> u64 {
         let mut peers = lock(&self.peers);
         let generation = peers.get(&role).map_or(0, |peer| peer.generation + 1);
         peers.insert(
@@ -70,7 +75,7 @@ impl Links {
     }
 
     /// The link of that generation has ended.
-    pub(super) fn lost(&self, role: Role, generation: u64) {
+    pub fn lost(&self, role: Role, generation: u64) {
         let mut peers = lock(&self.peers);
         match peers.get_mut(&role) {
             Some(peer) if peer.generation == generation => peer.socket = None,
@@ -134,12 +139,74 @@ impl Links {
         }
     }
 
+    /// Takes what the jailer says to whom it is for.
+    fn hear_jailer(&self, say: JailerToKeeper, fds: Vec<OwnedFd>) {
+        let ticket = match say {
+            JailerToKeeper::SelfTest { fit, report } => {
+                return self.set_fitness(Fitness { fit, report });
+            }
+            JailerToKeeper::Exited { ticket, .. }
+            | JailerToKeeper::Listening { ticket }
+            | JailerToKeeper::Inspected { ticket, .. }
+            | JailerToKeeper::Published { ticket }
+            | JailerToKeeper::Fault { ticket, .. } => ticket,
+        };
+        self.tell(ticket, Event::Jailer(say, fds));
+    }
+
+    /// Takes what egress says to whom it is for: the question it is about, else the upstream.
+    fn hear_egress(&self, say: EgressToKeeper, blob: Vec<u8>) {
+        let of = match say {
+            EgressToKeeper::Closed { ticket, .. }
+            | EgressToKeeper::Got { ticket, .. }
+            | EgressToKeeper::Asks { ticket, .. }
+            | EgressToKeeper::Notice {
+                ticket: Some(ticket),
+                ..
+            } => ticket,
+            EgressToKeeper::Opened { upstream, .. }
+            | EgressToKeeper::Changed { upstream, .. }
+            | EgressToKeeper::Notice { upstream, .. }
+            | EgressToKeeper::Gone { upstream, .. } => upstream,
+        };
+        self.tell(of, Event::Egress(say, blob));
+    }
+
     /// Passes an event to whoever listens for `ticket`; an event nobody waits for is dropped.
     pub(super) fn tell(&self, ticket: Id, event: Event) {
         if let Some(sender) = lock(&self.waiting).get(&ticket) {
             // The listener may have just left: then nobody needs it.
             drop(sender.send(event));
         }
+    }
+
+    /// Has whoever listens for `ticket` look again.
+    pub(super) fn wake(&self, ticket: Id) {
+        self.tell(ticket, Event::Wake);
+    }
+
+    /// Reads a link to its end: what the jailer or egress says goes to whom it is for.
+    ///
+    /// # Errors
+    /// Fails on what is no frame, and on a role that is no other's hands.
+    pub fn read(&self, role: Role, socket: &OwnedFd) -> Result<()> {
+        match role {
+            Role::Jailer => {
+                while let Some(frame) = frame::recv::<JailerToKeeper>(socket.as_fd(), 0)? {
+                    self.hear_jailer(frame.say, frame.fds);
+                }
+            }
+            Role::Egress => {
+                while let Some(frame) = frame::recv::<EgressToKeeper>(socket.as_fd(), SAID_MAX)? {
+                    self.hear_egress(frame.say, frame.blob);
+                }
+            }
+            Role::Keeper | Role::Front => {
+                let what = format!("the {} does nothing for the keeper", role.name());
+                return Err(Error::new(what));
+            }
+        }
+        Ok(())
     }
 
     fn tell_all(&self, role: Role) {

@@ -15,7 +15,7 @@ mod connectors;
 mod follow;
 mod hands;
 mod key;
-mod links;
+pub mod links;
 mod look;
 mod pipeline;
 mod plan;
@@ -27,6 +27,7 @@ mod serve;
 mod setup;
 mod start;
 mod state;
+pub mod upstreams;
 
 pub use serve::run;
 pub use setup::{Connected, ONE_USER, Setup, Trouble};
@@ -64,6 +65,7 @@ struct Keeper {
     connectors: connectors::Connectors,
     engine: RwLock<Engine>,
     hands: hands::Hands,
+    upstreams: upstreams::Upstreams,
     store: Store,
     runs: runs::Runs,
     quota: Mutex<Quota>,

@@ -9,7 +9,6 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::asks::{self, Told};
-use super::links::{Event, Fitness};
 use super::questions::{Question, Said};
 use super::refuse::Refusal;
 use super::seats::Full;
@@ -22,7 +21,7 @@ use crate::jail::confine;
 use crate::time::Clock;
 use crate::wire::frame::{self, Frame};
 use crate::wire::messages::{
-    ASKED_MAX, Control, EgressToKeeper, FrontToKeeper, JailerToKeeper, KeeperToFront, Report, Role,
+    ASKED_MAX, Control, FrontToKeeper, KeeperToFront, Report, Role,
 };
 
 /// JSON-RPC: invalid parameters.
@@ -147,38 +146,10 @@ fn read(keeper: &Arc<Keeper>, peer: Role, socket: &OwnedFd) -> Result<()> {
                 front(keeper, frame)?;
             }
         }
-        Role::Jailer => {
-            while let Some(frame) = frame::recv::<JailerToKeeper>(socket.as_fd(), 0)? {
-                jailer(keeper, frame);
-            }
-        }
-        Role::Egress => {
-            while let Some(frame) = frame::recv::<EgressToKeeper>(socket.as_fd(), 0)? {
-                let EgressToKeeper::Closed { ticket, .. } = frame.say;
-                keeper.hands.links().tell(ticket, Event::Egress(frame.say));
-            }
-        }
+        Role::Jailer | Role::Egress => keeper.hands.links().read(peer, socket)?,
         Role::Keeper => return Err(Error::new("the supervisor linked the keeper to itself")),
     }
     Ok(())
-}
-
-fn jailer(keeper: &Keeper, frame: Frame<JailerToKeeper>) {
-    let ticket = match frame.say {
-        JailerToKeeper::SelfTest { fit, report } => {
-            keeper.hands.links().set_fitness(Fitness { fit, report });
-            return;
-        }
-        JailerToKeeper::Exited { ticket, .. }
-        | JailerToKeeper::Listening { ticket }
-        | JailerToKeeper::Inspected { ticket, .. }
-        | JailerToKeeper::Published { ticket }
-        | JailerToKeeper::Fault { ticket, .. } => ticket,
-    };
-    keeper
-        .hands
-        .links()
-        .tell(ticket, Event::Jailer(frame.say, frame.fds));
 }
 
 fn front(keeper: &Arc<Keeper>, frame: Frame<FrontToKeeper>) -> Result<()> {

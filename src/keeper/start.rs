@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::connectors::Connectors;
 use super::state::{Policy, State};
+use super::upstreams::{self, Upstreams};
 use super::{Keeper, Setup, hands, key, runs, seats};
 use crate::audit::index::Index;
 use crate::audit::quota::Quota;
@@ -53,6 +54,8 @@ impl Keeper {
         let engine = policy(&log, &state, &state_dir, &catalog)?;
         let quota = Mutex::new(Quota::new(setup.agent_quota, setup.plane_quota));
         let index = Index::open(&state_dir.join("index.sqlite"))?;
+        let links = Arc::clone(hands.links());
+        let upstreams = Upstreams::new(links, Arc::new(upstreams::Nobody));
         let keeper = Self {
             setup,
             log,
@@ -62,6 +65,7 @@ impl Keeper {
             connectors,
             engine: RwLock::new(engine),
             hands,
+            upstreams,
             store: Store::new(state_dir.join("store")),
             runs: runs::Runs::default(),
             quota,

@@ -100,7 +100,7 @@ pub const ATTACKS: &[Attack] = &[
         name: "line without an end",
         what: "never sends a newline, so that the reader keeps everything",
         stage: Stage::Front,
-        tests: &["front::line::tests::a_long_line_is_told_at_once_and_passed_over"],
+        tests: &["wire::line::tests::a_long_line_is_told_at_once_and_passed_over"],
     },
     Attack {
         name: "slow reader",

@@ -457,6 +457,10 @@ pub enum KeeperToJailer {
     Run {
         /// The single-use permission this serves.
         ticket: Id,
+        /// It lasts: the manifest's limits on wall-clock time and output do not count, and it ends
+        /// when it is killed or the keeper's link ends. Foreign jails only.
+        #[serde(default)]
+        lasting: bool,
         /// Name of the manifest.
         manifest: String,
         /// Absolute path of the program inside of a foreign jail; empty in the native classes.
@@ -686,17 +690,160 @@ pub enum KeeperToEgress {
         ticket: Id,
         /// The only ways out. Empty means none.
         allow: Vec<Destination>,
-        /// Wall-clock milliseconds for everything.
-        wall_ms: u64,
+        /// Wall-clock milliseconds for everything; nothing for a jail that lasts.
+        wall_ms: Option<u64>,
         /// Bytes through the proxy, both ways together.
         bytes: u64,
     },
-    /// End the lease now.
+    /// End the lease or the proxy, or give up the question, now.
     Revoke {
-        /// Whose lease.
+        /// Whose.
         ticket: Id,
     },
+    /// Be the client of an MCP server. Descriptors of one in a jail: the writing end of its standard
+    /// input, then the reading ends of its standard output and error; of a remote one none. Answered
+    /// with [`EgressToKeeper::Opened`] or [`EgressToKeeper::Gone`].
+    Upstream {
+        /// Names it from now on. A jailed server has the ticket of its jail.
+        upstream: Id,
+        /// Where it is, where it is not in a jail.
+        remote: Option<Remote>,
+        /// What it speaks, where that is known; it is asked else.
+        era: Option<Era>,
+        /// How much it may do.
+        limits: UpstreamLimits,
+        /// What it may ask the agent for.
+        allow: Passing,
+    },
+    /// Ask an open upstream. Blob: the raw `params`. Answered with [`EgressToKeeper::Got`].
+    Put {
+        /// Whom.
+        upstream: Id,
+        /// Names the question; single use.
+        ticket: Id,
+        /// What.
+        method: String,
+        /// The agent wants to hear of progress.
+        progress: bool,
+        /// Milliseconds until the question is given up.
+        wall_ms: u64,
+    },
+    /// An agent's answer to [`EgressToKeeper::Asks`]. Blob: the raw result, or the raw error.
+    Reply {
+        /// Who asked.
+        upstream: Id,
+        /// What.
+        ask: u64,
+        /// It is a result.
+        ok: bool,
+    },
+    /// End it: its pipes or connections are closed.
+    Close {
+        /// Whom.
+        upstream: Id,
+    },
 }
+
+/// Where a remote MCP server is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Remote {
+    /// The endpoint, `https` or `http`, without a query of its own.
+    pub url: String,
+    /// Networks (CIDR) its address may be in although they are private.
+    #[serde(default)]
+    pub private: Vec<String>,
+    /// SHA-256 of the server certificate (DER), lower-case hex; replaces chain validation.
+    #[serde(default)]
+    pub pin_sha256: Option<String>,
+    /// Headers of every request, from the connector's secret slots.
+    #[serde(default)]
+    pub headers: Vec<(String, String)>,
+}
+
+/// How much one upstream may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UpstreamLimits {
+    /// Milliseconds from its start until it has said what it offers.
+    pub start_ms: u64,
+    /// Questions at a time.
+    pub in_flight: u32,
+    /// Tools, resources, resource templates and prompts, each.
+    pub items: u32,
+    /// Notifications a second that are passed on; more are dropped, and far more end it.
+    pub notices: u32,
+}
+
+impl Default for UpstreamLimits {
+    fn default() -> Self {
+        Self {
+            start_ms: 30_000,
+            in_flight: 32,
+            items: 1_000,
+            notices: 100,
+        }
+    }
+}
+
+/// What a server may ask of the agent it works for. Nothing unless an operator allows it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Passing {
+    /// Text from the agent's model.
+    pub sampling: bool,
+    /// Input from the agent's user.
+    pub elicitation: bool,
+    /// The agent's directories.
+    pub roots: bool,
+}
+
+/// One kind of what a server offers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Offer {
+    /// `tools/list`.
+    Tools,
+    /// `resources/list`.
+    Resources,
+    /// `resources/templates/list`.
+    Templates,
+    /// `prompts/list`.
+    Prompts,
+}
+
+/// What came of a question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Got {
+    /// The server's result.
+    Result,
+    /// The server's error.
+    Error,
+    /// Nothing: the question was never sent.
+    Refused(Unasked),
+    /// Nothing in time; the server may have done it.
+    TimedOut,
+    /// Nothing: the keeper gave it up; the server may have done it.
+    Cancelled,
+    /// Nothing: the server, or the way to it, is gone; it may have done it.
+    Lost,
+}
+
+/// Why a question was never sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unasked {
+    /// The upstream is not open.
+    NotOpen,
+    /// Too many are under way, or the server does not read.
+    Busy,
+    /// Egress does not carry that method, or the ticket is not a new one.
+    NotCarried,
+}
+
+/// Most characters of [`EgressToKeeper::Gone::words`].
+pub const WORDS_MAX: usize = 4096;
 
 /// Egress to keeper: what the network saw, for the log.
 #[derive(Debug, Serialize, Deserialize)]
@@ -708,6 +855,65 @@ pub enum EgressToKeeper {
         ticket: Id,
         /// One line a hop.
         hops: Vec<Hop>,
+    },
+    /// An upstream can be asked. Blob: one JSON object, `{"hello": …, "tools": […],
+    /// "resources": […], "templates": […], "prompts": […]}`, where `hello` is its raw answer to
+    /// `server/discover` or `initialize` and each item is as the server sent it.
+    Opened {
+        /// Whom it is about.
+        upstream: Id,
+        /// What it speaks.
+        era: Era,
+        /// The protocol version.
+        version: String,
+    },
+    /// The server said that this has changed, and was asked again. Blob: the JSON array.
+    Changed {
+        /// Whose.
+        upstream: Id,
+        /// What.
+        what: Offer,
+    },
+    /// The answer to [`KeeperToEgress::Put`]. Blob: the raw result or error, where there is one.
+    Got {
+        /// Of which question.
+        ticket: Id,
+        /// What came of it.
+        got: Got,
+    },
+    /// A notification. Blob: its raw `params`. The progress token in it is egress' own.
+    Notice {
+        /// From whom.
+        upstream: Id,
+        /// The question it is about, where it is about one.
+        ticket: Option<Id>,
+        /// What it is.
+        method: String,
+    },
+    /// A server of the session era asks the agent. Blob: the raw `params`.
+    Asks {
+        /// Who.
+        upstream: Id,
+        /// Given back in [`KeeperToEgress::Reply`].
+        ask: u64,
+        /// A question that is under way.
+        ticket: Id,
+        /// `sampling/createMessage`, `elicitation/create` or `roots/list`.
+        method: String,
+    },
+    /// An upstream is over; every question it had was answered with [`EgressToKeeper::Got`] before.
+    Gone {
+        /// Whom it is about.
+        upstream: Id,
+        /// Why, for an operator; what of it is the server's is escaped. At most 512 characters.
+        why: String,
+        /// The end of what it wrote to its standard error, escaped; at most [`WORDS_MAX`]
+        /// characters.
+        words: String,
+        /// It went of its own.
+        ended: bool,
+        /// It said nothing at all. Some servers end where they are asked for their era.
+        mute: bool,
     },
 }
 

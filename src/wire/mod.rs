@@ -5,6 +5,8 @@
 pub mod admin;
 pub mod frame;
 pub mod json;
+pub mod jsonrpc;
+pub mod line;
 pub mod manifest;
 pub mod messages;
 pub mod text;

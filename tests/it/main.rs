@@ -27,4 +27,5 @@ mod roles;
 mod screens;
 mod scripts;
 mod sdk;
+mod upstreams;
 mod web;

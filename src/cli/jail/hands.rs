@@ -58,6 +58,7 @@ impl<'a> Hands<'a> {
         }
         let say = KeeperToJailer::Run {
             ticket: self.ticket,
+            lasting: false,
             manifest: self.manifest.name.clone(),
             program: found.path,
             argv: argv.to_vec(),
@@ -117,7 +118,7 @@ impl<'a> Hands<'a> {
         let say = KeeperToEgress::Proxy {
             ticket: self.ticket,
             allow: self.manifest.net.clone(),
-            wall_ms: self.manifest.limits.wall_ms,
+            wall_ms: Some(self.manifest.limits.wall_ms),
             bytes: self.manifest.limits.net,
         };
         frame::send(egress.link.as_fd(), &say, &[], &[socket.as_fd()])
@@ -128,7 +129,9 @@ impl<'a> Hands<'a> {
         let Some(egress) = &self.egress else { return };
         match frame::recv::<EgressToKeeper>(egress.link.as_fd(), 0) {
             Ok(Some(frame)) => {
-                let EgressToKeeper::Closed { hops, .. } = frame.say;
+                let EgressToKeeper::Closed { hops, .. } = frame.say else {
+                    return;
+                };
                 self.hops = Some(hops);
             }
             Ok(None) | Err(_) => {

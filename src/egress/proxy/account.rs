@@ -166,7 +166,9 @@ mod tests {
         let say = EgressToKeeper::Closed { ticket, hops };
         frame::send(ours.as_fd(), &say, &[], &[]).unwrap();
         let frame = frame::recv::<EgressToKeeper>(theirs.as_fd(), 0).unwrap();
-        let EgressToKeeper::Closed { hops, .. } = frame.unwrap().say;
+        let EgressToKeeper::Closed { hops, .. } = frame.unwrap().say else {
+            panic!()
+        };
         assert!(hops.len() > KINDS_MAX && hops.len() <= HOPS_MAX + KINDS_MAX + 1);
     }
 

@@ -76,8 +76,8 @@ const PATIENCE: Patience = Patience {
 pub(super) struct Proxy {
     /// The only ways out.
     pub(super) allow: Vec<Destination>,
-    /// Wall-clock milliseconds for everything.
-    pub(super) wall_ms: u64,
+    /// Wall-clock milliseconds for everything; nothing for a jail that lasts.
+    pub(super) wall_ms: Option<u64>,
     /// Bytes of all connections with the jail, both ways together.
     pub(super) bytes: u64,
 }
@@ -141,8 +141,8 @@ impl Proxy {
         net: Arc<Net>,
         ends: oneshot::Receiver<()>,
     ) -> Vec<Hop> {
-        let wall = Duration::from_millis(self.wall_ms).min(WALL_MAX);
-        let until = Instant::now() + wall;
+        let wall = self.wall_ms.map(Duration::from_millis);
+        let until = wall.map(|wall| Instant::now() + wall.min(WALL_MAX));
         let shared = Arc::new(Shared {
             net,
             list: List::new(self.allow),
@@ -155,18 +155,26 @@ impl Proxy {
             biased;
             _ = ends => "the keeper ended the proxy",
             () = shared.budget.spent() => "the jail's bytes are used up",
-            ended = timeout_at(until, accept(&listener, &shared, &mut running)) => match ended {
-                Ok(error) => {
+            ended = within(until, accept(&listener, &shared, &mut running)) => match ended {
+                Some(error) => {
                     tracing::error!(%error, "a jail's proxy socket is of no use");
                     "the proxy's socket is of no use"
                 }
-                Err(_) => "time is up",
+                None => "time is up",
             },
         };
         drop(listener);
         shared.account.over(why);
         running.shutdown().await;
         shared.account.finish()
+    }
+}
+
+/// What `work` gives until then.
+async fn within<T>(until: Option<Instant>, work: impl Future<Output = T>) -> Option<T> {
+    match until {
+        Some(until) => timeout_at(until, work).await.ok(),
+        None => Some(work.await),
     }
 }
 

@@ -33,7 +33,7 @@ impl Site {
         };
         let one = Proxy {
             allow: vec![allow],
-            wall_ms: u64::MAX,
+            wall_ms: None,
             bytes: u64::MAX,
         };
         let net = Net {

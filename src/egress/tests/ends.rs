@@ -225,7 +225,9 @@ fn leases_are_limited_and_each_has_its_own_stream() {
         let frame = frame::recv::<EgressToKeeper>(world.keeper.as_fd(), 0)
             .unwrap()
             .unwrap();
-        let EgressToKeeper::Closed { ticket, .. } = frame.say;
+        let EgressToKeeper::Closed { ticket, .. } = frame.say else {
+            panic!()
+        };
         ended.push(ticket);
     }
     let (ticket, stream) = world.lease(&call);
@@ -234,7 +236,9 @@ fn leases_are_limited_and_each_has_its_own_stream() {
         let frame = frame::recv::<EgressToKeeper>(world.keeper.as_fd(), 0)
             .unwrap()
             .unwrap();
-        let EgressToKeeper::Closed { ticket, hops } = frame.say;
+        let EgressToKeeper::Closed { ticket, hops } = frame.say else {
+            panic!()
+        };
         assert_eq!(hops, []);
         ended.push(ticket);
     }

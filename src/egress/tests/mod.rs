@@ -7,4 +7,5 @@ mod plain;
 mod proxy;
 mod redirects;
 mod trust;
+mod upstream;
 mod world;

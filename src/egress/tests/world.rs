@@ -124,7 +124,7 @@ impl World {
         let say = KeeperToEgress::Proxy {
             ticket,
             allow: allow.to_vec(),
-            wall_ms,
+            wall_ms: Some(wall_ms),
             bytes,
         };
         frame::send(self.keeper.as_fd(), &say, &[], fds).unwrap();
@@ -145,7 +145,10 @@ impl World {
         let EgressToKeeper::Closed {
             ticket: closed,
             hops,
-        } = frame.say;
+        } = frame.say
+        else {
+            panic!("{:?}", frame.say)
+        };
         assert_eq!(closed, ticket);
         hops
     }

@@ -52,6 +52,7 @@ impl Keeper {
             "jailer": fitness.map(|fitness| json!({"fit": fitness.fit, "self_test": fitness.report})),
             "links": up,
             "in_flight": self.seats.taken(),
+            "upstreams": self.upstreams.status(),
             "unknown": {"calls": state.unknown.iter().map(|(call, seq)| json!({"request": call, "seq": seq})).collect::<Vec<_>>(), "total": state.unknown_total},
             "degraded": degraded,
             "accepted": self.setup.accept,

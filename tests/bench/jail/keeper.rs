@@ -153,6 +153,7 @@ impl Jailer {
     fn run(ticket: Id) -> KeeperToJailer {
         KeeperToJailer::Run {
             ticket,
+            lasting: false,
             manifest: "foreign".into(),
             program: "/bin/true".into(),
             argv: vec!["true".into()],

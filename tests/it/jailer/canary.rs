@@ -241,6 +241,7 @@ impl Leaky {
         let argv = std::iter::once("probe").chain(arguments.iter().copied());
         let say = KeeperToJailer::Run {
             ticket,
+            lasting: false,
             manifest: class.name().into(),
             program: if class == Class::Foreign {
                 path.clone()

@@ -21,14 +21,14 @@ use nix::fcntl::{OFlag, open};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::Mode;
 
-pub(super) use crate::harness::OWNER;
+pub(crate) use crate::harness::OWNER;
 
 /// The uid of the jailer.
 pub(super) const JAILER_UID: u32 = 64_901;
 /// The first uid of its jails.
-pub(super) const JAIL_UID: u32 = 64_910;
+pub(crate) const JAIL_UID: u32 = 64_910;
 /// How many there are.
-pub(super) const JAIL_UIDS: u32 = 64;
+pub(crate) const JAIL_UIDS: u32 = 64;
 
 /// How a jailer was started.
 pub(super) enum Process {
@@ -64,11 +64,11 @@ impl Process {
 }
 
 /// A jailer that serves. Dropped, it stops in order, unless it was killed.
-pub(super) struct Jailer {
+pub(crate) struct Jailer {
     process: Process,
-    pub(super) pid: u32,
-    pub(super) control: OwnedFd,
-    pub(super) link: OwnedFd,
+    pub(crate) pid: u32,
+    pub(crate) control: OwnedFd,
+    pub(crate) link: OwnedFd,
     pub(super) root: tempfile::TempDir,
     pub(super) test: SelfTest,
     /// How it must end.
@@ -100,13 +100,13 @@ pub(super) fn setup(root: &Path) -> JailerSetup {
 }
 
 /// The product, to be started.
-pub(super) fn program() -> OwnedFd {
+pub(crate) fn program() -> OwnedFd {
     let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
     open(&crate::harness::binary(), flags, Mode::empty()).unwrap()
 }
 
 /// Starts a jailer with one root; or why it is none.
-pub(super) fn start(change: impl FnOnce(&mut JailerSetup)) -> Result<Jailer, String> {
+pub(crate) fn start(change: impl FnOnce(&mut JailerSetup)) -> Result<Jailer, String> {
     assert!(nix::unistd::geteuid().is_root(), "this test needs root");
     let root = tempfile::tempdir().unwrap();
     chown(root.path(), Some(OWNER), Some(OWNER)).unwrap();
@@ -188,7 +188,7 @@ pub(super) fn greeting(link: &OwnedFd) -> SelfTest {
 }
 
 /// Sets permission bits.
-pub(super) fn mode(path: &Path, mode: u32) {
+pub(crate) fn mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 

@@ -32,7 +32,7 @@ const SYSTEM: [&str; 9] = [
 ];
 
 /// What `foreign` is without a file.
-pub(super) fn manifest() -> Manifest {
+pub(crate) fn manifest() -> Manifest {
     let mut manifest = Manifest::of(Class::Foreign);
     let there = SYSTEM
         .iter()
@@ -63,6 +63,7 @@ impl Jailer {
         let input = super::orders::null();
         let say = KeeperToJailer::Run {
             ticket,
+            lasting: false,
             manifest: name.into(),
             program: argv[0].into(),
             argv: argv.iter().map(|&text| text.into()).collect(),
@@ -90,6 +91,7 @@ impl Jailer {
         let ticket = Id::random().unwrap();
         let say = KeeperToJailer::Run {
             ticket,
+            lasting: false,
             manifest: "foreign".into(),
             program: argv[0].into(),
             argv: argv.map(str::to_owned).to_vec(),
@@ -179,6 +181,7 @@ fn hears_a_whole_life(jailer: &Jailer) -> bool {
     let ticket = Id::random().unwrap();
     let say = KeeperToJailer::Run {
         ticket,
+        lasting: false,
         manifest: "foreign".into(),
         program: "/bin/true".into(),
         argv: vec!["true".into()],

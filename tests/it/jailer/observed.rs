@@ -63,6 +63,7 @@ fn a_flood_of_refused_calls_is_told_up_to_a_number() {
     let (ticket, null) = (Id::random().unwrap(), super::orders::null());
     let say = KeeperToJailer::Run {
         ticket,
+        lasting: false,
         manifest: "foreign".into(),
         program: "/usr/bin/python3".into(),
         argv: ["python3", "-c", FLOOD].map(Into::into).into(),

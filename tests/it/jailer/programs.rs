@@ -81,6 +81,7 @@ impl World {
         let (errors, error) = std::io::pipe().unwrap();
         let say = KeeperToJailer::Run {
             ticket,
+            lasting: false,
             manifest: "foreign".into(),
             program: argv[0].into(),
             argv: argv.iter().map(|&text| text.into()).collect(),
