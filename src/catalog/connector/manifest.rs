@@ -142,6 +142,11 @@ impl Written {
         raw.read(&source)
     }
 
+    /// The connector's name.
+    pub fn name(&self) -> &str {
+        &self.connector.name
+    }
+
     /// Compares its jail with the host; see [`profile::Draft::check`].
     ///
     /// # Errors
@@ -695,7 +700,7 @@ impl RawDeclared {
 }
 
 /// The word in manifests.
-pub(super) fn reversible(reversibility: Reversibility) -> &'static str {
+pub fn reversible(reversibility: Reversibility) -> &'static str {
     match reversibility {
         Reversibility::Reversible => "reversible",
         Reversibility::Mitigable => "mitigable",
