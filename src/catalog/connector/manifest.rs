@@ -1000,13 +1000,31 @@ fn variable(said: &Spanned<String>, source: From<'_>) -> Result<String> {
     Ok(name.clone())
 }
 
-/// A TOML value as JSON; times have no form there.
+/// A TOML value as JSON; times, infinities and what is no number have no form there.
 fn json(value: toml::Value, place: &Place) -> Result<Value> {
-    let odd = |_| {
-        place.wrong(
-            "the value has no form in JSON",
-            "write times as texts, and numbers as they are",
-        )
-    };
-    serde_json::to_value(&value).map_err(odd)
+    Ok(match value {
+        toml::Value::String(text) => Value::String(text),
+        toml::Value::Integer(number) => Value::from(number),
+        toml::Value::Boolean(on) => Value::Bool(on),
+        toml::Value::Float(number) if number.is_finite() => Value::from(number),
+        toml::Value::Array(items) => {
+            let items = items.into_iter().map(|item| json(item, place));
+            Value::Array(items.collect::<Result<_>>()?)
+        }
+        toml::Value::Table(members) => {
+            let members = members
+                .into_iter()
+                .map(|(name, value)| Ok((name, json(value, place)?)));
+            Value::Object(members.collect::<Result<_>>()?)
+        }
+        toml::Value::Float(_) | toml::Value::Datetime(_) => {
+            return Err(place.wrong(
+                "the value has no form in JSON",
+                "write times as texts, and numbers as they are",
+            ));
+        }
+    })
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,8 +18,14 @@ pub(super) fn run(app: &App, name: &str) -> Result<Exit> {
             .hint(format!("`keepgate connector vet {name}`, then `approve`"))
     })?;
     let now = now(app, name)?;
-    let seen = see(&now.connector, 1)?;
-    let differences = all(app, &pin, &now, &seen);
+    let mut differences = at_rest(app, &pin, &now);
+    if differences.is_empty() {
+        // Only what was approved is started, if only to ask it.
+        differences = listed(&pin, &see(&now.connector, 1)?);
+    } else {
+        app.screen
+            .note("files or manifest differ, so the server was not started to be asked");
+    }
     let value = json!({"connector": name, "differences": differences});
     app.screen
         .answer(&value, |_| match differences.as_slice() {
@@ -32,13 +38,16 @@ pub(super) fn run(app: &App, name: &str) -> Result<Exit> {
     })
 }
 
-fn all(app: &App, pin: &Pin, now: &Now, seen: &Seen) -> Vec<Difference> {
-    let mut all: Vec<Difference> = pin
-        .compare_manifest(&now.manifest_sha256)
-        .into_iter()
-        .collect();
+/// What differs without anything being started.
+fn at_rest(app: &App, pin: &Pin, now: &Now) -> Vec<Difference> {
+    let manifest = pin.compare_manifest(&now.manifest_sha256);
+    let mut all: Vec<Difference> = manifest.into_iter().collect();
     all.append(&mut files(app, pin, now));
-    all.append(&mut pin.compare_tools(&seen.tools));
+    all
+}
+
+fn listed(pin: &Pin, seen: &Seen) -> Vec<Difference> {
+    let mut all = pin.compare_tools(&seen.tools);
     all.append(&mut pin.compare_prompts(&seen.prompts));
     all.append(&mut pin.compare_resources(&seen.resources));
     all

@@ -355,6 +355,7 @@ mod tests {
                 |method, value| match method {
                     "tools/list" => say(value, r#"{"tools":[],"nextCursor":"again"}"#),
                     "initialize" => say(value, r#"{"protocolVersion":"x","capabilities":{}}"#),
+                    "notifications/initialized" => Vec::new(),
                     _ => no(value),
                 },
                 "more than 64 pages",

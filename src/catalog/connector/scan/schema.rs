@@ -101,9 +101,9 @@ fn one(subject: &Subject<'_>, schema: &Value, at: &str, input: bool, found: &mut
     if input && schema.get("additionalProperties") != Some(&Value::Bool(false)) {
         found.add(
             "schema-open",
-            subject,
+            &Subject::whole(),
             Severity::Low,
-            at,
+            &format!("tool {}, {at}", subject.name),
             "it lets arguments in that it does not name",
             None,
             "Keepgate lets in only those it names",
