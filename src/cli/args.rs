@@ -126,6 +126,9 @@ pub enum Command {
         #[arg(long)]
         yes: bool,
     },
+    /// Import, vet and approve connectors: pinned packages of tools that are not Keepgate's own
+    #[command(subcommand)]
+    Connector(ConnectorCommand),
     /// Run a program in a jail, check manifests, explain what a jail refused
     #[command(subcommand)]
     Jail(JailCommand),
@@ -202,6 +205,116 @@ pub enum AgentCommand {
         #[arg(value_parser = name)]
         name: String,
     },
+}
+
+/// What can be done with connectors.
+#[derive(Debug, Subcommand)]
+pub enum ConnectorCommand {
+    /// Write the manifest of a connector, and install its package
+    ///
+    /// Nothing of it runs for agents before it is vetted and approved. Packages are installed below
+    /// the install's state, without running any script of theirs. What the server lists is declared
+    /// for the worst: edit the manifest where you know better.
+    #[command(after_help = "Examples:\n  \
+        keepgate connector import git pypi:mcp-server-git@2026.10.19 --rw /srv/site -- --repository /srv/site\n  \
+        keepgate connector import files ./server.json --rw /srv/work -- /srv/work\n  \
+        keepgate connector import own -- /usr/bin/python3 /srv/mcp/server.py\n  \
+        keepgate connector import pdf /srv/skills/pdf\n  \
+        keepgate connector import mail https://mcp.example.net/mcp --header x-api-key")]
+    Import(ConnectorImportArgs),
+    /// Run a connector's server in a jail without network and keys, and look at all it is
+    ///
+    /// Ends with 10 where a finding is high, which keeps it from being approved unless that finding
+    /// is accepted by name; with 3 where one is medium; else with 0.
+    Vet {
+        /// Its name
+        #[arg(value_parser = name)]
+        name: String,
+    },
+    /// Say yes to a connector as it was vetted; what differs from it later does not run
+    #[command(after_help = "Examples:\n  \
+        keepgate connector approve git --by alice\n  \
+        keepgate connector approve git --by alice --accept imperative-text@git_add")]
+    Approve {
+        /// Its name
+        #[arg(value_parser = name)]
+        name: String,
+        /// Who says so
+        #[arg(long, value_name = "WHO")]
+        by: String,
+        /// A high finding that is accepted, by its id; several are separated by commas
+        #[arg(long, value_name = "FINDING", num_args = 1.., value_delimiter = ',')]
+        accept: Vec<String>,
+    },
+    /// Show what differs from what was approved
+    ///
+    /// Measures files and manifest again, and asks the server in a jail. Ends with 20 where
+    /// anything differs.
+    Diff {
+        /// Its name
+        #[arg(value_parser = name)]
+        name: String,
+    },
+    /// List the connectors
+    List {
+        /// The document of what is trusted: Markdown, or JSON with `--json`
+        #[arg(long)]
+        report: bool,
+    },
+    /// Show one connector, its tools and findings
+    Show {
+        /// Its name
+        #[arg(value_parser = name)]
+        name: String,
+    },
+    /// Remove a connector: its approval, manifest and packages
+    Remove {
+        /// Its name
+        #[arg(value_parser = name)]
+        name: String,
+        /// Do it without asking
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+/// Options of `connector import`.
+#[derive(Debug, Args)]
+pub struct ConnectorImportArgs {
+    /// Its name here: a-z, 0-9 and `-`, at most 32; first part of its tools' names
+    #[arg(value_parser = name)]
+    pub name: String,
+    /// A `server.json` file, a skill's folder, `npm:NAME@VERSION`, `pypi:NAME@VERSION`, or the URL
+    /// of a remote server; nothing where a command follows `--`
+    #[arg(value_name = "SOURCE")]
+    pub source: Option<String>,
+    /// The command of the server, or more arguments for the one that SOURCE names
+    #[arg(last = true, value_name = "WORD")]
+    pub words: Vec<String>,
+    /// Directories and files the server sees, read-only, beyond those it needs to start
+    #[arg(long, value_name = "PATH", num_args = 1, value_hint = ValueHint::AnyPath)]
+    pub ro: Vec<PathBuf>,
+    /// Directories the server may change
+    #[arg(long, value_name = "DIR", num_args = 1, value_hint = ValueHint::DirPath)]
+    pub rw: Vec<PathBuf>,
+    /// Hosts the server may reach
+    #[arg(long, value_name = "HOST:PORT", num_args = 1)]
+    pub net: Vec<String>,
+    /// A variable of its environment; never a key
+    #[arg(long, value_name = "NAME=VALUE", num_args = 1)]
+    pub env: Vec<String>,
+    /// Files and directories to be pinned, beyond those that are found in the command
+    #[arg(long, value_name = "PATH", num_args = 1, value_hint = ValueHint::AnyPath)]
+    pub pin: Vec<PathBuf>,
+    /// A header of a remote server that takes a key
+    #[arg(long, value_name = "NAME", num_args = 1)]
+    pub header: Vec<String>,
+    /// Networks (CIDR) a remote server may be in although they are private
+    #[arg(long, value_name = "NETWORK", num_args = 1)]
+    pub private: Vec<String>,
+    /// Write over a manifest and packages that are there
+    #[arg(long)]
+    pub replace: bool,
 }
 
 /// What can be done with the log.

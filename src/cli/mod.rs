@@ -8,6 +8,7 @@ mod agent;
 mod app;
 pub mod args;
 mod client;
+mod connector;
 mod doctor;
 pub mod exit;
 mod generate;
@@ -120,6 +121,7 @@ fn carry_out(app: &App, command: Command) -> Result<Exit> {
         Command::Policy(command) => policy::run(app, command),
         Command::Mode { set } => mode::run(app, set),
         Command::Undo { seq, yes } => undo::run(app, seq, yes),
+        Command::Connector(command) => connector::run(app, command),
         Command::Jail(JailCommand::Run(options)) => Ok(jail::run(app, &options)),
         Command::Jail(JailCommand::Check { profile }) => jail::check(app, &profile),
         Command::Jail(JailCommand::Explain { seq, from }) => jail::explain(app, from.log, seq),

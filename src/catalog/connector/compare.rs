@@ -316,3 +316,6 @@ fn differ(old: Option<&Value>, new: Option<&Value>, path: &str, members: &mut Ve
 fn shown(text: &str) -> String {
     Escaped::cut(text, VALUE_SHOWN).to_string()
 }
+
+#[cfg(test)]
+mod tests;

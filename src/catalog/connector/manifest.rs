@@ -142,6 +142,11 @@ impl Written {
         raw.read(&source)
     }
 
+    /// The connector's name.
+    pub fn name(&self) -> &str {
+        &self.connector.name
+    }
+
     /// Compares its jail with the host; see [`profile::Draft::check`].
     ///
     /// # Errors
@@ -695,7 +700,7 @@ impl RawDeclared {
 }
 
 /// The word in manifests.
-pub(super) fn reversible(reversibility: Reversibility) -> &'static str {
+pub fn reversible(reversibility: Reversibility) -> &'static str {
     match reversibility {
         Reversibility::Reversible => "reversible",
         Reversibility::Mitigable => "mitigable",
@@ -999,13 +1004,31 @@ fn variable(said: &Spanned<String>, source: From<'_>) -> Result<String> {
     Ok(name.clone())
 }
 
-/// A TOML value as JSON; times have no form there.
+/// A TOML value as JSON; times, infinities and what is no number have no form there.
 fn json(value: toml::Value, place: &Place) -> Result<Value> {
-    let odd = |_| {
-        place.wrong(
-            "the value has no form in JSON",
-            "write times as texts, and numbers as they are",
-        )
-    };
-    serde_json::to_value(&value).map_err(odd)
+    Ok(match value {
+        toml::Value::String(text) => Value::String(text),
+        toml::Value::Integer(number) => Value::from(number),
+        toml::Value::Boolean(on) => Value::Bool(on),
+        toml::Value::Float(number) if number.is_finite() => Value::from(number),
+        toml::Value::Array(items) => {
+            let items = items.into_iter().map(|item| json(item, place));
+            Value::Array(items.collect::<Result<_>>()?)
+        }
+        toml::Value::Table(members) => {
+            let members = members
+                .into_iter()
+                .map(|(name, value)| Ok((name, json(value, place)?)));
+            Value::Object(members.collect::<Result<_>>()?)
+        }
+        toml::Value::Float(_) | toml::Value::Datetime(_) => {
+            return Err(place.wrong(
+                "the value has no form in JSON",
+                "write times as texts, and numbers as they are",
+            ));
+        }
+    })
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,8 +14,12 @@
 pub mod compare;
 pub mod declared;
 pub mod digest;
+pub mod installed;
+pub mod listing;
 pub mod lock;
 pub mod manifest;
+pub mod report;
+pub mod scan;
 pub mod secret;
 pub mod skill;
 mod text;

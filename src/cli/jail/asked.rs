@@ -17,7 +17,7 @@ pub(super) fn draft(profile: &Path) -> Result<Draft> {
 }
 
 /// This host, with the system's install and the one that is meant kept out of sight.
-pub(super) fn host(app: &App, lenient: bool) -> Host {
+pub(in crate::cli) fn host(app: &App, lenient: bool) -> Host {
     let mut own = Paths::system().own();
     own.append(&mut app.paths.own());
     own.dedup();

@@ -20,21 +20,21 @@ const ARGUMENTS_MAX: usize = 24 << 10;
 
 /// One program in its jail.
 #[derive(Debug)]
-pub(super) struct Hands<'a> {
+pub(in crate::cli) struct Hands<'a> {
     /// Who makes the jail.
-    pub(super) jailer: &'a mut Jailer,
+    pub(in crate::cli) jailer: &'a mut Jailer,
     /// Its way out, where it has one.
-    pub(super) egress: Option<Private>,
+    pub(in crate::cli) egress: Option<Private>,
     manifest: &'a Manifest,
     ticket: Id,
     /// How the jail ended.
-    pub(super) end: Option<JailEnd>,
+    pub(in crate::cli) end: Option<JailEnd>,
     /// What egress saw, once it has closed the way out.
-    pub(super) hops: Option<Vec<Hop>>,
+    pub(in crate::cli) hops: Option<Vec<Hop>>,
 }
 
 impl<'a> Hands<'a> {
-    pub(super) fn new(
+    pub(in crate::cli) fn new(
         jailer: &'a mut Jailer,
         egress: Option<Private>,
         manifest: &'a Manifest,
@@ -50,7 +50,12 @@ impl<'a> Hands<'a> {
     }
 
     /// Orders the jail. `stdio` is its standard input, output and error.
-    pub(super) fn run(&self, found: Found, argv: &[String], stdio: [OwnedFd; 3]) -> Result<()> {
+    pub(in crate::cli) fn run(
+        &self,
+        found: Found,
+        argv: &[String],
+        stdio: [OwnedFd; 3],
+    ) -> Result<()> {
         let length: usize = argv.iter().map(String::len).sum();
         if length > ARGUMENTS_MAX {
             let what = format!("the arguments are longer than {ARGUMENTS_MAX} bytes");
@@ -69,14 +74,14 @@ impl<'a> Hands<'a> {
     }
 
     /// Ends the jail. A jailer that does not hear has ended, and the jail with it.
-    pub(super) fn kill(&self) {
+    pub(in crate::cli) fn kill(&self) {
         let ticket = self.ticket;
         let say = KeeperToJailer::Kill { ticket };
         drop(frame::send(self.jailer.role.link.as_fd(), &say, &[], &[]));
     }
 
     /// Hears the jailer.
-    pub(super) fn hear_jailer(&mut self) -> Result<(), Failure> {
+    pub(in crate::cli) fn hear_jailer(&mut self) -> Result<(), Failure> {
         let heard = frame::recv::<JailerToKeeper>(self.jailer.role.link.as_fd(), 0)?;
         let Some(mut frame) = heard else {
             return Err(self.jailer.role.died().into());
@@ -125,7 +130,7 @@ impl<'a> Hands<'a> {
     }
 
     /// Hears egress. One that dies takes the way out with it; the jail goes on without.
-    pub(super) fn hear_egress(&mut self) {
+    pub(in crate::cli) fn hear_egress(&mut self) {
         let Some(egress) = &self.egress else { return };
         match frame::recv::<EgressToKeeper>(egress.link.as_fd(), 0) {
             Ok(Some(frame)) => {
@@ -148,7 +153,7 @@ impl<'a> Hands<'a> {
     }
 
     /// Everything that is to be heard was heard.
-    pub(super) fn complete(&self) -> bool {
+    pub(in crate::cli) fn complete(&self) -> bool {
         self.end.is_some() && (self.egress.is_none() || self.hops.is_some())
     }
 }

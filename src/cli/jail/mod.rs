@@ -8,25 +8,31 @@ mod check;
 mod drive;
 mod explain;
 mod hands;
-mod private;
+pub(in crate::cli) mod private;
 mod program;
 mod pump;
 mod run;
 mod told;
 mod users;
 
+pub(super) use asked::host;
 pub(super) use check::run as check;
 pub(super) use explain::run as explain;
+pub(super) use hands::Hands;
+pub(super) use private::Jailer;
+pub(super) use program::find;
 pub(super) use run::run;
+pub(super) use users::Own;
 
 use crate::cli::exit::Exit;
 use crate::error::Error;
 
 /// Why a program was not run, and the exit code that says so.
 #[derive(Debug)]
-struct Failure {
+pub(super) struct Failure {
     exit: Exit,
-    error: Error,
+    /// What to tell.
+    pub(super) error: Error,
 }
 
 impl From<Error> for Failure {

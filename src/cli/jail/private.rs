@@ -32,7 +32,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// How long it has to stop in order.
 const STOPPING: Duration = Duration::from_secs(2);
 /// What a private role is called where a plane's name belongs.
-pub(super) const NAME: &str = "run";
+pub(in crate::cli) const NAME: &str = "run";
 /// Longest end of a role's diagnostics that an error shows, in characters.
 const LAST_WORDS: usize = 300;
 /// Longest reason and hint of a role's that an error shows, in characters.
@@ -40,29 +40,29 @@ const WORDS_MAX: usize = 1_000;
 
 /// A role, ready, and the keeper's end of the link to it.
 #[derive(Debug)]
-pub(super) struct Private {
+pub(in crate::cli) struct Private {
     role: Role,
     child: RoleChild,
     control: OwnedFd,
     /// Where the keeper speaks with it.
-    pub(super) link: OwnedFd,
+    pub(in crate::cli) link: OwnedFd,
     words: File,
 }
 
 /// A jailer that has tested itself.
 #[derive(Debug)]
-pub(super) struct Jailer {
+pub(in crate::cli) struct Jailer {
     /// Its process and links.
-    pub(super) role: Private,
+    pub(in crate::cli) role: Private,
     /// What its self-test found.
-    pub(super) test: SelfTest,
+    pub(in crate::cli) test: SelfTest,
 }
 
 /// Starts a jailer for this one manifest, with the cgroups it may use.
 ///
 /// # Errors
 /// Fails where it cannot serve, and, `strict`, where a protection is missing.
-pub(super) fn jailer(
+pub(in crate::cli) fn jailer(
     manifest: &Manifest,
     users: Option<Own>,
     cgroup: Delegation,
@@ -86,7 +86,7 @@ pub(super) fn jailer(
 ///
 /// # Errors
 /// Fails where it cannot serve.
-pub(super) fn egress(users: Option<Own>, strict: bool) -> Result<Private> {
+pub(in crate::cli) fn egress(users: Option<Own>, strict: bool) -> Result<Private> {
     let setup = EgressSetup {
         confine: confine(users.map(|users| users.egress), strict),
         plane: NAME.into(),
@@ -200,12 +200,12 @@ impl Private {
     }
 
     /// Its process, to be watched for its end.
-    pub(super) fn process(&self) -> BorrowedFd<'_> {
+    pub(in crate::cli) fn process(&self) -> BorrowedFd<'_> {
         self.child.pidfd.as_fd()
     }
 
     /// Why it is gone, as far as its end and its last words tell.
-    pub(super) fn died(&mut self) -> Error {
+    pub(in crate::cli) fn died(&mut self) -> Error {
         let name = self.role.name();
         // Its link is closed a little before it has ended.
         if let Ok(Some(End::Killed(number))) = self.end_within(STOPPING) {

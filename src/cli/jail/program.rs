@@ -24,15 +24,15 @@ const NATIVE_MAX: u64 = 256 << 20;
 
 /// What is to be run.
 #[derive(Debug)]
-pub(super) struct Found {
+pub(in crate::cli) struct Found {
     /// Its path inside of a foreign jail; empty in the native classes.
-    pub(super) path: String,
+    pub(in crate::cli) path: String,
     /// The program itself in the native classes.
-    pub(super) sealed: Option<OwnedFd>,
+    pub(in crate::cli) sealed: Option<OwnedFd>,
 }
 
 /// Finds the program `name` for a jail of this manifest.
-pub(super) fn find(manifest: &Manifest, name: &str) -> Result<Found, Failure> {
+pub(in crate::cli) fn find(manifest: &Manifest, name: &str) -> Result<Found, Failure> {
     if name.is_empty() {
         let error = Error::of(Kind::Usage, "the program's name is empty");
         return Err(Failure::not_found(

@@ -20,13 +20,13 @@ const EACH: u32 = 3;
 
 /// Uids, and gids, of one run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Own {
+pub(in crate::cli) struct Own {
     /// The jailer's.
-    pub(super) jailer: u32,
+    pub(in crate::cli) jailer: u32,
     /// The egress'.
-    pub(super) egress: u32,
+    pub(in crate::cli) egress: u32,
     /// The program's.
-    pub(super) jail: u32,
+    pub(in crate::cli) jail: u32,
 }
 
 impl Own {
@@ -34,7 +34,7 @@ impl Own {
     ///
     /// # Errors
     /// Fails for a root that cannot become anybody else.
-    pub(super) fn new() -> Result<Option<Self>> {
+    pub(in crate::cli) fn new() -> Result<Option<Self>> {
         if !geteuid().is_root() {
             return Ok(None);
         }

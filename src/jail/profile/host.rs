@@ -193,7 +193,12 @@ fn follow(entry: &Entry<'_>) -> Result<PathBuf> {
 fn keep_own(entry: &Entry<'_>, real: &Path, host: &Host) -> Result<()> {
     for own in &host.own {
         let there = fs::canonicalize(own).ok();
+        let given =
+            |path: &Path| !entry.writable && host.given.iter().any(|one| path.starts_with(one));
         for path in [entry.path(), real] {
+            if given(path) && given(real) {
+                continue;
+            }
             let within = [Some(own), there.as_ref()].into_iter().flatten();
             let hit = within
                 .clone()

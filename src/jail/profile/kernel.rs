@@ -29,6 +29,8 @@ pub struct Host {
     pub missing: Vec<&'static str>,
     /// Keepgate's own directories and files, which no jail may see.
     pub own: Vec<PathBuf>,
+    /// What of it was made to be shown: the installed packages of a connector, in its own jail.
+    pub given: Vec<PathBuf>,
 }
 
 impl Host {
@@ -43,6 +45,7 @@ impl Host {
             no_user_namespaces: refused_namespaces(),
             missing: NAMESPACES.into_iter().filter(missing).collect(),
             own,
+            given: Vec::new(),
         }
     }
 }

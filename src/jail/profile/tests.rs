@@ -30,6 +30,7 @@ fn host() -> Host {
         no_user_namespaces: None,
         missing: Vec::new(),
         own: Vec::new(),
+        given: Vec::new(),
     }
 }
 

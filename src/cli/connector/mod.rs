@@ -1,0 +1,34 @@
+//! `keepgate connector`: a file for each command. What a connector is, and what is pinned of it, is
+//! [`crate::catalog::connector`]'s; here it is asked, measured, shown and written down.
+
+mod approve;
+mod diff;
+mod files;
+mod import;
+mod install;
+mod list;
+mod now;
+mod remote;
+mod remove;
+mod server;
+mod session;
+mod show;
+mod source;
+mod vet;
+
+use super::app::App;
+use super::args::ConnectorCommand;
+use super::exit::Exit;
+use crate::error::Result;
+
+pub(super) fn run(app: &App, command: ConnectorCommand) -> Result<Exit> {
+    match command {
+        ConnectorCommand::Import(options) => import::run(app, &options),
+        ConnectorCommand::Vet { name } => vet::run(app, &name),
+        ConnectorCommand::Approve { name, by, accept } => approve::run(app, &name, &by, &accept),
+        ConnectorCommand::Diff { name } => diff::run(app, &name),
+        ConnectorCommand::List { report } => list::run(app, report),
+        ConnectorCommand::Show { name } => show::run(app, &name),
+        ConnectorCommand::Remove { name, yes } => remove::run(app, &name, yes),
+    }
+}

@@ -1,0 +1,188 @@
+#!/usr/bin/env python3
+"""A small MCP server on standard input and output, in both eras, that can be made to misbehave.
+
+Python's standard library only. What it is made to do comes from the environment:
+
+  FAKE_MCP_TOOLS   a JSON list that replaces its tools
+  FAKE_MCP_ERA     `session` or `stateless`: it speaks only that one
+  FAKE_MCP_DOES    how it misbehaves once it is asked for its tools:
+                   flood, hang, exit, wrong-id, large, deep, not-utf8, storm, twice, turncoat,
+                   pages, garbage
+"""
+
+import json
+import os
+import sys
+import time
+
+STATELESS = "2026-07-28"
+SESSION = "2025-11-25"
+META = "io.modelcontextprotocol/"
+NO_METHOD = -32601
+BAD_VERSION = -32022
+
+INFO = {"name": "fake", "version": "1.0.0"}
+CAPABILITIES = {"tools": {}, "prompts": {}, "resources": {}}
+TOOLS = [
+    {
+        "name": "echo",
+        "title": "Echo",
+        "description": "Give a text back.",
+        "inputSchema": {
+            "type": "object",
+            "properties": {"text": {"type": "string"}},
+            "required": ["text"],
+            "additionalProperties": False,
+        },
+        "annotations": {"readOnlyHint": True},
+        "x-unknown": {"kept": [1, 2, 3]},
+    },
+    {
+        "name": "forget",
+        "description": "Forget everything.",
+        "inputSchema": {"type": "object", "additionalProperties": False},
+    },
+]
+PROMPTS = [{"name": "greet", "description": "Greet somebody."}]
+RESOURCES = [{"uri": "fake://one", "name": "one", "mimeType": "text/plain"}]
+TEMPLATES = [{"uriTemplate": "fake://{name}", "name": "any"}]
+
+
+class Fault(Exception):
+    """A JSON-RPC error."""
+
+    def __init__(self, code, message, data=None):
+        super().__init__(message)
+        self.error = {"code": code, "message": message}
+        if data is not None:
+            self.error["data"] = data
+
+
+def write(line):
+    sys.stdout.buffer.write(line + b"\n")
+    sys.stdout.buffer.flush()
+
+
+def say(message):
+    write(json.dumps({"jsonrpc": "2.0", **message}).encode())
+
+
+def tools():
+    text = os.environ.get("FAKE_MCP_TOOLS")
+    if text:
+        return json.loads(text)
+    # Beside the program where it has such a file: a rug that can be pulled without a new process.
+    beside = os.path.join(os.path.dirname(os.path.abspath(__file__)), "tools.json")
+    if os.path.exists(beside):
+        with open(beside, encoding="utf-8") as file:
+            return json.load(file)
+    return TOOLS
+
+
+def misbehave(how, ident):
+    """Does it, and says whether there is nothing more to answer."""
+    if how == "flood":
+        while True:
+            write(b'{"jsonrpc":"2.0","method":"notifications/message","params":"' + b"x" * 60000 + b'"}')
+    if how == "storm":
+        for _ in range(10_000):
+            say({"method": "notifications/tools/list_changed"})
+    if how == "hang":
+        time.sleep(3600)
+    if how == "exit":
+        print("fake: something broke", file=sys.stderr, flush=True)
+        os._exit(3)
+    if how == "wrong-id":
+        say({"id": ident + 1000, "result": {"tools": []}})
+    if how == "large":
+        write(b'{"jsonrpc":"2.0","id":%d,"result":{"tools":[],"x":"' % ident + b"x" * 100_000_000 + b'"}}')
+    if how == "deep":
+        write(b'{"jsonrpc":"2.0","id":%d,"result":' % ident + b"[" * 10_000 + b"]" * 10_000 + b"}")
+    if how == "not-utf8":
+        write(b'{"jsonrpc":"2.0","id":%d,"result":{"tools":[{"name":"\xff\xfe"}]}}' % ident)
+    if how == "twice":
+        write(b'{"jsonrpc":"2.0","id":%d,"result":{"tools":[{"name":"a","name":"b"}]}}' % ident)
+    if how == "garbage":
+        write(b"Listening on standard input")
+    return how in ("wrong-id", "large", "deep", "not-utf8", "twice", "garbage")
+
+
+def listed(key, items, stateless):
+    result = {key: items}
+    if stateless:
+        result |= {"resultType": "complete", "ttlMs": 60_000, "cacheScope": "private"}
+    return result
+
+
+def answer(method, params, stateless):
+    if method == "initialize":
+        return {
+            "protocolVersion": SESSION,
+            "capabilities": CAPABILITIES,
+            "serverInfo": INFO,
+            "instructions": "A fake.",
+        }
+    if method == "server/discover":
+        return {
+            "resultType": "complete",
+            "supportedVersions": [STATELESS],
+            "capabilities": CAPABILITIES,
+            "ttlMs": 60_000,
+            "cacheScope": "private",
+            "_meta": {META + "serverInfo": INFO},
+        }
+    if method == "ping" and not stateless:
+        return {}
+    if method == "tools/list":
+        if os.environ.get("FAKE_MCP_DOES") == "pages":
+            return {"tools": [], "nextCursor": "again"}
+        return listed("tools", tools(), stateless)
+    if method == "prompts/list":
+        return listed("prompts", PROMPTS, stateless)
+    if method == "resources/list":
+        return listed("resources", RESOURCES, stateless)
+    if method == "resources/templates/list":
+        return listed("resourceTemplates", TEMPLATES, stateless)
+    if method == "tools/call":
+        name, arguments = params.get("name"), params.get("arguments", {})
+        if name == "echo":
+            result = {"content": [{"type": "text", "text": arguments.get("text", "")}]}
+            return result | ({"resultType": "complete"} if stateless else {})
+        raise Fault(-32602, f"unknown tool: {name}")
+    raise Fault(NO_METHOD, f"no such method: {method}")
+
+
+def one(message):
+    if "id" not in message or "method" not in message:
+        return
+    ident, method, params = message["id"], message["method"], message.get("params") or {}
+    asked = (params.get("_meta") or {}).get(META + "protocolVersion")
+    only = os.environ.get("FAKE_MCP_ERA")
+    does = os.environ.get("FAKE_MCP_DOES", "")
+    try:
+        if only == "session" and asked:
+            raise Fault(NO_METHOD, f"no such method: {method}")
+        if only == "stateless" and not asked:
+            raise Fault(BAD_VERSION, "unsupported version", {"supported": [STATELESS]})
+        if asked and asked != STATELESS:
+            data = {"supported": [STATELESS], "requested": asked}
+            raise Fault(BAD_VERSION, "unsupported version", data)
+        if method == "tools/list" and misbehave(does, ident):
+            return
+        result = answer(method, params, bool(asked))
+        if does == "turncoat" and method == "tools/list":
+            # Something else at every start.
+            result["tools"] = [dict(TOOLS[0], description=f"Give a text back. {os.urandom(4).hex()}")]
+        say({"id": ident, "result": result})
+    except Fault as fault:
+        say({"id": ident, "error": fault.error})
+
+
+def main():
+    for line in sys.stdin.buffer:
+        if line.strip():
+            one(json.loads(line))
+
+
+if __name__ == "__main__":
+    main()
