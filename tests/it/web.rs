@@ -2,7 +2,7 @@
 //! both eras (`KEEPGATE_PYTHON`, `KEEPGATE_PYTHON_2`; `scripts/test` makes them) and by hand.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
@@ -193,6 +193,14 @@ fn a_token_is_shown_once_and_replaced_or_revoked_at_once() {
     appliance.stop();
     appliance.serve();
     assert_eq!(ask(&new), 200);
+    // And the end of the front.
+    let front = nix::unistd::Pid::from_raw(appliance.role("front"));
+    nix::sys::signal::kill(front, nix::sys::signal::Signal::SIGKILL).unwrap();
+    eventually("the next front serves the same doors", || {
+        let list = modern("tools/list", json!({}));
+        let answer = Http::connect(&url).try_post(&new, &list);
+        answer.is_ok_and(|(status, _)| status == 200)
+    });
     appliance.must(&["agent", "revoke", "w"]);
     eventually("the agent is cut off", || ask(&new) == 401);
     let status = appliance.json(&["status"]);
@@ -333,6 +341,11 @@ fn modern(method: &str, params: Value) -> Value {
     json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params})
 }
 
+fn address(url: &str) -> &str {
+    let address = url.strip_prefix("http://").unwrap();
+    address.strip_suffix("/mcp").unwrap()
+}
+
 /// A plain HTTP client.
 struct Http {
     stream: BufReader<TcpStream>,
@@ -340,8 +353,7 @@ struct Http {
 
 impl Http {
     fn connect(url: &str) -> Self {
-        let address = url.strip_prefix("http://").unwrap();
-        let stream = TcpStream::connect(address.strip_suffix("/mcp").unwrap()).unwrap();
+        let stream = TcpStream::connect(address(url)).unwrap();
         stream
             .set_read_timeout(Some(Duration::from_secs(60)))
             .unwrap();
@@ -351,6 +363,10 @@ impl Http {
     }
 
     fn send(&mut self, token: &str, body: &Value) {
+        self.try_send(token, body).unwrap();
+    }
+
+    fn try_send(&mut self, token: &str, body: &Value) -> io::Result<()> {
         let method = body["method"].as_str().unwrap();
         let name = body["params"]["name"].as_str().unwrap_or("none");
         let body = body.to_string();
@@ -361,15 +377,21 @@ impl Http {
              Content-Length: {}\r\n\r\n{body}",
             body.len()
         );
-        self.stream.get_mut().write_all(request.as_bytes()).unwrap();
+        self.stream.get_mut().write_all(request.as_bytes())
     }
 
     fn post(&mut self, token: &str, body: &Value) -> (u16, Value) {
-        self.send(token, body);
+        self.try_post(token, body).unwrap()
+    }
+
+    fn try_post(&mut self, token: &str, body: &Value) -> io::Result<(u16, Value)> {
+        self.try_send(token, body)?;
         let (mut status, mut length) = (0, 0);
         loop {
             let mut line = String::new();
-            self.stream.read_line(&mut line).unwrap();
+            if self.stream.read_line(&mut line)? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
             let line = line.trim_end();
             if line.is_empty() {
                 break;
@@ -382,7 +404,7 @@ impl Http {
             }
         }
         let mut body = vec![0; length];
-        self.stream.read_exact(&mut body).unwrap();
-        (status, serde_json::from_slice(&body).unwrap_or_default())
+        self.stream.read_exact(&mut body)?;
+        Ok((status, serde_json::from_slice(&body).unwrap_or_default()))
     }
 }
