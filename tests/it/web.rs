@@ -136,6 +136,21 @@ fn the_official_sdks_of_both_eras_are_served_over_http_and_stdio() {
         told(&appliance, &done),
         json!({"version": "2025-11-25", "tools": 4, "text": "hello from the mailbox\n"})
     );
+    // What the operator was told to paste works as it is, with either SDK.
+    let pasted = appliance.must(&["agent", "add", "p", "--token"]);
+    let pasted = pasted["snippets"]["python"].as_str().unwrap();
+    for sdk in ["KEEPGATE_PYTHON", "KEEPGATE_PYTHON_2"] {
+        let done = client(sdk, pasted, &[]);
+        assert!(
+            done.status.success(),
+            "{}",
+            String::from_utf8_lossy(&done.stderr)
+        );
+        assert!(
+            String::from_utf8_lossy(&done.stdout).contains("mail"),
+            "{done:?}"
+        );
+    }
     appliance.enrol("a");
     let (program, directory) = (binary(), appliance.directory.path());
     let (program, directory) = (program.to_str().unwrap(), directory.to_str().unwrap());
@@ -162,7 +177,7 @@ fn the_official_sdks_of_both_eras_are_served_over_http_and_stdio() {
         .iter()
         .map(|entry| entry["body"]["status"].clone())
         .collect();
-    assert_eq!(agents, ["done", "done", "done"]);
+    assert_eq!(agents, ["done"; 5]);
 }
 
 #[test]
