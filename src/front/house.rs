@@ -35,6 +35,17 @@ pub(super) struct House {
     doors: RefCell<BTreeMap<String, AbortHandle>>,
 }
 
+/// What came of the supervisor's word.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Obeyed {
+    /// It is done.
+    Done,
+    /// It is done, and the supervisor wants to know: this agent is let in.
+    Admitted(String),
+    /// There is nothing more to do.
+    Stop,
+}
+
 impl House {
     /// Without agents and without a link; call within a `LocalSet`.
     pub(super) fn new(version: String, limits: Limits) -> Rc<Self> {
@@ -52,11 +63,11 @@ impl House {
         house
     }
 
-    /// Does what the supervisor says; false once it says stop.
+    /// Does what the supervisor says.
     ///
     /// # Errors
     /// Fails where a descriptor is missing or of no use.
-    pub(super) fn obey(self: &Rc<Self>, frame: Frame<Control>) -> Result<bool> {
+    pub(super) fn obey(self: &Rc<Self>, frame: Frame<Control>) -> Result<Obeyed> {
         let mut fds = frame.fds;
         let mut descriptor = || {
             fds.pop()
@@ -68,15 +79,18 @@ impl House {
                 let known = self.admit(&agent, Proof::Uid(uid));
                 known.listen(descriptor()?, uid)?;
             }
-            Control::Admit { agent, proof } => drop(self.admit(&agent, proof)),
+            Control::Admit { agent, proof } => {
+                self.admit(&agent, proof);
+                return Ok(Obeyed::Admitted(agent));
+            }
             Control::Door => self.open(&frame.blob, descriptor()?)?,
             Control::Unlisten { agent } => self.unlisten(&agent),
-            Control::Stop => return Ok(false),
+            Control::Stop => return Ok(Obeyed::Stop),
             Control::Setup | Control::Link { .. } | Control::Listening { .. } => {
                 return Err(Error::new("the supervisor said what is not for the front"));
             }
         }
-        Ok(true)
+        Ok(Obeyed::Done)
     }
 
     /// Accepts no more connections and questions; waits for what is in flight, a while.

@@ -22,6 +22,8 @@ pub(super) struct Limits {
     pub(super) session_idle: Duration,
     /// TCP connections of one door.
     pub(super) door_connections: usize,
+    /// Of these, connections on which nobody has proved who it is; the oldest makes room.
+    pub(super) strangers: usize,
     /// TCP connections of one door from one address of another host.
     pub(super) peer_connections: usize,
     /// Bytes of HTTP requests of one agent that are being read.
@@ -61,7 +63,8 @@ impl Default for Limits {
             streams: 32,
             sessions: 64,
             session_idle: Duration::from_secs(30 * 60),
-            door_connections: 1024,
+            door_connections: 512,
+            strangers: 128,
             peer_connections: 64,
             agent_bodies: 8 * LINE_MAX,
             head: Duration::from_secs(20),

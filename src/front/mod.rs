@@ -40,7 +40,7 @@ use crate::error::{Context, Result};
 use crate::jail::confine::Confine;
 use crate::wire::frame::AsyncLink;
 use crate::wire::messages::{Control, DOOR_MAX, Report};
-use house::House;
+use house::{House, Obeyed};
 use limits::Limits;
 
 pub use crate::wire::line::{Line, Lines};
@@ -87,9 +87,15 @@ async fn serve(control: OwnedFd, version: String, limits: Limits) -> Result<()> 
             frame = control.recv::<Control>(DOOR_MAX) => match frame? {
                 // Without a supervisor there is nobody to serve for.
                 None => return Ok(()),
-                Some(frame) => if !house.obey(frame)? {
-                    house.stop().await;
-                    return Ok(());
+                Some(frame) => match house.obey(frame)? {
+                    Obeyed::Done => {}
+                    Obeyed::Admitted(agent) => {
+                        control.send(&Report::Admitted { agent }, &[], &[]).await?;
+                    }
+                    Obeyed::Stop => {
+                        house.stop().await;
+                        return Ok(());
+                    }
                 }
             },
             error = house.keeper.broken() => return Err(error),

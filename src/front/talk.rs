@@ -180,6 +180,7 @@ impl Talk {
                 tool,
                 arguments,
                 mut extra,
+                mirrored,
             } => {
                 let length = extra.len();
                 extra.extend_from_slice(arguments);
@@ -190,6 +191,7 @@ impl Talk {
                     client,
                     era,
                     extra: length,
+                    mirrored,
                     progress,
                 };
                 (Box::new(open), extra)

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use serde_json::{Map, json};
 
 use super::again::{Kept, Ours, Turn};
+use super::mirrored;
 use super::plan::Plan;
 use super::refuse::Refusal;
 use super::{Asked, Keeper, OVERHEAD};
@@ -48,7 +49,12 @@ impl Keeper {
             call: asked.call,
             received: asked.received,
         };
-        admit(&asked.arguments, &tool, caller).map_err(Refusal::unfit)
+        let call = admit(&asked.arguments, &tool, caller).map_err(Refusal::unfit)?;
+        if let Some(headers) = &asked.mirrored {
+            mirrored::check(tool.input_schema(), call.arguments(), headers)
+                .map_err(|header| Refusal::header_mismatch(&header))?;
+        }
+        Ok(call)
     }
 
     /// Whether any call can be carried out now.
@@ -229,6 +235,7 @@ pub(super) mod tests {
             client: String::new(),
             arguments: br#"{"path":"."}"#.to_vec(),
             extra: Vec::new(),
+            mirrored: None,
             question: Arc::new(Question::new(1, "a".into(), Era::Session, false)),
             received: keeper.clock.now(),
         };

@@ -17,6 +17,7 @@ mod hands;
 mod key;
 pub mod links;
 mod look;
+mod mirrored;
 mod pipeline;
 mod plan;
 mod questions;
@@ -100,6 +101,8 @@ struct Asked {
     /// Raw JSON of the other members of `params` that mean something; empty where there are none.
     #[expect(dead_code, reason = "connectors pass it on to their servers")]
     extra: Vec<u8>,
+    /// What HTTP's headers say of the arguments.
+    mirrored: Option<Vec<mirrored::Header>>,
     /// Who waits for the answer, and how they speak.
     question: Arc<questions::Question>,
     /// When it came.

@@ -10,10 +10,15 @@ use crate::call::id::Id;
 use crate::call::{Call, Unfit};
 use crate::error::Error;
 use crate::policy::{Pending, Reason};
+use crate::wire::text::Escaped;
 
 /// Longest name of an agent or tool in an entry, in characters.
 const NAME_MAX: usize = 64;
 
+/// JSON-RPC: invalid parameters.
+const INVALID_PARAMS: i64 = -32602;
+/// MCP: headers and body say different things.
+const HEADER_MISMATCH: i64 = -32020;
 /// The class of what may have happened.
 const UNKNOWN: &str = "unknown";
 
@@ -26,8 +31,8 @@ pub(super) struct Refusal {
     pub(super) argument: Option<String>,
     /// What the agent may read, where it is about the agent's own input.
     pub(super) say: Option<String>,
-    /// There is no such tool: a JSON-RPC error (invalid parameters) in place of a result.
-    pub(super) no_tool: bool,
+    /// JSON-RPC's code, where it is told by an error in place of a result.
+    pub(super) fault: Option<i64>,
     facts: Box<Map<String, Value>>,
     /// Not worth an entry of its own, so that refusals cannot fill the log.
     quiet: bool,
@@ -39,7 +44,7 @@ impl Refusal {
             class,
             argument: None,
             say: None,
-            no_tool: false,
+            fault: None,
             facts: Box::default(),
             quiet: false,
         }
@@ -61,14 +66,23 @@ impl Refusal {
 
     /// The agent has no such tool: a protocol error.
     pub(super) fn no_tool(name: &str) -> Self {
-        let say = Some(format!(
-            "unknown tool `{}`",
-            crate::wire::text::Escaped::cut(name, 64)
-        ));
+        let say = Some(format!("unknown tool `{}`", Escaped::cut(name, 64)));
         Self {
             say,
-            no_tool: true,
+            fault: Some(INVALID_PARAMS),
             ..Self::new("unknown_tool")
+        }
+    }
+
+    /// HTTP's headers say something else of the arguments.
+    pub(super) fn header_mismatch(header: &str) -> Self {
+        let header = Escaped::cut(header, 64);
+        Self {
+            say: Some(format!(
+                "header mismatch: `{header}` is missing, or is not what the arguments say"
+            )),
+            fault: Some(HEADER_MISMATCH),
+            ..Self::new("header_mismatch")
         }
     }
 

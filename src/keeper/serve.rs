@@ -214,6 +214,7 @@ fn front(keeper: &Arc<Keeper>, frame: Frame<FrontToKeeper>) -> Result<()> {
             client,
             era,
             extra,
+            mirrored,
             progress,
         } => {
             let received = keeper.clock.now();
@@ -230,6 +231,7 @@ fn front(keeper: &Arc<Keeper>, frame: Frame<FrontToKeeper>) -> Result<()> {
                 client,
                 arguments,
                 extra: extra_bytes,
+                mirrored,
                 question: keeper.questions.begin(question),
                 received,
             };
@@ -254,14 +256,16 @@ fn call(keeper: &Keeper, asked: &Asked) {
             let answer = answer::released(&released);
             keeper.tell_front(&KeeperToFront::Answer { id }, &answer);
         }
-        Err(refusal) if refusal.no_tool => {
-            let message = refusal.say.unwrap_or_default();
-            keeper.fault(id, INVALID_PARAMS, &message, &[]);
-        }
-        Err(refusal) => {
-            let answer = answer::refused(&refusal, asked.call);
-            keeper.tell_front(&KeeperToFront::Answer { id }, &answer);
-        }
+        Err(refusal) => match refusal.fault {
+            Some(code) => {
+                let message = refusal.say.unwrap_or_default();
+                keeper.fault(id, code, &message, &[]);
+            }
+            None => {
+                let answer = answer::refused(&refusal, asked.call);
+                keeper.tell_front(&KeeperToFront::Answer { id }, &answer);
+            }
+        },
     }
 }
 

@@ -176,6 +176,7 @@ pub const ATTACKS: &[Attack] = &[
         tests: &[
             "front::tests::door::there_is_an_end_to_heads_bodies_and_waiting",
             "front::tests::door::there_is_an_end_to_connections_bodies_and_calls",
+            "front::tests::door::strangers_make_room_for_each_other_and_keep_nobody_out",
             "front::tests::door::an_agent_that_reads_nothing_is_let_go",
         ],
     },

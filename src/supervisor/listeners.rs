@@ -3,7 +3,7 @@
 //! and `SO_PEERCRED` the second. TCP sockets, where the configuration has some: for agents that
 //! prove themselves by token or certificate.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::TcpListener;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -22,6 +22,8 @@ pub(super) struct Listeners {
     admin: UnixListener,
     /// Each with its own socket, where its proof is a uid.
     agents: BTreeMap<String, (Proof, Option<UnixListener>)>,
+    /// Those without one that the front lets in.
+    admitted: BTreeSet<String>,
     doors: Vec<(Door, TcpListener)>,
 }
 
@@ -57,6 +59,7 @@ impl Listeners {
             directory,
             admin,
             agents: BTreeMap::new(),
+            admitted: BTreeSet::new(),
             doors,
         })
     }
@@ -97,6 +100,7 @@ impl Listeners {
             .map(|(name, _)| name.clone())
             .collect();
         for name in &gone {
+            self.admitted.remove(name);
             if let Some((_, Some(_))) = self.agents.remove(name) {
                 drop(fs::remove_file(self.path(name)));
             }
@@ -106,7 +110,25 @@ impl Listeners {
 
     /// Names of agents that can connect.
     pub(super) fn names(&self) -> Vec<String> {
-        self.agents.keys().cloned().collect()
+        let can = |(name, (_, socket)): &(&String, &(Proof, Option<UnixListener>))| {
+            socket.is_some() || self.admitted.contains(*name)
+        };
+        let can = self.agents.iter().filter(can);
+        can.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// The front lets this agent in; whether there is such an agent.
+    pub(super) fn admitted(&mut self, agent: &str) -> bool {
+        let known = self.agents.contains_key(agent);
+        if known {
+            self.admitted.insert(agent.into());
+        }
+        known
+    }
+
+    /// A new front lets nobody in yet.
+    pub(super) fn forget_admitted(&mut self) {
+        self.admitted.clear();
     }
 
     /// What a new front is told of every agent.

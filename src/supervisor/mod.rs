@@ -29,7 +29,7 @@ use plane::Plane;
 const STOP_GRACE: Duration = Duration::from_secs(10);
 
 /// Descriptors that a process of Keepgate may need: a front one for each agent (500) and each of
-/// its connections (16), the supervisor one for each agent of each plane, keeper, jailer and egress
+/// its connections (16), and for each connection (512) of each door (8); the supervisor one for each agent of each plane, keeper, jailer and egress
 /// a handful for each call at a time. Distributions set a soft limit of 1024 for the sake of
 /// programs that use `select(2)`, as none of these do.
 pub const DESCRIPTORS: u64 = 1 << 14;

@@ -191,7 +191,13 @@ impl Plane {
             Report::Agents { agents } if role == Role::Keeper && self.are_agents(&agents) => {
                 self.enrol(&agents);
             }
-            Report::Agents { .. } => self.distrust(role),
+            // One that was removed meanwhile is nobody's any more.
+            Report::Admitted { agent } if role == Role::Front => {
+                if self.listeners.admitted(&agent) {
+                    self.tell_who_listens();
+                }
+            }
+            Report::Agents { .. } | Report::Admitted { .. } => self.distrust(role),
         }
     }
 
@@ -329,6 +335,9 @@ impl Plane {
                 running.ready = true;
             }
         }
+        if role == Role::Front {
+            self.listeners.forget_admitted();
+        }
         if role == Role::Front
             && let Some(front) = self.roles.get(&Role::Front)
         {
@@ -346,9 +355,7 @@ impl Plane {
 
     /// Brings the agents' sockets in line with the keeper's list, and tells front and keeper.
     fn enrol(&mut self, agents: &[(String, Proof)]) {
-        let (Some(front), Some(keeper)) =
-            (self.roles.get(&Role::Front), self.roles.get(&Role::Keeper))
-        else {
+        let Some(front) = self.roles.get(&Role::Front) else {
             return;
         };
         for gone in self.listeners.retain(agents) {
@@ -378,12 +385,14 @@ impl Plane {
                 }
             }
         }
-        keeper.say(
-            &Control::Listening {
-                agents: self.listeners.names(),
-            },
-            &[],
-        );
+        self.tell_who_listens();
+    }
+
+    fn tell_who_listens(&self) {
+        if let Some(keeper) = self.roles.get(&Role::Keeper) {
+            let agents = self.listeners.names();
+            keeper.say(&Control::Listening { agents }, &[]);
+        }
     }
 
     fn ended(&mut self, role: Role, how: String) {

@@ -14,6 +14,8 @@ pub const RESULT_MAX: usize = 4 << 20;
 
 /// Longest raw JSON of the other members of a call's `params` that are passed on, in bytes.
 pub const EXTRA_MAX: usize = 32 << 10;
+/// Longest names and texts of headers that are passed on with a call, in bytes.
+pub const MIRRORED_MAX: usize = 8 << 10;
 /// Longest blob from the front: what is beside a call's arguments, and they.
 pub const ASKED_MAX: usize = ARGUMENTS_MAX + EXTRA_MAX;
 
@@ -106,6 +108,11 @@ pub enum Report {
         why: String,
         /// What mends it, where that is known.
         hint: Option<String>,
+    },
+    /// From front: from now on whoever proves it is this agent ([`Control::Admit`] was obeyed).
+    Admitted {
+        /// Its name.
+        agent: String,
     },
     /// From keeper: agents enrolled at this moment. The supervisor makes the missing listeners and
     /// removes the others.
@@ -235,6 +242,10 @@ pub enum FrontToKeeper {
         era: Era,
         /// Bytes of the blob before the arguments, at most [`EXTRA_MAX`].
         extra: usize,
+        /// The headers `Mcp-Param-…` that came with it, where it came over HTTP in the stateless
+        /// era: name in lower case and decoded text, none where that is none. At most
+        /// [`MIRRORED_MAX`] bytes in all.
+        mirrored: Option<Vec<(String, Option<String>)>>,
         /// It wants to hear of progress.
         progress: bool,
     },

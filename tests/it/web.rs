@@ -2,7 +2,7 @@
 //! both eras (`KEEPGATE_PYTHON`, `KEEPGATE_PYTHON_2`; `scripts/test` makes them) and by hand.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
@@ -136,6 +136,21 @@ fn the_official_sdks_of_both_eras_are_served_over_http_and_stdio() {
         told(&appliance, &done),
         json!({"version": "2025-11-25", "tools": 4, "text": "hello from the mailbox\n"})
     );
+    // What the operator was told to paste works as it is, with either SDK.
+    let pasted = appliance.must(&["agent", "add", "p", "--token"]);
+    let pasted = pasted["snippets"]["python"].as_str().unwrap();
+    for sdk in ["KEEPGATE_PYTHON", "KEEPGATE_PYTHON_2"] {
+        let done = client(sdk, pasted, &[]);
+        assert!(
+            done.status.success(),
+            "{}",
+            String::from_utf8_lossy(&done.stderr)
+        );
+        assert!(
+            String::from_utf8_lossy(&done.stdout).contains("mail"),
+            "{done:?}"
+        );
+    }
     appliance.enrol("a");
     let (program, directory) = (binary(), appliance.directory.path());
     let (program, directory) = (program.to_str().unwrap(), directory.to_str().unwrap());
@@ -162,7 +177,7 @@ fn the_official_sdks_of_both_eras_are_served_over_http_and_stdio() {
         .iter()
         .map(|entry| entry["body"]["status"].clone())
         .collect();
-    assert_eq!(agents, ["done", "done", "done"]);
+    assert_eq!(agents, ["done"; 5]);
 }
 
 #[test]
@@ -193,6 +208,14 @@ fn a_token_is_shown_once_and_replaced_or_revoked_at_once() {
     appliance.stop();
     appliance.serve();
     assert_eq!(ask(&new), 200);
+    // And the end of the front.
+    let front = nix::unistd::Pid::from_raw(appliance.role("front"));
+    nix::sys::signal::kill(front, nix::sys::signal::Signal::SIGKILL).unwrap();
+    eventually("the next front serves the same doors", || {
+        let list = modern("tools/list", json!({}));
+        let answer = Http::connect(&url).try_post(&new, &list);
+        answer.is_ok_and(|(status, _)| status == 200)
+    });
     appliance.must(&["agent", "revoke", "w"]);
     eventually("the agent is cut off", || ask(&new) == 401);
     let status = appliance.json(&["status"]);
@@ -333,6 +356,11 @@ fn modern(method: &str, params: Value) -> Value {
     json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params})
 }
 
+fn address(url: &str) -> &str {
+    let address = url.strip_prefix("http://").unwrap();
+    address.strip_suffix("/mcp").unwrap()
+}
+
 /// A plain HTTP client.
 struct Http {
     stream: BufReader<TcpStream>,
@@ -340,8 +368,7 @@ struct Http {
 
 impl Http {
     fn connect(url: &str) -> Self {
-        let address = url.strip_prefix("http://").unwrap();
-        let stream = TcpStream::connect(address.strip_suffix("/mcp").unwrap()).unwrap();
+        let stream = TcpStream::connect(address(url)).unwrap();
         stream
             .set_read_timeout(Some(Duration::from_secs(60)))
             .unwrap();
@@ -351,6 +378,10 @@ impl Http {
     }
 
     fn send(&mut self, token: &str, body: &Value) {
+        self.try_send(token, body).unwrap();
+    }
+
+    fn try_send(&mut self, token: &str, body: &Value) -> io::Result<()> {
         let method = body["method"].as_str().unwrap();
         let name = body["params"]["name"].as_str().unwrap_or("none");
         let body = body.to_string();
@@ -361,15 +392,21 @@ impl Http {
              Content-Length: {}\r\n\r\n{body}",
             body.len()
         );
-        self.stream.get_mut().write_all(request.as_bytes()).unwrap();
+        self.stream.get_mut().write_all(request.as_bytes())
     }
 
     fn post(&mut self, token: &str, body: &Value) -> (u16, Value) {
-        self.send(token, body);
+        self.try_post(token, body).unwrap()
+    }
+
+    fn try_post(&mut self, token: &str, body: &Value) -> io::Result<(u16, Value)> {
+        self.try_send(token, body)?;
         let (mut status, mut length) = (0, 0);
         loop {
             let mut line = String::new();
-            self.stream.read_line(&mut line).unwrap();
+            if self.stream.read_line(&mut line)? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
             let line = line.trim_end();
             if line.is_empty() {
                 break;
@@ -382,7 +419,7 @@ impl Http {
             }
         }
         let mut body = vec![0; length];
-        self.stream.read_exact(&mut body).unwrap();
-        (status, serde_json::from_slice(&body).unwrap_or_default())
+        self.stream.read_exact(&mut body)?;
+        Ok((status, serde_json::from_slice(&body).unwrap_or_default()))
     }
 }

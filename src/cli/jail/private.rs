@@ -194,7 +194,9 @@ impl Private {
                     None => error.hint(mend(&why.to_string())),
                 })
             }
-            Some(Report::Agents { .. }) => Err(Error::new(format!("the {name} talks nonsense"))),
+            Some(Report::Agents { .. } | Report::Admitted { .. }) => {
+                Err(Error::new(format!("the {name} talks nonsense")))
+            }
             None => Err(self.died()),
         }
     }

@@ -80,6 +80,8 @@ pub(super) enum Ask<'a> {
         arguments: &'a [u8],
         /// Raw JSON of the other members that mean something; empty where there are none.
         extra: Vec<u8>,
+        /// What HTTP's headers say of the arguments, where they have to.
+        mirrored: Option<Vec<(String, Option<String>)>>,
     },
     /// Anything else.
     Other {

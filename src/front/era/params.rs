@@ -75,6 +75,7 @@ pub(super) fn call(params: Option<&RawValue>) -> Result<(Ask<'_>, Form), Refusal
         tool,
         arguments: arguments.as_bytes(),
         extra: extra(params)?,
+        mirrored: None,
     };
     Ok((ask, Form::Plain))
 }

@@ -196,6 +196,7 @@ mod tests {
                     tool,
                     arguments,
                     extra,
+                    ..
                 } => {
                     let arguments = std::str::from_utf8(arguments).unwrap();
                     let extra = String::from_utf8(extra).unwrap();

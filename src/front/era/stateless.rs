@@ -8,7 +8,7 @@ use super::params::{self, invalid};
 use super::{Ask, CAPABILITIES_KEY, CLIENT_KEY, Form, Question, Step, VERSION_KEY};
 use crate::front::message::{Message, Refusal, RequestId, string};
 use crate::front::object::Object;
-use crate::wire::messages::Era;
+use crate::wire::messages::{Era, MIRRORED_MAX};
 use crate::wire::text::Escaped;
 
 /// The revision served.
@@ -44,6 +44,8 @@ pub(in crate::front) struct Headers {
     pub(in crate::front) method: Option<String>,
     /// `Mcp-Name`, decoded.
     pub(in crate::front) name: Option<String>,
+    /// All `Mcp-Param-…`: name in lower case and decoded text, none where that is none.
+    pub(in crate::front) params: Vec<(String, Option<String>)>,
 }
 
 /// What to do about `message`; `headers` came with it, where it came over HTTP.
@@ -78,7 +80,13 @@ fn request<'a>(
     let (ask, form) = match method {
         "server/discover" => (other("server/discover", params)?, Form::Discovered),
         "tools/list" => params::list(params)?,
-        "tools/call" => params::call(params)?,
+        "tools/call" => {
+            let (mut ask, form) = params::call(params)?;
+            if let (Ask::Call { mirrored, .. }, Some(headers)) = (&mut ask, headers) {
+                *mirrored = Some(headers.mirrored()?);
+            }
+            (ask, form)
+        }
         _ => match PASSED.iter().find(|(known, _)| *known == method) {
             Some((known, form)) => (other(known, params)?, form.clone()),
             None => return Err(Refusal::unknown(method)),
@@ -130,6 +138,20 @@ impl Meta {
 }
 
 impl Headers {
+    /// What they say of the arguments; which of them have to be there, the tool's schema says.
+    fn mirrored(&self) -> Result<Vec<(String, Option<String>)>, Refusal> {
+        let length = |(name, said): &(String, Option<String>)| {
+            name.len() + said.as_ref().map_or(0, String::len)
+        };
+        match self.params.iter().map(length).sum::<usize>() <= MIRRORED_MAX {
+            true => Ok(self.params.clone()),
+            false => Err(Refusal::new(
+                HEADER_MISMATCH,
+                format!("header mismatch: more than {MIRRORED_MAX} bytes of `Mcp-Param-…`"),
+            )),
+        }
+    }
+
     fn check(&self, version: &str, method: &str, params: Option<&RawValue>) -> Result<(), Refusal> {
         same("MCP-Protocol-Version", self.version.as_deref(), version)?;
         same("Mcp-Method", self.method.as_deref(), method)?;
@@ -185,6 +207,7 @@ mod tests {
             version: Some(VERSION.into()),
             method: Some(method.into()),
             name: name.map(Into::into),
+            params: Vec::new(),
         }
     }
 

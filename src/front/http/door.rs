@@ -1,5 +1,6 @@
 //! A door: who is let in, and where a request goes.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use hyper::body::Incoming;
@@ -56,15 +57,19 @@ impl Door {
         &self.known.name
     }
 
-    /// Answers one request.
+    /// Answers one request; `proved` becomes true once somebody on the connection is an agent.
     pub(super) async fn answer(
         &self,
         request: Request<Incoming>,
         caller: &Caller,
+        proved: &Cell<bool>,
         written: &Rc<Written>,
     ) -> Response<Answer> {
         let agent = match self.admit(&request, caller) {
-            Ok(agent) => agent,
+            Ok(agent) => {
+                proved.set(true);
+                agent
+            }
             Err(refused) => return refused.response(written),
         };
         let method = request.method().clone();

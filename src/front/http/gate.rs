@@ -15,6 +15,8 @@ const TOKEN_MAX: usize = 256;
 pub(super) const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
 const VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 const METHOD: HeaderName = HeaderName::from_static("mcp-method");
+/// Headers that repeat an argument begin with this.
+const PARAM: &str = "mcp-param-";
 const NAME: HeaderName = HeaderName::from_static("mcp-name");
 
 /// The only value of a header, as text; nothing where it is missing, comes twice or is no text.
@@ -116,6 +118,14 @@ pub(super) fn claims(headers: &HeaderMap) -> Headers {
         version: text(&VERSION),
         method: text(&METHOD),
         name: only(headers, &NAME).and_then(decoded),
+        params: headers
+            .iter()
+            .filter(|(name, _)| name.as_str().starts_with(PARAM))
+            .map(|(name, value)| {
+                let said = value.to_str().ok().and_then(decoded);
+                (name.as_str().to_owned(), said)
+            })
+            .collect(),
     }
 }
 
@@ -284,6 +294,19 @@ mod tests {
         ] {
             assert_eq!(name(bad), None, "{bad}");
         }
+        let repeated = headers(&[
+            ("mcp-param-region", "=?base64?IHBhZGRlZCA=?="),
+            ("mcp-param-count", "=?base64?!?="),
+        ]);
+        let mut params = claims(&repeated).params;
+        params.sort();
+        assert_eq!(
+            params,
+            [
+                ("mcp-param-count".to_owned(), None),
+                ("mcp-param-region".to_owned(), Some(" padded ".to_owned()))
+            ]
+        );
         let twice = headers(&[("mcp-method", "a"), ("mcp-method", "b")]);
         assert_eq!(claims(&twice).method, None);
     }

@@ -18,8 +18,8 @@ pub(super) mod sessions;
 mod tls;
 mod wire;
 
-use std::cell::RefCell;
-use std::collections::HashMap;
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
@@ -71,6 +71,7 @@ pub(super) fn open(
     let street = Rc::new(Street {
         seats: Quota::new(house.limits.door_connections),
         peers: RefCell::default(),
+        strangers: RefCell::default(),
         door: Rc::new(Door::new(house, known)),
         tls,
     });
@@ -84,6 +85,15 @@ struct Street {
     seats: Rc<Quota>,
     /// Connections of each other host.
     peers: RefCell<HashMap<IpAddr, Rc<Quota>>>,
+    /// Connections on which nobody has proved who it is, oldest first.
+    strangers: RefCell<VecDeque<Stranger>>,
+}
+
+/// A connection that is nobody's yet.
+struct Stranger {
+    /// Somebody has proved by now to be an agent.
+    proved: Rc<Cell<bool>>,
+    task: AbortHandle,
 }
 
 impl Street {
@@ -100,6 +110,21 @@ impl Street {
         let quota = peers.entry(peer).or_insert_with(|| Quota::new(most));
         Some(vec![seat, quota.take(1)?])
     }
+
+    /// Begins to serve a connection; where too many are nobody's, the oldest of them ends for it.
+    fn begin(self: &Rc<Self>, stream: TcpStream, peer: SocketAddr, seats: Vec<Share>) {
+        let mut strangers = self.strangers.borrow_mut();
+        strangers.retain(|known| !known.proved.get() && !known.task.is_finished());
+        if strangers.len() >= self.door.house.limits.strangers
+            && let Some(oldest) = strangers.pop_front()
+        {
+            oldest.task.abort();
+        }
+        let proved = Rc::new(Cell::new(false));
+        let serve = serve(Rc::clone(self), stream, peer, seats, Rc::clone(&proved));
+        let task = spawn_local(serve).abort_handle();
+        strangers.push_back(Stranger { proved, task });
+    }
 }
 
 async fn accept(street: Rc<Street>, listener: TcpListener) {
@@ -109,7 +134,7 @@ async fn accept(street: Rc<Street>, listener: TcpListener) {
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => match street.seat(peer.ip()) {
-                Some(seats) => drop(spawn_local(serve(Rc::clone(&street), stream, peer, seats))),
+                Some(seats) => street.begin(stream, peer, seats),
                 None => notes.note("too many connections over HTTP"),
             },
             Err(error) => {
@@ -122,17 +147,23 @@ async fn accept(street: Rc<Street>, listener: TcpListener) {
 }
 
 /// Serves one connection; `seats` are given back at its end.
-async fn serve(street: Rc<Street>, stream: TcpStream, peer: SocketAddr, seats: Vec<Share>) {
+async fn serve(
+    street: Rc<Street>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    seats: Vec<Share>,
+    proved: Rc<Cell<bool>>,
+) {
     let door = &street.door;
     let limits = &door.house.limits;
     // Answers are short, and each is written at once.
     drop(stream.set_nodelay(true));
     let ended = match &street.tls {
-        None => speak(door, stream, Caller::Token).await,
+        None => speak(door, stream, Caller::Token, proved).await,
         Some(tls) => match timeout(limits.head, tls.accept(stream)).await {
             Ok(Ok(stream)) => {
                 let caller = Caller::Certificate(tls::fingerprint(&stream));
-                speak(door, stream, caller).await
+                speak(door, stream, caller, proved).await
             }
             Ok(Err(error)) => Err(error.to_string()),
             Err(_) => Err("no TLS in time".into()),
@@ -148,15 +179,20 @@ async fn speak(
     door: &Rc<Door>,
     stream: impl AsyncRead + AsyncWrite + Unpin,
     caller: Caller,
+    proved: Rc<Cell<bool>>,
 ) -> Result<(), String> {
     let limits = &door.house.limits;
     let written = Rc::new(Written::default());
     let wire = Wire::new(stream, limits.stall, &written);
-    let caller = Rc::new(caller);
+    let caller = Rc::new((caller, proved));
     let service = service_fn(|request| {
         let (door, caller) = (Rc::clone(door), Rc::clone(&caller));
         let written = Rc::clone(&written);
-        async move { Ok::<_, std::convert::Infallible>(door.answer(request, &caller, &written).await) }
+        async move {
+            Ok::<_, std::convert::Infallible>(
+                door.answer(request, &caller.0, &caller.1, &written).await,
+            )
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

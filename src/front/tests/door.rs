@@ -196,6 +196,28 @@ fn there_is_an_end_to_connections_bodies_and_calls() {
 }
 
 #[test]
+fn strangers_make_room_for_each_other_and_keep_nobody_out() {
+    let rig = Rig::new(Limits {
+        strangers: 2,
+        ..chatty()
+    });
+    let address = rig.door();
+    let ping = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;
+    let mut known = Web::connect(address).with(TOKEN);
+    assert_eq!(known.post(&[], ping).status, 400);
+    let mut oldest = Web::connect(address);
+    oldest.raw(b"POST /mcp HTTP/1.1\r\n");
+    let mut others: Vec<_> = (0..2).map(|_| Web::connect(address)).collect();
+    assert!(oldest.is_closed());
+    // Whoever has proved to be an agent stays, and one more gets in.
+    assert_eq!(known.post(&[], ping).status, 400);
+    let mut next = Web::connect(address).with(TOKEN);
+    assert_eq!(next.post(&[], ping).status, 400);
+    assert!(others.remove(0).is_closed());
+    rig.stop();
+}
+
+#[test]
 fn a_revoked_agent_is_cut_off_wherever_it_is() {
     let rig = Rig::new(chatty());
     let address = rig.door();

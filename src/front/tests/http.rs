@@ -195,9 +195,24 @@ fn the_stateless_era_needs_no_session() {
         found.json()["result"]["supportedVersions"],
         json!(["2026-07-28"])
     );
-    web.send("POST", &CALL, &modern(2, "tools/call", r#","name":"t__t""#));
-    let (id, era) = opened(&rig);
+    let repeats = [CALL[0], CALL[1], CALL[2], "Mcp-Param-X:  y "];
+    web.send(
+        "POST",
+        &repeats,
+        &modern(2, "tools/call", r#","name":"t__t""#),
+    );
+    let (
+        FrontToKeeper::Open {
+            id, era, mirrored, ..
+        },
+        _,
+    ) = rig.asked()
+    else {
+        panic!()
+    };
     assert_eq!(era, Era::Stateless);
+    let said = ("mcp-param-x".to_owned(), Some("y".to_owned()));
+    assert_eq!(mirrored, Some(vec![said]));
     rig.reply(&KeeperToFront::Answer { id }, b"{}");
     assert_eq!(
         web.response().json()["result"],

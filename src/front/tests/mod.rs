@@ -178,9 +178,16 @@ impl Rig {
 
     fn admit_token(&self, agent: &str, token: &str) {
         let sha256 = hex(digest(&SHA256, token.as_bytes()).as_ref());
-        let proof = Proof::Token(Token { sha256 });
-        let agent = agent.into();
+        self.admit(agent, Proof::Token(Token { sha256 }));
+    }
+
+    /// Lets an agent in, and hears that it is.
+    fn admit(&self, name: &str, proof: Proof) {
+        let agent = name.into();
         self.tell(&Control::Admit { agent, proof }, None);
+        let told = frame::recv::<Report>(self.control.as_fd(), 0);
+        let told = told.unwrap().unwrap().say;
+        assert!(matches!(told, Report::Admitted { agent } if agent == name));
     }
 
     /// The keeper hears something before `web` does.

@@ -41,8 +41,7 @@ impl World {
             from,
             until,
         });
-        let agent = agent.into();
-        self.rig.tell(&Control::Admit { agent, proof }, None);
+        self.rig.admit(agent, proof);
     }
 
     /// A client that shows `shown`, signing with `key`.

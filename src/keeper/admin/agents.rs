@@ -33,6 +33,11 @@ impl Keeper {
                     .hint("`keepgate policy show --schema` lists the tools"));
             }
         }
+        let known = self
+            .state()
+            .agents
+            .get(name)
+            .map(|known| known.proof.clone());
         let written = self.exclusively(|_| {
             let state = self.state();
             // A new token or certificate takes the place of the old one; a user is somebody else.
@@ -66,6 +71,13 @@ impl Keeper {
             body.insert("tools".into(), json!(tools));
             self.log.append(Draft::new("agent.add", body))
         })?;
+        // Somebody of that name may be let in with an old token: that does not count.
+        let (listening, _) = &self.listening;
+        let mut listening = listening.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.as_ref() != Some(&proof) {
+            listening.remove(name);
+        }
+        drop(listening);
         self.report_agents()?;
         self.await_socket(name)?;
         let changed = KeeperToFront::Changed {
@@ -122,7 +134,7 @@ impl Keeper {
             return Ok(());
         }
         Err(Error::new(format!(
-            "agent `{name}` is enrolled, but its socket does not listen yet"
+            "agent `{name}` is enrolled, but cannot connect yet"
         ))
         .hint("`keepgate status` shows what the supervisor is missing"))
     }
