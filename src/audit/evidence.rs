@@ -48,6 +48,19 @@ pub enum Given {
     Own(Value),
     /// MCP's complete result object as the server of a connector wrote it, byte for byte.
     Passed(Vec<u8>),
+    /// JSON-RPC's error object as the server of a connector wrote it.
+    Fault(Vec<u8>),
+}
+
+/// Whose words a released answer is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whose {
+    /// Keepgate's own.
+    Own,
+    /// A server's: MCP's complete result object.
+    Passed,
+    /// A server's: JSON-RPC's error object.
+    Fault,
 }
 
 impl From<Value> for Given {
@@ -91,7 +104,7 @@ pub struct Released {
     seq: u64,
     status: Status,
     result: Vec<u8>,
-    passed: bool,
+    whose: Whose,
 }
 
 impl Released {
@@ -110,9 +123,9 @@ impl Released {
         self.status
     }
 
-    /// The result is a server's own: MCP's complete result object.
-    pub fn is_passed(&self) -> bool {
-        self.passed
+    /// Whose words the result is.
+    pub fn whose(&self) -> Whose {
+        self.whose
     }
 
     /// The result as JSON.
@@ -262,9 +275,10 @@ impl<M> Authorized<M> {
     /// Fails where the log takes no entries: then nothing may be answered but that the outcome is
     /// unknown.
     pub fn close(self, ledger: Ledger<'_>, outcome: Outcome) -> Result<Released> {
-        let (result, passed) = match outcome.value {
-            Given::Own(value) => (serde_json::to_vec(&value), false),
-            Given::Passed(bytes) => (Ok(bytes), true),
+        let (result, whose) = match outcome.value {
+            Given::Own(value) => (serde_json::to_vec(&value), Whose::Own),
+            Given::Passed(bytes) => (Ok(bytes), Whose::Passed),
+            Given::Fault(bytes) => (Ok(bytes), Whose::Fault),
         };
         let result = result.context(|| "write the result".into())?;
         let result = ledger.masker.mask(&result);
@@ -281,7 +295,7 @@ impl<M> Authorized<M> {
             seq,
             status: outcome.status,
             result: shown,
-            passed,
+            whose,
         })
     }
 }

@@ -8,8 +8,8 @@ use serde_json::value::RawValue;
 
 use super::reply;
 pub(super) use crate::wire::jsonrpc::{present, string};
-use crate::wire::{json, jsonrpc};
 use crate::wire::text::Escaped;
+use crate::wire::{json, jsonrpc};
 
 /// Longest line of an agent, in bytes: the largest arguments and half as much around them.
 pub const LINE_MAX: usize = 3 << 19;

@@ -287,8 +287,7 @@ impl Jails {
         let manifest = self.manifests.get(program.manifest).ok_or_else(missing)?;
         let Manifest { class, limits, .. } = manifest;
         let wall_ms = (!program.lasting).then_some(limits.wall_ms);
-        let mut running =
-            Running::new(since, jailed, slot, wall_ms, limits.cpu_s, *class, link);
+        let mut running = Running::new(since, jailed, slot, wall_ms, limits.cpu_s, *class, link);
         running.leaf = leaf;
         Ok(running)
     }

@@ -322,12 +322,7 @@ impl Server {
         Ok(())
     }
 
-    fn start(
-        &mut self,
-        ticket: Id,
-        program: &Program<'_>,
-        fds: &[OwnedFd],
-    ) -> Result<(), Trouble> {
+    fn start(&mut self, ticket: Id, program: &Program<'_>, fds: &[OwnedFd]) -> Result<(), Trouble> {
         self.admit(ticket)?;
         let lasting = self.running.values().filter(|running| running.lasts());
         if program.lasting && lasting.count() >= LASTING_MAX {

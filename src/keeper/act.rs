@@ -3,10 +3,10 @@
 
 use serde_json::{Map, Value, json};
 
-use super::Keeper;
 use super::hands::{Job, Ran};
 use super::look::Sight;
 use super::plan::{Plan, limits};
+use super::{Asked, Keeper};
 use crate::audit::evidence::{Authorized, Given, Outcome, Status};
 use crate::call::Call;
 use crate::error::{Error, Result};
@@ -22,10 +22,22 @@ pub(super) fn rehearse(
     keeper: &Keeper,
     ticket: &Authorized<Dry>,
     call: &Call,
+    asked: &Asked,
     plan: Plan,
     sight: &Sight,
 ) -> Outcome {
     match plan {
+        Plan::Upstream(upstream) if !upstream.effect => {
+            keeper.ask_upstream(ticket, asked, &upstream)
+        }
+        Plan::Upstream(_) => Outcome {
+            status: Status::Skipped,
+            value: told(
+                "rehearsed_not_executed",
+                "the call was checked and its server was not asked",
+            ),
+            facts: Map::new(),
+        },
         Plan::Http { effect: true, .. } => Outcome {
             status: Status::Skipped,
             value: told(
@@ -58,10 +70,12 @@ pub(super) fn carry_out(
     keeper: &Keeper,
     ticket: &Authorized<Live>,
     call: &Call,
+    asked: &Asked,
     plan: Plan,
     before: Option<&FileState>,
 ) -> Outcome {
     match (plan, before) {
+        (Plan::Upstream(upstream), _) => keeper.ask_upstream(ticket, asked, &upstream),
         (Plan::Write { file, sha256, .. }, Some(before)) => {
             let absent = *before == FileState::Absent;
             let order = order(call, Mode::Live, absent);
@@ -107,7 +121,7 @@ fn read<M>(keeper: &Keeper, ticket: &Authorized<M>, call: &Call, plan: Plan) -> 
         Plan::Roots => return roots(keeper),
         Plan::Read(file) => (vec![file], None),
         Plan::Http { lease, .. } => (Vec::new(), Some(lease)),
-        Plan::Write { .. } => (Vec::new(), None),
+        Plan::Write { .. } | Plan::Upstream(_) => (Vec::new(), None),
     };
     let tool = call.tool().name();
     let mut facts = Map::new();

@@ -124,7 +124,15 @@ impl Keeper {
     }
 
     /// How the call is carried out.
-    pub(super) fn plan(&self, call: &Call, ground: &Ground<'_>) -> Result<Plan, Refusal> {
+    pub(super) fn plan(
+        &self,
+        call: &Call,
+        asked: &Asked,
+        ground: &Ground<'_>,
+    ) -> Result<Plan, Refusal> {
+        if let Some(upstream) = call.tool().upstream() {
+            return self.plan_upstream(call, &asked.extra, upstream);
+        }
         Plan::of(call, ground).map_err(|unplanned| {
             let (argument, say) = (Some(unplanned.argument), unplanned.say.as_str());
             Refusal::failed("bad_argument", argument, say, String::new())

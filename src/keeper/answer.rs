@@ -1,10 +1,17 @@
 //! What an agent gets: MCP's `CallToolResult`.
 
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::refuse::Refusal;
-use crate::audit::evidence::{Released, Status};
+use crate::audit::evidence::{Released, Status, Whose};
 use crate::call::id::Id;
+
+/// JSON-RPC: something below failed.
+const INTERNAL_ERROR: i64 = -32603;
+/// Longest message of a server's error, in characters.
+const MESSAGE_MAX: usize = 4_096;
 
 /// Name of the member of `_meta` that carries the request id.
 const META: &str = "keepgate/request";
@@ -12,7 +19,7 @@ const META: &str = "keepgate/request";
 /// The result of a released answer: its JSON as text and as structured content. What was not done
 /// is told as an error: agents' libraries hold other results against the tool's output schema.
 pub(super) fn released(released: &Released) -> Vec<u8> {
-    if released.is_passed() {
+    if released.whose() != Whose::Own {
         return released.result().to_vec();
     }
     let result = String::from_utf8_lossy(released.result());
@@ -32,6 +39,44 @@ pub(super) fn released(released: &Released) -> Vec<u8> {
          \"structuredContent\":{result},\"isError\":false,\"_meta\":{meta}}}"
     )
     .into_bytes()
+}
+
+/// A server's JSON-RPC error.
+#[derive(Debug)]
+pub(super) struct Fault {
+    /// Its code.
+    pub(super) code: i64,
+    /// Its message, cut.
+    pub(super) message: String,
+    /// Raw JSON of its data; empty where it has none.
+    pub(super) data: String,
+}
+
+/// Reads the error object of a server; what cannot be read is an internal error.
+pub(super) fn fault(raw: &[u8]) -> Fault {
+    #[derive(Deserialize)]
+    struct Said<'a> {
+        code: i64,
+        message: String,
+        #[serde(default, borrow)]
+        data: Option<&'a RawValue>,
+    }
+    let said: Result<Said<'_>, _> = serde_json::from_slice(raw);
+    match said {
+        Ok(said) => Fault {
+            code: said.code,
+            message: said.message.chars().take(MESSAGE_MAX).collect(),
+            data: said
+                .data
+                .map(|data| data.get().to_owned())
+                .unwrap_or_default(),
+        },
+        Err(_) => Fault {
+            code: INTERNAL_ERROR,
+            message: "the tool's server failed".into(),
+            data: String::new(),
+        },
+    }
 }
 
 /// The result of a refusal.

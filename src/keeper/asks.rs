@@ -101,10 +101,6 @@ struct Filter {
 
 impl Keeper {
     /// Tells the client of `question` something on the way to its answer; `params` is raw JSON.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "connectors' servers are the first to have news")
-    )]
     pub(super) fn notice(&self, question: &Question, method: &str, params: &[u8]) {
         if question.is_gone() || method == "notifications/progress" && !question.progress {
             return;
@@ -119,10 +115,6 @@ impl Keeper {
 
     /// Asks the client of `question` on behalf of a server, and waits at most `wait` for what it
     /// says. Nothing where it cannot be asked: in the stateless era servers ask in their results.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "connectors' servers are the first to ask clients")
-    )]
     pub(super) fn ask_client(
         &self,
         question: &Question,

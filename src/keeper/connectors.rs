@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde_json::{Map, Value, json};
 
 use super::refuse::Refusal;
+use super::servers;
 use super::state::Quarantine;
+use super::upstreams::plan::Server;
 use super::{Connected, Keeper, Trouble};
 use crate::audit::Draft;
 use crate::audit::quota::{Limits, Quota};
@@ -29,8 +31,10 @@ pub(super) struct Connectors(BTreeMap<String, Connector>);
 #[derive(Debug)]
 pub(super) struct Connector {
     said: Connected,
-    /// What was approved, where something was and it can be used.
+    /// What was approved, where something was.
     pub(super) pin: Option<Arc<Pin>>,
+    /// Its server, where one can be asked.
+    pub(super) server: Option<Arc<Server>>,
     /// [`Pin::digest`]; empty where nothing was approved.
     pub(super) digest: String,
     /// Calls of each agent.
@@ -51,7 +55,11 @@ impl Connectors {
                 bytes_per_day: u64::MAX,
             };
             let name = said.name.clone();
+            let server = pin
+                .as_ref()
+                .and_then(|pin| servers::of(&name, pin, &digest));
             let connector = Connector {
+                server: server.map(Arc::new),
                 said,
                 pin,
                 digest,
@@ -199,6 +207,7 @@ impl Keeper {
         }
         tracing::error!(connector = name, why, "a connector is quarantined");
         let digest = self.connectors.get(name).map_or("", |c| &c.digest);
+        self.upstreams.withdraw(digest);
         let mut body = named(name, digest);
         body.insert("why".into(), why.into());
         body.insert("changes".into(), changes.len().into());

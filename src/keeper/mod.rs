@@ -13,6 +13,7 @@ mod answer;
 mod asks;
 mod connectors;
 mod follow;
+mod foreign;
 mod hands;
 mod key;
 pub mod links;
@@ -25,6 +26,7 @@ mod refuse;
 mod runs;
 mod seats;
 mod serve;
+mod servers;
 mod setup;
 mod start;
 mod state;
@@ -67,6 +69,8 @@ struct Keeper {
     engine: RwLock<Engine>,
     hands: hands::Hands,
     upstreams: upstreams::Upstreams,
+    /// Hears of servers what is about no question.
+    servers: Arc<servers::Listener>,
     store: Store,
     runs: runs::Runs,
     quota: Mutex<Quota>,
@@ -99,7 +103,6 @@ struct Asked {
     /// Raw bytes of the arguments.
     arguments: Vec<u8>,
     /// Raw JSON of the other members of `params` that mean something; empty where there are none.
-    #[expect(dead_code, reason = "connectors pass it on to their servers")]
     extra: Vec<u8>,
     /// What HTTP's headers say of the arguments.
     mirrored: Option<Vec<mirrored::Header>>,

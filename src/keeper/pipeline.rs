@@ -17,7 +17,7 @@ pub(super) fn run(keeper: &Keeper, asked: &Asked) -> Result<Arc<Released>, Refus
     let call = keeper.admit(asked)?;
     match keeper.turn(&call, asked) {
         Turn::New(turn) => {
-            let came_to = decide(keeper, &call).map(Arc::new);
+            let came_to = decide(keeper, &call, asked).map(Arc::new);
             match &came_to {
                 Ok(released) => keeper.came_to(turn, Kept::Outcome(Arc::clone(released))),
                 Err(refusal) if refusal.is_unknown() => keeper.came_to(turn, Kept::Unknown),
@@ -35,7 +35,7 @@ pub(super) fn run(keeper: &Keeper, asked: &Asked) -> Result<Arc<Released>, Refus
     .map_err(|refusal| refusal.of(&call))
 }
 
-fn decide(keeper: &Keeper, call: &Call) -> Result<Released, Refusal> {
+fn decide(keeper: &Keeper, call: &Call, asked: &Asked) -> Result<Released, Refusal> {
     let ledger = Ledger::new(&keeper.log, &keeper.masker);
     // Held until the intent is durable: policy, mode and agents cannot change in between.
     let rules = keeper.rules();
@@ -46,13 +46,13 @@ fn decide(keeper: &Keeper, call: &Call) -> Result<Released, Refusal> {
         Decision::Ask(pending) => return Err(Refusal::needs_person(&pending)),
         Decision::Forbid(reason) => return Err(Refusal::forbidden(reason)),
     };
-    let plan = keeper.plan(call, &ground)?;
+    let plan = keeper.plan(call, asked, &ground)?;
     let sight = keeper.look(call, &plan)?;
     match mode {
         Current::Dry(dry) => {
             let ticket = ledger.intent_dry(call, grant, dry, sight.recipe())?;
             drop(rules);
-            let outcome = act::rehearse(keeper, &ticket, call, plan, &sight);
+            let outcome = act::rehearse(keeper, &ticket, call, asked, plan, &sight);
             ticket
                 .close(ledger, outcome)
                 .map_err(|error| Refusal::unrecorded(&error))
@@ -62,7 +62,7 @@ fn decide(keeper: &Keeper, call: &Call) -> Result<Released, Refusal> {
             let before = undo.recipe().map(|recipe| recipe.before.clone());
             let ticket = ledger.intent_live(call, grant, live, undo)?;
             drop(rules);
-            let outcome = act::carry_out(keeper, &ticket, call, plan, before.as_ref());
+            let outcome = act::carry_out(keeper, &ticket, call, asked, plan, before.as_ref());
             ticket
                 .close(ledger, outcome)
                 .map_err(|error| Refusal::unrecorded(&error))

@@ -1,10 +1,14 @@
 //! What carrying out a call takes: which files, which way out, which limits. Made from the call and
 //! the operator's roots and rules; says nothing about whether it may happen.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use ring::digest::{SHA256, digest};
 use serde_json::Value;
 
 use super::hands::Lease;
+use super::upstreams::plan::Server;
 use crate::call::Call;
 use crate::call::http::Target;
 use crate::call::path::RootPath;
@@ -40,6 +44,25 @@ pub(super) enum Plan {
         /// The request may change something at the other end.
         effect: bool,
     },
+    /// The server of a connector is asked.
+    Upstream(Upstream),
+}
+
+/// How the server of a connector is asked.
+#[derive(Debug)]
+pub(super) struct Upstream {
+    /// Which.
+    pub(super) server: Arc<Server>,
+    /// An MCP method.
+    pub(super) method: &'static str,
+    /// Raw JSON of `params`.
+    pub(super) params: Vec<u8>,
+    /// It may change something.
+    pub(super) effect: bool,
+    /// Time for all of it.
+    pub(super) wall: Duration,
+    /// Bytes of its result at most.
+    pub(super) result: u64,
 }
 
 /// Why there is no plan: a call that schema and rules let through, but nothing can carry out.

@@ -56,10 +56,6 @@ impl Question {
 
     /// Runs `hook` once nobody wants the answer any more; at once where that is so already. A second
     /// hook takes the place of the first.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "connectors pass the cancellation on with it")
-    )]
     pub(super) fn when_gone(&self, hook: impl FnOnce() + Send + 'static) {
         let mut place = lock(&self.hook);
         if self.is_gone() {

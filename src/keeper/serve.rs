@@ -14,15 +14,13 @@ use super::refuse::Refusal;
 use super::seats::Full;
 use super::{Asked, Keeper, OVERHEAD, Setup, admin, answer, follow, hands, pipeline};
 use crate::audit::Draft;
-use crate::audit::evidence::Released;
+use crate::audit::evidence::{Released, Whose};
 use crate::call::id::Id;
 use crate::error::{Context, Error, Result};
 use crate::jail::confine;
 use crate::time::Clock;
 use crate::wire::frame::{self, Frame};
-use crate::wire::messages::{
-    ASKED_MAX, Control, FrontToKeeper, KeeperToFront, Report, Role,
-};
+use crate::wire::messages::{ASKED_MAX, Control, FrontToKeeper, KeeperToFront, Report, Role};
 
 /// JSON-RPC: invalid parameters.
 const INVALID_PARAMS: i64 = -32602;
@@ -41,6 +39,7 @@ pub fn run(control: OwnedFd, setup: Setup, fds: Vec<OwnedFd>) -> Result<()> {
     let [operator] = <[OwnedFd; 1]>::try_from(fds)
         .map_err(|_| Error::new("the supervisor sent no admin socket"))?;
     let keeper = Arc::new(Keeper::open(setup, control, hands)?);
+    keeper.servers.belongs_to(&keeper);
     let admin = Arc::clone(&keeper);
     thread("admin", move || {
         admin::serve(&admin, &UnixListener::from(operator))
@@ -252,6 +251,10 @@ fn call(keeper: &Keeper, asked: &Asked) {
     let carried = carry(keeper, asked);
     keeper.questions.end(id);
     match carried {
+        Ok(released) if released.whose() == Whose::Fault => {
+            let fault = answer::fault(released.result());
+            keeper.fault(id, fault.code, &fault.message, fault.data.as_bytes());
+        }
         Ok(released) => {
             let answer = answer::released(&released);
             keeper.tell_front(&KeeperToFront::Answer { id }, &answer);

@@ -9,8 +9,9 @@ use ring::digest::{SHA256, digest};
 use serde_json::{Map, Value, json};
 
 use super::connectors::Connectors;
+use super::servers::Listener;
 use super::state::{Policy, State};
-use super::upstreams::{self, Upstreams};
+use super::upstreams::Upstreams;
 use super::{Keeper, Setup, hands, key, runs, seats};
 use crate::audit::index::Index;
 use crate::audit::quota::Quota;
@@ -55,7 +56,8 @@ impl Keeper {
         let quota = Mutex::new(Quota::new(setup.agent_quota, setup.plane_quota));
         let index = Index::open(&state_dir.join("index.sqlite"))?;
         let links = Arc::clone(hands.links());
-        let upstreams = Upstreams::new(links, Arc::new(upstreams::Nobody));
+        let servers = Arc::new(Listener::default());
+        let upstreams = Upstreams::new(links, Arc::<Listener>::clone(&servers));
         let keeper = Self {
             setup,
             log,
@@ -66,6 +68,7 @@ impl Keeper {
             engine: RwLock::new(engine),
             hands,
             upstreams,
+            servers,
             store: Store::new(state_dir.join("store")),
             runs: runs::Runs::default(),
             quota,

@@ -170,7 +170,10 @@ impl<'a> Members<'a> {
 
     /// The object.
     pub fn json(&self) -> String {
-        let length = self.0.iter().map(|(key, value)| key.len() + value.len() + 8);
+        let length = self
+            .0
+            .iter()
+            .map(|(key, value)| key.len() + value.len() + 8);
         let mut text = String::with_capacity(length.sum::<usize>() + 2);
         text.push('{');
         for (key, value) in &self.0 {
@@ -225,7 +228,10 @@ mod tests {
         else {
             panic!()
         };
-        assert_eq!((id.get(), answer.unwrap_err().get()), ("null", "{\"a\" :1}"));
+        assert_eq!(
+            (id.get(), answer.unwrap_err().get()),
+            ("null", "{\"a\" :1}")
+        );
         assert_eq!(
             read(r#"{"jsonrpc":"2.0","id":1,"result":1,"error":1}"#).unwrap_err(),
             "a result and an error at the same time"

@@ -40,6 +40,7 @@ pub use tree::Tree;
 
 use crate::time::Timestamp;
 use crate::wire::manifest::Manifest;
+pub use crate::wire::messages::Passing;
 
 /// Most connectors of one install.
 pub const CONNECTORS_MAX: usize = 256;
@@ -204,18 +205,6 @@ impl Default for ConnectorLimits {
             notices_per_minute: 600,
         }
     }
-}
-
-/// What a server may ask of an agent's client; nothing where nothing is said.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Passing {
-    /// `sampling/createMessage`: text from the agent's model.
-    pub sampling: bool,
-    /// `elicitation/create`: questions to a person. Never an approval.
-    pub elicitation: bool,
-    /// `roots/list`: directories the client works in.
-    pub roots: bool,
 }
 
 impl Connector {

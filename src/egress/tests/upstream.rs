@@ -45,7 +45,9 @@ impl<'a> Asked<'a> {
     }
 
     fn next(&self) -> (EgressToKeeper, String) {
-        let frame = frame::recv(self.world.keeper.as_fd(), MESSAGE_MAX).unwrap().unwrap();
+        let frame = frame::recv(self.world.keeper.as_fd(), MESSAGE_MAX)
+            .unwrap()
+            .unwrap();
         (frame.say, String::from_utf8(frame.blob).unwrap())
     }
 
@@ -96,8 +98,10 @@ fn body(request: &str) -> Value {
 
 fn http(status: &str, kind: &str, more: &str, body: &str) -> Vec<u8> {
     let length = body.len();
-    format!("HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n{more}\r\n{body}")
-        .into_bytes()
+    format!(
+        "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n{more}\r\n{body}"
+    )
+    .into_bytes()
 }
 
 fn json_of(answer: &Value) -> Vec<u8> {
@@ -153,11 +157,18 @@ fn a_stateless_server_is_told_in_headers_what_the_body_says() {
             assert!(lower.contains(header), "{header}: {request}");
         }
         let method = body(request)["method"].as_str().unwrap().to_owned();
-        assert!(request.contains(&format!("mcp-method: {method}\r\n")), "{request}");
+        assert!(
+            request.contains(&format!("mcp-method: {method}\r\n")),
+            "{request}"
+        );
         let version = &body(request)["params"]["_meta"]["io.modelcontextprotocol/protocolVersion"];
         assert_eq!(version, "2026-07-28");
     }
-    assert!(all[2].contains("mcp-name: =?base64?Z3LDtsOfZQ==?=\r\n"), "{}", all[2]);
+    assert!(
+        all[2].contains("mcp-name: =?base64?Z3LDtsOfZQ==?=\r\n"),
+        "{}",
+        all[2]
+    );
 }
 
 #[test]
@@ -165,7 +176,9 @@ fn a_session_server_has_a_session_and_its_end() {
     let (ended, ends) = mpsc::channel();
     let server = serve(move |request| {
         let asked = body(request);
-        let session = request.to_ascii_lowercase().contains("mcp-session-id: s-1\r\n");
+        let session = request
+            .to_ascii_lowercase()
+            .contains("mcp-session-id: s-1\r\n");
         let result = match asked["method"].as_str().unwrap_or_default() {
             "server/discover" => return http("400 Bad Request", "text/plain", "", "what?"),
             "initialize" => {
@@ -196,7 +209,10 @@ fn a_session_server_has_a_session_and_its_end() {
     asked.order(&KeeperToEgress::Close { upstream });
     assert_eq!(asked.gone(), "the keeper has closed it");
     let request = ends.recv().unwrap().to_ascii_lowercase();
-    assert!(request.contains("mcp-protocol-version: 2025-06-18"), "{request}");
+    assert!(
+        request.contains("mcp-protocol-version: 2025-06-18"),
+        "{request}"
+    );
     // What is over cannot be asked.
     let ticket = asked.put("x");
     assert_eq!(asked.got(ticket).0, Got::Refused(Unasked::NotOpen));
@@ -241,13 +257,26 @@ fn a_remote_server_that_breaks_the_rules_ends() {
     let cases: [(Says, &str); 4] = [
         (|_| "x".repeat(MESSAGE_MAX + 1), "a message of more than"),
         (|_| "[1]".into(), "batches are not served"),
-        (|asked| format!("{{\"jsonrpc\":\"2.0\",\"id\":{},\"result\":{{\"a\":1,\"a\":2}}}}", asked["id"]), "duplicate key"),
-        (|_| json!({"jsonrpc": "2.0", "id": 1, "result": {}}).to_string(), "in place of another"),
+        (
+            |asked| {
+                format!(
+                    "{{\"jsonrpc\":\"2.0\",\"id\":{},\"result\":{{\"a\":1,\"a\":2}}}}",
+                    asked["id"]
+                )
+            },
+            "duplicate key",
+        ),
+        (
+            |_| json!({"jsonrpc": "2.0", "id": 1, "result": {}}).to_string(),
+            "in place of another",
+        ),
     ];
     let world = World::plain();
     for (says, why) in cases {
         let server = serve(move |request| {
-            stateless(request, |asked| http("200 OK", "application/json", "", &says(asked)))
+            stateless(request, |asked| {
+                http("200 OK", "application/json", "", &says(asked))
+            })
         });
         let asked = Asked::new(&world, remote(server.url("/mcp")));
         asked.opened();

@@ -202,7 +202,8 @@ impl Client {
             Phase::Probing { fall_back } if !self.is_asked(For::Initialize) => Some(fall_back),
             _ => None,
         };
-        let relist = (!self.changed.is_empty() && self.relisting.is_none()).then_some(self.relist_at);
+        let relist =
+            (!self.changed.is_empty() && self.relisting.is_none()).then_some(self.relist_at);
         let asked = self.asked.values().filter_map(|asked| asked.until).min();
         [fall_back, relist, self.listen_at, asked]
             .into_iter()
@@ -216,7 +217,12 @@ impl Client {
     /// As [`Client::hear`].
     pub(super) fn tick(&mut self, now: Instant) -> Result<(), String> {
         let late = |asked: &Asked| asked.until.is_some_and(|until| until <= now);
-        while let Some(id) = self.asked.iter().find(|(_, one)| late(one)).map(|(id, _)| *id) {
+        while let Some(id) = self
+            .asked
+            .iter()
+            .find(|(_, one)| late(one))
+            .map(|(id, _)| *id)
+        {
             self.late(id)?;
         }
         self.fall_back(now);

@@ -74,7 +74,9 @@ pub fn read(line: &[u8]) -> Result<Said<'_>, String> {
         Message::Response { id, answer } => {
             let id = match (id.get(), answer) {
                 ("null", Err(_)) => return Ok(Said::Complaint),
-                (text, _) => text.parse().map_err(|_| broken("an `id` that is not ours"))?,
+                (text, _) => text
+                    .parse()
+                    .map_err(|_| broken("an `id` that is not ours"))?,
             };
             match answer {
                 Ok(result) if !result.get().starts_with('{') => {
@@ -135,7 +137,11 @@ impl<'a> Fault<'a> {
 
     /// Code and words for an operator.
     pub(super) fn shown(&self) -> String {
-        format!("{} (code {})", Escaped::cut(&self.message, SHOWN), self.code)
+        format!(
+            "{} (code {})",
+            Escaped::cut(&self.message, SHOWN),
+            self.code
+        )
     }
 }
 
@@ -217,12 +223,24 @@ mod tests {
             (b"{\"a\":\"\xff\"}", "not UTF-8"),
             (br#"{"id":1,"id":2}"#, "duplicate key `id`"),
             (br#"[{"jsonrpc":"2.0","id":1,"result":{}}]"#, "batches"),
-            (br#"{"jsonrpc":"2.0","id":1,"result":[]}"#, "`result` is not an object"),
-            (br#"{"jsonrpc":"2.0","id":1,"error":{"code":"x","message":""}}"#, "`error` is not"),
+            (
+                br#"{"jsonrpc":"2.0","id":1,"result":[]}"#,
+                "`result` is not an object",
+            ),
+            (
+                br#"{"jsonrpc":"2.0","id":1,"error":{"code":"x","message":""}}"#,
+                "`error` is not",
+            ),
             (br#"{"jsonrpc":"2.0","id":"1","result":{}}"#, "not ours"),
             (br#"{"jsonrpc":"2.0","id":-1,"result":{}}"#, "not ours"),
-            (br#"{"jsonrpc":"2.0","id":1}"#, "neither a request nor a response"),
-            (br#"{"jsonrpc":"2.0","id":1,"result":{},"error":{}}"#, "at the same time"),
+            (
+                br#"{"jsonrpc":"2.0","id":1}"#,
+                "neither a request nor a response",
+            ),
+            (
+                br#"{"jsonrpc":"2.0","id":1,"result":{},"error":{}}"#,
+                "at the same time",
+            ),
             (number.as_bytes(), "neither a string nor a whole number"),
             (method.as_bytes(), "too long"),
         ] {

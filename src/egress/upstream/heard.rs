@@ -94,7 +94,9 @@ impl Client {
         let Some(asked) = self.asked.remove(&id) else {
             return match self.is_past(id) {
                 true => Ok(()),
-                false => Err(format!("it answered question {id}, which was not asked, or twice")),
+                false => Err(format!(
+                    "it answered question {id}, which was not asked, or twice"
+                )),
             };
         };
         self.over(&asked);
@@ -187,7 +189,10 @@ impl Client {
                 let token = params.and_then(|raw| serde_json::from_str::<Progress>(raw.get()).ok());
                 let asked = token.and_then(|Progress { token }| self.asked.get(&token));
                 match asked.map(|asked| asked.what) {
-                    Some(For::Ticket { ticket, progress: true }) => Some(ticket),
+                    Some(For::Ticket {
+                        ticket,
+                        progress: true,
+                    }) => Some(ticket),
                     // Of a question that is over, or that nobody wants to hear of.
                     _ => return Ok(()),
                 }
@@ -217,7 +222,9 @@ impl Client {
     /// The question that a message is about which does not say so itself: the one on whose stream
     /// it came, else the newest.
     fn about(&self, of: Option<u64>) -> Option<Id> {
-        let asked = of.and_then(|of| self.asked.get(&of)).map(|asked| asked.what);
+        let asked = of
+            .and_then(|of| self.asked.get(&of))
+            .map(|asked| asked.what);
         match asked {
             Some(For::Ticket { ticket, .. }) => Some(ticket),
             _ => self.tickets().next_back(),
@@ -235,11 +242,16 @@ impl Client {
     /// The server no longer wants an answer, or has ended our subscription.
     fn cancelled(&mut self, params: Option<&RawValue>, now: Instant) {
         let about = params.and_then(|raw| serde_json::from_str::<Cancelled<'_>>(raw.get()).ok());
-        let Some(Cancelled { id }) = about else { return };
+        let Some(Cancelled { id }) = about else {
+            return;
+        };
         self.asks.retain(|_, (own, _)| own != id.get());
         let ours = id.get().parse().ok();
         if let Some(id) = ours
-            && self.asked.get(&id).is_some_and(|asked| asked.what == For::Listen)
+            && self
+                .asked
+                .get(&id)
+                .is_some_and(|asked| asked.what == For::Listen)
         {
             self.asked.remove(&id);
             self.no_longer_listens(true, now);
@@ -249,5 +261,7 @@ impl Client {
 
 /// The raw `params`, as a blob.
 fn bytes(params: Option<&RawValue>) -> Vec<u8> {
-    params.map_or(&b"{}"[..], |raw| raw.get().as_bytes()).to_vec()
+    params
+        .map_or(&b"{}"[..], |raw| raw.get().as_bytes())
+        .to_vec()
 }

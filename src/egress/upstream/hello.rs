@@ -72,7 +72,10 @@ impl Client {
             && fall_back <= now
             && !self.is_asked(For::Initialize)
         {
-            let discover = self.asked.values().find(|asked| asked.what == For::Discover);
+            let discover = self
+                .asked
+                .values()
+                .find(|asked| asked.what == For::Discover);
             if let Some(until) = discover.and_then(|asked| asked.until) {
                 self.initialize(until);
             }
@@ -100,8 +103,12 @@ impl Client {
         let result = match answer {
             Ok(result) => result,
             Err(Some(fault)) if fault.code == UNSUPPORTED_VERSION => {
-                let data = fault.data.and_then(|data| serde_json::from_str(data.get()).ok());
-                let Supported { supported } = data.unwrap_or(Supported { supported: Vec::new() });
+                let data = fault
+                    .data
+                    .and_then(|data| serde_json::from_str(data.get()).ok());
+                let Supported { supported } = data.unwrap_or(Supported {
+                    supported: Vec::new(),
+                });
                 return self.session(&supported, now);
             }
             Err(Some(fault)) if MODERN.contains(&fault.code) => {
@@ -118,23 +125,43 @@ impl Client {
             self.fall_back_now(now);
             return Ok(());
         };
-        if !discovered.versions.iter().any(|version| version == STATELESS) {
+        if !discovered
+            .versions
+            .iter()
+            .any(|version| version == STATELESS)
+        {
             return self.session(&discovered.versions, now);
         }
-        let initialize = self.asked.iter().find(|(_, asked)| asked.what == For::Initialize);
+        let initialize = self
+            .asked
+            .iter()
+            .find(|(_, asked)| asked.what == For::Initialize);
         if let Some(id) = initialize.map(|(id, _)| *id) {
             self.give_up(id, "");
         }
-        self.open(Era::Stateless, STATELESS, discovered.capabilities, result, now)
+        self.open(
+            Era::Stateless,
+            STATELESS,
+            discovered.capabilities,
+            result,
+            now,
+        )
     }
 
     /// It knows `server/discover`, but not our version of the stateless era.
     fn session(&mut self, versions: &[String], now: Instant) -> Result<(), String> {
-        if versions.iter().any(|version| SESSION.contains(&version.as_str())) {
+        if versions
+            .iter()
+            .any(|version| SESSION.contains(&version.as_str()))
+        {
             self.fall_back_now(now);
             return Ok(());
         }
-        let theirs = versions.iter().take(8).map(String::as_str).collect::<Vec<_>>();
+        let theirs = versions
+            .iter()
+            .take(8)
+            .map(String::as_str)
+            .collect::<Vec<_>>();
         let theirs = theirs.join(", ");
         Err(format!(
             "it speaks no protocol version that Keepgate speaks, only `{}`",
@@ -156,15 +183,24 @@ impl Client {
         answer: Result<&RawValue, Fault<'_>>,
         now: Instant,
     ) -> Result<(), String> {
-        let result = answer.map_err(|fault| format!("it refuses `initialize`: {}", fault.shown()))?;
+        let result =
+            answer.map_err(|fault| format!("it refuses `initialize`: {}", fault.shown()))?;
         let Ok(initialized) = serde_json::from_str::<Initialized<'_>>(result.get()) else {
             return Err("its answer to `initialize` is none".into());
         };
-        let Some(version) = SESSION.iter().find(|version| **version == initialized.version) else {
+        let Some(version) = SESSION
+            .iter()
+            .find(|version| **version == initialized.version)
+        else {
             let theirs = Escaped::cut(&initialized.version, 40);
-            return Err(format!("it speaks protocol version `{theirs}`, which Keepgate does not"));
+            return Err(format!(
+                "it speaks protocol version `{theirs}`, which Keepgate does not"
+            ));
         };
-        let discover = self.asked.iter().find(|(_, asked)| asked.what == For::Discover);
+        let discover = self
+            .asked
+            .iter()
+            .find(|(_, asked)| asked.what == For::Discover);
         if let Some(id) = discover.map(|(id, _)| *id) {
             self.give_up(id, "");
         }

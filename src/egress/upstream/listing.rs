@@ -103,8 +103,8 @@ impl Listing {
             return Ok(());
         };
         let bad = |what: String| format!("its answer to `{}` {what}", offer.method());
-        let page: Members<'_> = serde_json::from_str(result.get())
-            .map_err(|_| bad("is no page".into()))?;
+        let page: Members<'_> =
+            serde_json::from_str(result.get()).map_err(|_| bad("is no page".into()))?;
         let items = match offer {
             Offer::Tools => page.tools,
             Offer::Resources => page.resources,
@@ -124,10 +124,14 @@ impl Listing {
             if self.bytes > BYTES_MAX {
                 return Err(bad(format!("makes its list longer than {BYTES_MAX} bytes")));
             }
-            self.array.push(if self.array.is_empty() { '[' } else { ',' });
+            self.array
+                .push(if self.array.is_empty() { '[' } else { ',' });
             self.array.push_str(item.get());
         }
-        match page.next.filter(|next| !matches!(next.get(), "null" | "\"\"")) {
+        match page
+            .next
+            .filter(|next| !matches!(next.get(), "null" | "\"\""))
+        {
             None => self.finish(offer),
             Some(next) => {
                 let text = next.get();
@@ -163,7 +167,12 @@ impl Listing {
     /// All of it as one object, beside `hello`.
     pub(super) fn json(&self, hello: &str) -> String {
         let mut text = format!("{{\"hello\":{hello}");
-        for offer in [Offer::Tools, Offer::Resources, Offer::Templates, Offer::Prompts] {
+        for offer in [
+            Offer::Tools,
+            Offer::Resources,
+            Offer::Templates,
+            Offer::Prompts,
+        ] {
             let found = self.done.iter().find(|(kind, _)| *kind == offer);
             let array = found.map_or("[]", |(_, array)| array);
             text.push_str(&format!(",\"{}\":{array}", offer.name()));

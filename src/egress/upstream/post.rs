@@ -167,7 +167,9 @@ pub(super) fn stream_headers() -> HeaderMap {
 
 /// Sets a header to a value that may hold anything ("Value Encoding").
 pub(super) fn set(map: &mut HeaderMap, name: &'static str, value: &str) {
-    let plain = value.bytes().all(|byte| matches!(byte, 0x20..=0x7e | b'\t'))
+    let plain = value
+        .bytes()
+        .all(|byte| matches!(byte, 0x20..=0x7e | b'\t'))
         && value.trim() == value
         && !(value.starts_with("=?base64?") && value.ends_with("?="));
     let coded = match plain {
@@ -202,7 +204,12 @@ async fn receive(
     }
     let kind = response.headers().get(CONTENT_TYPE);
     let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let kind = kind
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_lowercase();
     let message = |bytes| async {
         // The client that would hear it may be over.
         drop(told.send(Came::Message(id, bytes)).await);
@@ -243,7 +250,9 @@ async fn receive(
                 message(bytes).await;
             }
             let status = status.as_u16();
-            Ok(Some(format!("it answered with status {status} and no message")))
+            Ok(Some(format!(
+                "it answered with status {status} and no message"
+            )))
         }
     }
 }

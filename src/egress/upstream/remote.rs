@@ -57,7 +57,9 @@ pub(super) async fn run(
         streams: false,
     };
     let mut client = Client::new(settings, Instant::now().into());
-    let why = remote.serve(&mut client, &mut coming, &mut orders, teller).await;
+    let why = remote
+        .serve(&mut client, &mut coming, &mut orders, teller)
+        .await;
     remote.running.shutdown().await;
     client.end(&why, false, &[]);
     while let Some(does) = client.next() {

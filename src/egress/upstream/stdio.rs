@@ -121,7 +121,9 @@ impl Words {
         match self.pipe.try_read(piece) {
             Ok(count) if count > 0 => {
                 let part = piece.get(..count).unwrap_or_default();
-                let part = part.get(count.saturating_sub(WORDS_MAX)..).unwrap_or_default();
+                let part = part
+                    .get(count.saturating_sub(WORDS_MAX)..)
+                    .unwrap_or_default();
                 self.kept.extend(part);
                 let over = self.kept.len().saturating_sub(WORDS_MAX);
                 self.kept.drain(..over);
@@ -159,7 +161,15 @@ pub(super) async fn run(
     } = pipes;
     let mut client = Client::new(settings, Instant::now().into());
     let mut words = Words::new(error);
-    let why = serve(&mut client, &input, &output, &mut words, &mut orders, teller).await;
+    let why = serve(
+        &mut client,
+        &input,
+        &output,
+        &mut words,
+        &mut orders,
+        teller,
+    )
+    .await;
     // It may go now: its standard input ends.
     drop((input, output));
     words.last(&mut vec![0; PIECE]).await;

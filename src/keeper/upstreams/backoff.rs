@@ -22,7 +22,9 @@ pub(super) fn pause(failures: u32) -> Duration {
 /// From 0 to 255; 0 where the kernel has no random numbers, which is no reason not to wait.
 fn chance() -> u32 {
     let text = Id::random().map(|id| id.to_string()).unwrap_or_default();
-    text.bytes().fold(0, |sum: u32, byte| sum.wrapping_mul(31).wrapping_add(byte.into())) % 256
+    text.bytes().fold(0, |sum: u32, byte| {
+        sum.wrapping_mul(31).wrapping_add(byte.into())
+    }) % 256
 }
 
 #[cfg(test)]
@@ -33,7 +35,10 @@ mod tests {
     fn pauses_grow_and_have_an_end() {
         let within = |failures: u32, most: Duration| {
             let all: Vec<Duration> = (0..200).map(|_| pause(failures)).collect();
-            assert!(all.iter().all(|one| *one <= most && *one >= most * 3 / 4), "{failures}");
+            assert!(
+                all.iter().all(|one| *one <= most && *one >= most * 3 / 4),
+                "{failures}"
+            );
             assert!(all.iter().any(|one| *one != all[0]), "no chance in it");
         };
         within(1, FIRST);

@@ -252,7 +252,7 @@ impl Life<'_> {
         }
         self.upstreams
             .told
-            .differs(&self.key.agent, self.server, &difference);
+            .differs(&self.key.agent, self.server, tools.unwrap_or_default());
         Err(Why::Differs(why))
     }
 

@@ -28,7 +28,6 @@ use std::sync::Arc;
 use crate::call::id::Id;
 use crate::keeper::links::Links;
 use crate::wire::messages::{Era, Hop, JailEnd, Offer};
-use compare::Difference;
 use plan::Server;
 use pool::Pool;
 
@@ -64,8 +63,9 @@ pub struct Ended {
 
 /// Who hears of servers outside of a question.
 pub trait Told: Send + Sync + fmt::Debug {
-    /// Its tools are not the approved ones: it was ended, and is not started again.
-    fn differs(&self, agent: &str, server: &Server, difference: &Difference);
+    /// Its tools are not the approved ones: it was ended, and is not started again. `tools` is the
+    /// JSON array as it came.
+    fn differs(&self, agent: &str, server: &Server, tools: &str);
     /// Something it offers has changed and, if it is tools, is as approved again.
     fn changed(&self, agent: &str, server: &Server, what: Offer);
     /// It tells something that is about no question. `params` is raw JSON.
@@ -79,13 +79,18 @@ pub trait Told: Send + Sync + fmt::Debug {
 pub struct Nobody;
 
 impl Told for Nobody {
-    fn differs(&self, _: &str, server: &Server, difference: &Difference) {
-        tracing::error!(server = server.name, %difference, "a server is not what was approved");
+    fn differs(&self, _: &str, server: &Server, _: &str) {
+        tracing::error!(server = server.name, "a server is not what was approved");
     }
     fn changed(&self, _: &str, _: &Server, _: Offer) {}
     fn notice(&self, _: &str, _: &Server, _: &str, _: &[u8]) {}
     fn ended(&self, agent: &str, server: &Server, ended: &Ended) {
-        tracing::info!(agent, server = server.name, why = ended.why, "a server has ended");
+        tracing::info!(
+            agent,
+            server = server.name,
+            why = ended.why,
+            "a server has ended"
+        );
     }
 }
 

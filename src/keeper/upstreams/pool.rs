@@ -231,7 +231,11 @@ impl Pool {
         let mut known = self.known();
         let mut running = Vec::new();
         let now = SystemClock.now();
-        for (_, entry) in known.entries.iter_mut().filter(|(key, _)| key.digest == digest) {
+        for (_, entry) in known
+            .entries
+            .iter_mut()
+            .filter(|(key, _)| key.digest == digest)
+        {
             running.extend(entry.running());
             entry.state = State::Quarantined;
             entry.since = now;
@@ -287,7 +291,9 @@ impl Pool {
             entry.unwanted = true;
             running.extend(entry.running());
         }
-        known.entries.retain(|key, entry| entry.running().is_some() || !which(key));
+        known
+            .entries
+            .retain(|key, entry| entry.running().is_some() || !which(key));
         self.turned.notify_all();
         running
     }
@@ -298,9 +304,10 @@ impl Known {
     fn begin(&mut self, key: &Key, server: &Arc<Server>) -> Result<Id, Without> {
         let running = |entry: &&Entry| entry.running().is_some();
         let all = self.entries.values().filter(running).count();
-        let own = self.entries.iter().filter(|(other, entry)| {
-            other.agent == key.agent && running(entry)
-        });
+        let own = self
+            .entries
+            .iter()
+            .filter(|(other, entry)| other.agent == key.agent && running(entry));
         if own.count() >= OF_AGENT_MAX {
             return Err(Without::Busy("this agent has too many servers that run"));
         }
@@ -330,9 +337,10 @@ impl Known {
     /// Of those that do not run, the ones not used for longest make room.
     fn forget_some(&mut self) {
         while self.entries.len() >= KNOWN_MAX {
-            let still = self.entries.iter().filter(|(_, entry)| {
-                matches!(entry.state, State::Stopped | State::Resting(_))
-            });
+            let still = self
+                .entries
+                .iter()
+                .filter(|(_, entry)| matches!(entry.state, State::Stopped | State::Resting(_)));
             let oldest = still.min_by_key(|(_, entry)| entry.used);
             let Some(key) = oldest.map(|(key, _)| key.clone()) else {
                 return;

@@ -79,7 +79,10 @@ fn each_agent_pin_and_set_of_secrets_has_its_own() {
     let (_, fourth) = open(&pool, "a", &secret);
     let all = std::collections::BTreeSet::from([first, second, third, fourth]);
     assert_eq!(all.len(), 4);
-    assert_eq!((used(&pool, &a, &one), used(&pool, &b, &one)), (Some(first), Some(second)));
+    assert_eq!(
+        (used(&pool, &a, &one), used(&pool, &b, &one)),
+        (Some(first), Some(second))
+    );
 }
 
 #[test]
@@ -122,7 +125,10 @@ fn what_failed_rests_and_what_rests_long_is_not_waited_for() {
     assert_eq!(without, Without::Unavailable("it crashed".into()));
     // In order is no failure.
     pool.ended(&key, None);
-    assert!(matches!(pool.turn(&key, &server, soon(), true), Ok(Turn::Start(_))));
+    assert!(matches!(
+        pool.turn(&key, &server, soon(), true),
+        Ok(Turn::Start(_))
+    ));
 }
 
 #[test]
@@ -131,7 +137,8 @@ fn one_agent_cannot_have_all_servers_and_all_is_not_endless() {
     let full = |agent: &str| {
         let begun = (0..1000).find(|n| {
             let server = server(&n.to_string(), false);
-            pool.turn(&Key::of(agent, &server), &server, soon(), true).is_err()
+            pool.turn(&Key::of(agent, &server), &server, soon(), true)
+                .is_err()
         });
         begun.unwrap()
     };

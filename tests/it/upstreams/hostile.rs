@@ -15,7 +15,10 @@ const ENDS: [(&str, &str); 10] = [
     ("binary", "not UTF-8"),
     ("twice", "duplicate key `a`"),
     ("wrong", "question 4711, which was not asked"),
-    ("banner", "no message (no value starts like this at byte 0): `Listening on port 3000`"),
+    (
+        "banner",
+        "no message (no value starts like this at byte 0): `Listening on port 3000`",
+    ),
     ("large", "a line of more than 4259840 bytes"),
     ("storm", "far more notifications than it may"),
     ("again", "not asked, or twice"),
@@ -51,7 +54,10 @@ fn whoever_breaks_the_rules_ends_alone_and_egress_does_not_grow() {
     eprintln!("egress grew by {} KiB at most", grown / 1024);
     assert!(grown < GROWTH, "egress grew by {grown} bytes");
     let neighbour = world.status("neighbour");
-    assert_eq!((&neighbour["starts"], &neighbour["state"]), (&json!(1), &json!("open")));
+    assert_eq!(
+        (&neighbour["starts"], &neighbour["state"]),
+        (&json!(1), &json!("open"))
+    );
 }
 
 #[test]

@@ -20,8 +20,14 @@ use crate::harness::eventually;
 /// Processes of that uid below this world's jailer; other tests have jails of the same users.
 fn processes(world: &World, uid: &Value) -> Vec<i32> {
     let field = |text: &str, name: &str| {
-        let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
-        line.split_whitespace().next().unwrap_or_default().to_owned()
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix(name))
+            .unwrap_or_default();
+        line.split_whitespace()
+            .next()
+            .unwrap_or_default()
+            .to_owned()
     };
     let status = |pid: &str| fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let jailer = world.jailer().to_string();
@@ -71,13 +77,18 @@ fn a_killed_server_is_started_again_after_a_pause() {
         // Its first process takes the others with it.
         kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap_or_default();
     }
-    eventually("its end is noticed", || world.status("a")["state"] != "open");
+    eventually("its end is noticed", || {
+        world.status("a")["state"] != "open"
+    });
     let begun = Instant::now();
     let second = world.text("a", &server, "count", &json!({}));
     assert_eq!(second[2], 1);
     assert!(begun.elapsed() >= Duration::from_millis(100), "no pause");
     let status = world.status("a");
-    assert_eq!((&status["restarts"], &status["state"]), (&json!(1), &json!("open")));
+    assert_eq!(
+        (&status["restarts"], &status["state"]),
+        (&json!(1), &json!("open"))
+    );
     let error = status["error"].as_str().unwrap();
     assert!(error.contains("ended its standard output"), "{error}");
 }
@@ -93,7 +104,10 @@ fn what_does_not_start_says_why_and_rests() {
     assert!(why.contains("exited with status 1"), "{why}");
     assert!(why.ends_with("its last words: nothing works here"), "{why}");
     let status = world.status("a");
-    assert_eq!((&status["starts"], &status["state"]), (&json!(2), &json!("resting")));
+    assert_eq!(
+        (&status["starts"], &status["state"]),
+        (&json!(2), &json!("resting"))
+    );
     let missing = server_of(
         &["/nowhere/server"],
         server.tools.clone(),
@@ -101,7 +115,10 @@ fn what_does_not_start_says_why_and_rests() {
         |_| {},
     );
     let failure = world.call("b", &missing, "count", &json!({})).unwrap_err();
-    assert!(matches!(&failure, Failure::Unavailable(why) if why.contains("execve")), "{failure:?}");
+    assert!(
+        matches!(&failure, Failure::Unavailable(why) if why.contains("execve")),
+        "{failure:?}"
+    );
     assert!(!failure.may_be_done());
 }
 
@@ -140,9 +157,14 @@ fn what_nobody_asks_ends_in_order() {
     let world = World::plain();
     let server = server("good", |server| server.idle = Duration::from_millis(300));
     world.text("a", &server, "count", &json!({}));
-    eventually("an idle server ends", || world.status("a")["state"] == "stopped");
+    eventually("an idle server ends", || {
+        world.status("a")["state"] == "stopped"
+    });
     let ended = world.ears.ended.lock().unwrap();
-    assert!(!ended[0].failed && ended[0].why.contains("nothing was asked"), "{ended:?}");
+    assert!(
+        !ended[0].failed && ended[0].why.contains("nothing was asked"),
+        "{ended:?}"
+    );
     // Its standard input ended, and it went.
     assert_eq!(ended[0].jail.as_ref().unwrap().code, Some(0), "{ended:?}");
 }
@@ -166,7 +188,9 @@ fn other_tools_than_the_approved_ones_are_never_called() {
     let server = server("good", |_| {});
     world.text("b", &server, "count", &json!({}));
     drop(world.call("b", &server, "change", &json!({})));
-    eventually("a change is noticed", || world.status("b")["state"] == "quarantined");
+    eventually("a change is noticed", || {
+        world.status("b")["state"] == "quarantined"
+    });
     assert!(matches!(
         world.call("b", &server, "count", &json!({})),
         Err(Failure::Quarantined(_))
@@ -196,18 +220,28 @@ fn progress_and_questions_of_the_server_find_their_call() {
     assert_eq!(answer.unwrap()["content"][0]["text"], "done");
     assert_eq!(steps, [1, 2]);
     let answer = world.ask("a", &server, "ask", &json!({}), &mut |heard| {
-        let Heard::Asks { upstream, ask, method, params } = heard else {
+        let Heard::Asks {
+            upstream,
+            ask,
+            method,
+            params,
+        } = heard
+        else {
             panic!()
         };
         assert_eq!(method, "elicitation/create");
         assert_eq!(params, br#"{"message": "sure?"}"#);
-        world.upstreams.reply(upstream, ask, true, br#"{"action":"decline"}"#);
+        world
+            .upstreams
+            .reply(upstream, ask, true, br#"{"action":"decline"}"#);
     });
     let said = answer.unwrap()["content"][0]["text"].to_string();
     assert!(said.contains("decline"), "{said}");
     // Where the operator does not allow it, the agent is not asked.
     let refusing = super::world::server("good", |server| server.digest = "other".into());
-    let answer = world.ask("b", &refusing, "ask", &json!({}), &mut |heard| panic!("{heard:?}"));
+    let answer = world.ask("b", &refusing, "ask", &json!({}), &mut |heard| {
+        panic!("{heard:?}")
+    });
     assert!(answer.unwrap().to_string().contains("-32601"));
 }
 
@@ -241,10 +275,16 @@ fn what_is_given_up_ends_at_once_and_the_server_is_told() {
                 break answer.unwrap_err();
             }
         };
-        assert!(failure == Failure::Cancelled && failure.may_be_done(), "{failure:?}");
+        assert!(
+            failure == Failure::Cancelled && failure.may_be_done(),
+            "{failure:?}"
+        );
     });
     let short = question(Duration::from_millis(50));
-    let failure = world.upstreams.ask(&server, short, &mut |_| {}).unwrap_err();
+    let failure = world
+        .upstreams
+        .ask(&server, short, &mut |_| {})
+        .unwrap_err();
     assert_eq!(failure, Failure::TimedOut);
     let seen = world.text("a", &server, "seen", &json!({}));
     let cancelled = seen.as_array().unwrap().iter();
@@ -299,12 +339,17 @@ fn a_server_goes_out_where_its_manifest_says_and_as_long_as_it_lives() {
     assert!(refused.as_str().unwrap().contains("403"), "{refused}");
     assert_eq!(fetch(format!("http://127.0.0.1:{port}/again")), "hello");
     world.upstreams.forget("a");
-    eventually("it has ended", || !world.ears.ended.lock().unwrap().is_empty());
+    eventually("it has ended", || {
+        !world.ears.ended.lock().unwrap().is_empty()
+    });
     let ended = world.ears.ended.lock().unwrap();
     let hops: Vec<_> = ended[0].hops.iter().map(|hop| hop.status).collect();
     assert_eq!(hops, [Some(200), Some(403), Some(200)], "{ended:?}");
 }
 
 fn sources() -> String {
-    super::world::sources().join("python/upstream.py").display().to_string()
+    super::world::sources()
+        .join("python/upstream.py")
+        .display()
+        .to_string()
 }

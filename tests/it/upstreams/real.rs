@@ -59,7 +59,12 @@ fn listed(argv: &[&str], env: &[(&str, &str)]) -> BTreeMap<String, String> {
     drop(input);
     child.wait().unwrap();
     let listed: Listed<'_> = serde_json::from_str(&line).unwrap();
-    listed.result.tools.iter().map(|tool| pin(tool).unwrap()).collect()
+    listed
+        .result
+        .tools
+        .iter()
+        .map(|tool| pin(tool).unwrap())
+        .collect()
 }
 
 fn serves(world: &World, server: &Arc<Server>) {
@@ -67,7 +72,9 @@ fn serves(world: &World, server: &Arc<Server>) {
     assert_eq!(sum, 42);
     let hidden = tempfile::NamedTempFile::new_in("/var/tmp").unwrap();
     std::fs::write(hidden.path(), "secret word").unwrap();
-    let seen = world.call("a", server, "look", &json!({"path": hidden.path()})).unwrap();
+    let seen = world
+        .call("a", server, "look", &json!({"path": hidden.path()}))
+        .unwrap();
     assert_eq!(seen["isError"], true, "{seen}");
     assert!(!seen.to_string().contains("secret word"), "{seen}");
     assert_eq!(world.status("a")["starts"], 1);
@@ -96,6 +103,11 @@ fn a_node_mcp_server_answers_through_egress() {
         manifest.env.insert("PACKAGES".into(), text.clone());
     });
     let world = World::new(vec![manifest.clone()]);
-    let server = server_of(&argv, listed(&argv, &[("PACKAGES", &text)]), manifest, |_| {});
+    let server = server_of(
+        &argv,
+        listed(&argv, &[("PACKAGES", &text)]),
+        manifest,
+        |_| {},
+    );
     serves(&world, &server);
 }

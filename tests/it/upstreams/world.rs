@@ -12,11 +12,9 @@ use keepgate::call::id::Id;
 use keepgate::egress::EgressSetup;
 use keepgate::jail::confine::Confine;
 use keepgate::keeper::links::Links;
-use keepgate::keeper::upstreams::compare::{Difference, pin};
+use keepgate::keeper::upstreams::compare::{compare, pin};
 use keepgate::keeper::upstreams::plan::{Launch, Server};
-use keepgate::keeper::upstreams::{
-    Answer, Ended, Failure, Heard, Question, Told, Upstreams,
-};
+use keepgate::keeper::upstreams::{Answer, Ended, Failure, Heard, Question, Told, Upstreams};
 use keepgate::sys::filter::Filter;
 use keepgate::sys::{process, spawn};
 use keepgate::wire::frame;
@@ -89,7 +87,10 @@ impl Egress {
     /// Peak resident memory, in bytes.
     pub(super) fn peak(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.pid)).unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+        let line = status
+            .lines()
+            .find(|line| line.starts_with("VmHWM:"))
+            .unwrap();
         let kib = line.split_whitespace().nth(1).unwrap();
         kib.parse::<u64>().unwrap() * 1024
     }
@@ -117,8 +118,12 @@ pub(super) struct Ears {
 }
 
 impl Told for Ears {
-    fn differs(&self, agent: &str, _: &Server, difference: &Difference) {
-        self.differs.lock().unwrap().push(format!("{agent}: {difference}"));
+    fn differs(&self, agent: &str, server: &Server, tools: &str) {
+        let difference = compare(tools, &server.tools);
+        self.differs
+            .lock()
+            .unwrap()
+            .push(format!("{agent}: {difference}"));
     }
     fn changed(&self, _: &str, _: &Server, what: Offer) {
         self.changed.lock().unwrap().push(what);
@@ -211,7 +216,13 @@ impl World {
     }
 
     /// The text of its answer, as JSON where it is that.
-    pub(super) fn text(&self, agent: &str, server: &Arc<Server>, tool: &str, arguments: &Value) -> Value {
+    pub(super) fn text(
+        &self,
+        agent: &str,
+        server: &Arc<Server>,
+        tool: &str,
+        arguments: &Value,
+    ) -> Value {
         let answer = self.call(agent, server, tool, arguments);
         let answer = answer.unwrap_or_else(|why| panic!("{tool}: {why:?} {:?}", self.ears.ended));
         let text = answer["content"][0]["text"].as_str().unwrap();
@@ -221,7 +232,11 @@ impl World {
     /// What `status` says of an agent's only server.
     pub(super) fn status(&self, agent: &str) -> Value {
         let all = self.upstreams.status();
-        let mut own = all.as_array().unwrap().iter().filter(|one| one["agent"] == agent);
+        let mut own = all
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|one| one["agent"] == agent);
         own.next().cloned().unwrap_or_default()
     }
 
@@ -241,7 +256,17 @@ pub(super) fn shown(change: impl FnOnce(&mut Manifest)) -> Manifest {
 
 /// `upstream.py` in that mode, as it was approved in its mode `good`.
 pub(super) fn server(mode: &str, change: impl FnOnce(&mut Server)) -> Arc<Server> {
-    let names = ["count", "echo", "wait", "progress", "ask", "fetch", "misbehave", "change", "seen"];
+    let names = [
+        "count",
+        "echo",
+        "wait",
+        "progress",
+        "ask",
+        "fetch",
+        "misbehave",
+        "change",
+        "seen",
+    ];
     let tools = names.map(|name| {
         let tool = serde_json::json!({"name": name, "inputSchema": {"type": "object"}});
         pin(&RawValue::from_string(tool.to_string()).unwrap()).unwrap()

@@ -19,9 +19,18 @@ fn a_stateless_server_is_asked_first_and_stays_that() {
     let discover = machine.sent[0].clone();
     assert_eq!(discover["method"], "server/discover");
     let meta = &discover["params"]["_meta"];
-    assert_eq!(meta["io.modelcontextprotocol/protocolVersion"], "2026-07-28");
-    assert_eq!(meta["io.modelcontextprotocol/clientCapabilities"], json!({}));
-    assert_eq!(meta["io.modelcontextprotocol/clientInfo"]["name"], "keepgate");
+    assert_eq!(
+        meta["io.modelcontextprotocol/protocolVersion"],
+        "2026-07-28"
+    );
+    assert_eq!(
+        meta["io.modelcontextprotocol/clientCapabilities"],
+        json!({})
+    );
+    assert_eq!(
+        meta["io.modelcontextprotocol/clientInfo"]["name"],
+        "keepgate"
+    );
     machine.answer(&json!({
         "supportedVersions": ["2026-07-28", "2025-11-25"],
         "capabilities": {"tools": {"listChanged": true}, "prompts": {}},
@@ -36,12 +45,21 @@ fn a_stateless_server_is_asked_first_and_stays_that() {
     let (era, version, all) = opened(&machine);
     assert_eq!((era, version.as_str()), (Era::Stateless, "2026-07-28"));
     assert_eq!(all["hello"]["instructions"], "none");
-    assert_eq!(all["tools"], json!([{"name": "a"}, {"name": "b", "unknown": 1.5}]));
-    assert_eq!((&all["prompts"], &all["resources"]), (&json!([]), &json!([])));
+    assert_eq!(
+        all["tools"],
+        json!([{"name": "a"}, {"name": "b", "unknown": 1.5}])
+    );
+    assert_eq!(
+        (&all["prompts"], &all["resources"]),
+        (&json!([]), &json!([]))
+    );
     // Then it is asked to tell of changes, of what it says it tells of.
     let listen = machine.question();
     assert_eq!(listen["method"], "subscriptions/listen");
-    assert_eq!(listen["params"]["notifications"], json!({"toolsListChanged": true}));
+    assert_eq!(
+        listen["params"]["notifications"],
+        json!({"toolsListChanged": true})
+    );
 }
 
 #[test]
@@ -80,7 +98,10 @@ fn session(mut machine: Machine) {
         "serverInfo": {"name": "old", "version": "0"}}));
     let last = machine.sent.iter().rev().find(|sent| sent["id"].is_null());
     let told: Vec<_> = machine.sent.iter().map(|sent| &sent["method"]).collect();
-    assert!(told.contains(&&json!("notifications/initialized")), "{told:?} {last:?}");
+    assert!(
+        told.contains(&&json!("notifications/initialized")),
+        "{told:?} {last:?}"
+    );
     let (era, version, all) = opened(&machine);
     assert_eq!((era, version.as_str()), (Era::Session, "2024-11-05"));
     assert_eq!(all["tools"], json!([]));
@@ -116,11 +137,21 @@ fn a_call_goes_and_comes_byte_for_byte() {
     machine.say(&progress(&asked["id"], 1));
     machine.say(&progress(&json!(999), 2));
     machine.say(&progress(&json!("x"), 3));
-    let [(EgressToKeeper::Notice { ticket: of, method, .. }, params)] = machine.told.as_slice()
+    let [
+        (
+            EgressToKeeper::Notice {
+                ticket: of, method, ..
+            },
+            params,
+        ),
+    ] = machine.told.as_slice()
     else {
         panic!("{:?}", machine.told)
     };
-    assert_eq!((*of, method.as_str()), (Some(ticket), "notifications/progress"));
+    assert_eq!(
+        (*of, method.as_str()),
+        (Some(ticket), "notifications/progress")
+    );
     assert!(String::from_utf8_lossy(params).contains("\"progress\":1"));
     let line = format!(
         r#"{{"jsonrpc":"2.0","id":{},"result":{{ "content" : [], "new" : 1e400 }}}}"#,
@@ -128,7 +159,10 @@ fn a_call_goes_and_comes_byte_for_byte() {
     );
     machine.says(&line).unwrap();
     let (got, result) = machine.got(ticket);
-    assert_eq!((got, result.as_str()), (Got::Result, r#"{ "content" : [], "new" : 1e400 }"#));
+    assert_eq!(
+        (got, result.as_str()),
+        (Got::Result, r#"{ "content" : [], "new" : 1e400 }"#)
+    );
     // Progress of what is over is for nobody.
     machine.told.clear();
     machine.say(&progress(&asked["id"], 4));
@@ -136,13 +170,19 @@ fn a_call_goes_and_comes_byte_for_byte() {
     let ticket = machine.put("tools/call", "{}");
     machine.refuse(-32602, &json!({"x": 1}));
     let (got, error) = machine.got(ticket);
-    assert!(got == Got::Error && error.contains(r#""data":{"x":1}"#), "{error}");
+    assert!(
+        got == Got::Error && error.contains(r#""data":{"x":1}"#),
+        "{error}"
+    );
 }
 
 #[test]
 fn questions_have_a_number_and_an_end() {
     let mut machine = Machine::open(|settings| settings.limits.in_flight = 2);
-    let (one, two) = (machine.put("tools/call", "{}"), machine.put("prompts/get", "{}"));
+    let (one, two) = (
+        machine.put("tools/call", "{}"),
+        machine.put("prompts/get", "{}"),
+    );
     let three = machine.put("tools/call", "{}");
     assert_eq!(machine.got(three).0, Got::Refused(Unasked::Busy));
     let numbers: Vec<Value> = machine.sent.iter().map(|sent| sent["id"].clone()).collect();
@@ -165,7 +205,12 @@ fn questions_have_a_number_and_an_end() {
     }
     assert_eq!(machine.told.len(), 0);
     let again = json!({"jsonrpc": "2.0", "id": numbers[0], "result": {}}).to_string();
-    assert!(machine.says(&again).unwrap_err().contains("not asked, or twice"));
+    assert!(
+        machine
+            .says(&again)
+            .unwrap_err()
+            .contains("not asked, or twice")
+    );
 }
 
 #[test]
@@ -174,7 +219,11 @@ fn what_is_not_carried_is_not_sent() {
     let early = machine.put("tools/call", "{}");
     assert_eq!(machine.got(early).0, Got::Refused(Unasked::NotOpen));
     let mut machine = Machine::open(|_| {});
-    for (method, params) in [("initialize", "{}"), ("tasks/get", "{}"), ("tools/call", "[]")] {
+    for (method, params) in [
+        ("initialize", "{}"),
+        ("tasks/get", "{}"),
+        ("tools/call", "[]"),
+    ] {
         let ticket = machine.put(method, params);
         assert_eq!(machine.got(ticket).0, Got::Refused(Unasked::NotCarried));
     }
@@ -186,9 +235,7 @@ fn what_is_not_carried_is_not_sent() {
 
 #[test]
 fn a_server_asks_only_what_the_operator_allows_and_only_during_a_question() {
-    let ask = |id: &str, method: &str| {
-        json!({"jsonrpc": "2.0", "id": id, "method": method, "params": {"p": 1}})
-    };
+    let ask = |id: &str, method: &str| json!({"jsonrpc": "2.0", "id": id, "method": method, "params": {"p": 1}});
     let mut machine = Machine::open(|settings| {
         settings.allow = Passing {
             elicitation: true,
@@ -200,21 +247,42 @@ fn a_server_asks_only_what_the_operator_allows_and_only_during_a_question() {
     let ticket = machine.put("tools/call", "{}");
     for method in ["sampling/createMessage", "roots/list", "keepgate/secrets"] {
         machine.say(&ask("no", method));
-        assert_eq!(machine.sent.pop().unwrap()["error"]["code"], -32601, "{method}");
+        assert_eq!(
+            machine.sent.pop().unwrap()["error"]["code"],
+            -32601,
+            "{method}"
+        );
     }
     machine.say(&json!({"jsonrpc": "2.0", "id": 3, "method": "ping"}));
-    assert_eq!(machine.sent.pop().unwrap(), json!({"jsonrpc": "2.0", "id": 3, "result": {}}));
+    assert_eq!(
+        machine.sent.pop().unwrap(),
+        json!({"jsonrpc": "2.0", "id": 3, "result": {}})
+    );
     machine.say(&ask("a", "elicitation/create"));
-    let (EgressToKeeper::Asks { ask: number, ticket: of, .. }, params) = machine.told.remove(0)
+    let (
+        EgressToKeeper::Asks {
+            ask: number,
+            ticket: of,
+            ..
+        },
+        params,
+    ) = machine.told.remove(0)
     else {
         panic!()
     };
     assert_eq!((of, params.as_slice()), (ticket, &br#"{"p":1}"#[..]));
-    let reply = Order::Reply { ask: number, ok: true, json: b"{\n\"action\":\"decline\"}".to_vec() };
+    let reply = Order::Reply {
+        ask: number,
+        ok: true,
+        json: b"{\n\"action\":\"decline\"}".to_vec(),
+    };
     machine.client.obey(reply, machine.now);
     machine.drain();
     let answer = machine.sent.pop().unwrap();
-    assert_eq!((&answer["id"], &answer["result"]["action"]), (&json!("a"), &json!("decline")));
+    assert_eq!(
+        (&answer["id"], &answer["result"]["action"]),
+        (&json!("a"), &json!("decline"))
+    );
     // What is asked for the sake of a question ends with it.
     machine.say(&ask("b", "elicitation/create"));
     let (EgressToKeeper::Asks { ask: number, .. }, _) = machine.told.remove(0) else {
@@ -223,7 +291,11 @@ fn a_server_asks_only_what_the_operator_allows_and_only_during_a_question() {
     machine.client.obey(Order::Revoke(ticket), machine.now);
     machine.drain();
     machine.sent.clear();
-    let reply = Order::Reply { ask: number, ok: true, json: b"{}".to_vec() };
+    let reply = Order::Reply {
+        ask: number,
+        ok: true,
+        json: b"{}".to_vec(),
+    };
     machine.client.obey(reply, machine.now);
     machine.drain();
     assert_eq!(machine.sent.len(), 0);
@@ -237,7 +309,13 @@ fn changes_are_listed_again_and_not_too_often() {
     assert_eq!(machine.question()["method"], "tools/list");
     machine.say(&changed);
     machine.answer(&json!({"tools": [{"name": "evil"}]}));
-    let (EgressToKeeper::Changed { what: Offer::Tools, .. }, blob) = machine.told.remove(0) else {
+    let (
+        EgressToKeeper::Changed {
+            what: Offer::Tools, ..
+        },
+        blob,
+    ) = machine.told.remove(0)
+    else {
         panic!()
     };
     assert_eq!(blob, br#"[{"name":"evil"}]"#);
@@ -267,10 +345,13 @@ fn a_subscription_tells_of_changes_and_is_made_again() {
     assert_eq!(machine.question()["method"], "subscriptions/listen");
     // A subscription of the agent's own has its notifications to itself.
     let ticket = machine.put("subscriptions/listen", "{\"notifications\":{}}");
-    let own = json!({"_meta": {"io.modelcontextprotocol/subscriptionId": machine.question()["id"]}});
+    let own =
+        json!({"_meta": {"io.modelcontextprotocol/subscriptionId": machine.question()["id"]}});
     machine.told.clear();
-    machine.say(&json!({"jsonrpc": "2.0", "method": "notifications/resources/updated",
-        "params": own}));
+    machine.say(
+        &json!({"jsonrpc": "2.0", "method": "notifications/resources/updated",
+        "params": own}),
+    );
     let (EgressToKeeper::Notice { ticket: of, .. }, _) = machine.told.remove(0) else {
         panic!()
     };

@@ -54,7 +54,10 @@ impl Machine {
         });
         machine.answer(&hello);
         machine.answer(&json!({"tools": [{"name": "echo"}]}));
-        assert!(matches!(machine.told.remove(0).0, EgressToKeeper::Opened { .. }));
+        assert!(matches!(
+            machine.told.remove(0).0,
+            EgressToKeeper::Opened { .. }
+        ));
         machine.sent.clear();
         machine
     }
@@ -68,7 +71,10 @@ impl Machine {
             "capabilities": {"tools": {"listChanged": true}},
         }));
         machine.answer(&json!({"tools": [{"name": "echo"}]}));
-        assert!(matches!(machine.told.remove(0).0, EgressToKeeper::Opened { .. }));
+        assert!(matches!(
+            machine.told.remove(0).0,
+            EgressToKeeper::Opened { .. }
+        ));
         machine
     }
 
@@ -80,7 +86,10 @@ impl Machine {
                     assert!(*end == b'\n' && !line.contains(&b'\n'));
                     let value: Value = serde_json::from_slice(line).unwrap();
                     assert_eq!(value["jsonrpc"], "2.0");
-                    assert_eq!(value["id"].as_u64().filter(|_| value["method"].is_string()), message.id);
+                    assert_eq!(
+                        value["id"].as_u64().filter(|_| value["method"].is_string()),
+                        message.id
+                    );
                     self.sent.push(value);
                 }
                 Does::Forget(_) => {}
@@ -117,7 +126,9 @@ impl Machine {
     /// The newest question.
     fn question(&self) -> &Value {
         let mut questions = self.sent.iter().rev();
-        questions.find(|sent| sent["id"].is_u64() && sent["method"].is_string()).unwrap()
+        questions
+            .find(|sent| sent["id"].is_u64() && sent["method"].is_string())
+            .unwrap()
     }
 
     fn put(&mut self, method: &str, params: &str) -> Id {

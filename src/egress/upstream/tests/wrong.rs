@@ -14,7 +14,12 @@ fn answer(id: u64) -> String {
 #[test]
 fn answers_to_what_was_not_asked_end_it() {
     let mut machine = Machine::open(|_| {});
-    assert!(machine.says(&answer(77)).unwrap_err().contains("question 77, which was not asked"));
+    assert!(
+        machine
+            .says(&answer(77))
+            .unwrap_err()
+            .contains("question 77, which was not asked")
+    );
     let mut machine = Machine::open(|_| {});
     machine.put("tools/call", "{}");
     let id = machine.question()["id"].as_u64().unwrap();
@@ -25,7 +30,9 @@ fn answers_to_what_was_not_asked_end_it() {
     machine.put("tools/call", "{}");
     machine.put("tools/call", "{}");
     let id = machine.question()["id"].as_u64().unwrap();
-    let told = machine.client.hear(answer(id).as_bytes(), Some(id - 1), machine.now);
+    let told = machine
+        .client
+        .hear(answer(id).as_bytes(), Some(id - 1), machine.now);
     assert!(told.unwrap_err().contains("in place of another"));
 }
 
@@ -71,7 +78,12 @@ fn what_it_asks_is_bounded() {
     assert_eq!(machine.sent.len(), 3);
     assert_eq!(machine.sent[0]["error"]["code"], -32000);
     let twice = json!({"jsonrpc": "2.0", "id": 0, "method": "roots/list"}).to_string();
-    assert!(machine.says(&twice).unwrap_err().contains("twice under one id"));
+    assert!(
+        machine
+            .says(&twice)
+            .unwrap_err()
+            .contains("twice under one id")
+    );
 }
 
 #[test]
@@ -86,7 +98,12 @@ fn a_stateless_server_asks_nothing() {
 #[test]
 fn a_beginning_that_goes_wrong_says_so() {
     let mut machine = Machine::new(|_| {});
-    assert!(machine.later(30_000).unwrap_err().contains("did not answer in time"));
+    assert!(
+        machine
+            .later(30_000)
+            .unwrap_err()
+            .contains("did not answer in time")
+    );
     let hello = |version: &str| {
         let mut machine = Machine::new(|settings| settings.era = Some(Era::Session));
         let id = &machine.question()["id"];
@@ -95,10 +112,20 @@ fn a_beginning_that_goes_wrong_says_so() {
         let heard = machine.says(&line);
         (machine, heard)
     };
-    assert!(hello("1999-01-01").1.unwrap_err().contains("protocol version `1999-01-01`"));
+    assert!(
+        hello("1999-01-01")
+            .1
+            .unwrap_err()
+            .contains("protocol version `1999-01-01`")
+    );
     let (mut machine, heard) = hello("2025-06-18");
     heard.unwrap();
-    assert!(machine.later(30_000).unwrap_err().contains("did not list in time"));
+    assert!(
+        machine
+            .later(30_000)
+            .unwrap_err()
+            .contains("did not list in time")
+    );
     let (mut machine, _) = hello("2025-06-18");
     let id = &machine.question()["id"];
     let error = json!({"jsonrpc": "2.0", "id": id, "error": {"code": -1, "message": "\u{1b}"}});
@@ -108,13 +135,21 @@ fn a_beginning_that_goes_wrong_says_so() {
     let id = &machine.question()["id"];
     let error = json!({"code": -32022, "message": "", "data": {"supported": ["2031-01-01"]}});
     let line = json!({"jsonrpc": "2.0", "id": id, "error": error}).to_string();
-    assert!(machine.says(&line).unwrap_err().contains("only `2031-01-01`"));
+    assert!(
+        machine
+            .says(&line)
+            .unwrap_err()
+            .contains("only `2031-01-01`")
+    );
 }
 
 #[test]
 fn with_it_ends_everything_it_was_asked() {
     let mut machine = Machine::open(|_| {});
-    let (one, two) = (machine.put("tools/call", "{}"), machine.put("tools/call", "{}"));
+    let (one, two) = (
+        machine.put("tools/call", "{}"),
+        machine.put("tools/call", "{}"),
+    );
     let words = format!("{}\u{1b}end", "x".repeat(10_000));
     machine.client.end("it had to", false, words.as_bytes());
     machine.drain();
@@ -124,7 +159,10 @@ fn with_it_ends_everything_it_was_asked() {
         panic!("{:?}", machine.told)
     };
     assert_eq!(why, "it had to");
-    assert!(words.len() == 4096 && words.ends_with("x\\u{1b}end"), "{words}");
+    assert!(
+        words.len() == 4096 && words.ends_with("x\\u{1b}end"),
+        "{words}"
+    );
 }
 
 #[test]

@@ -1,0 +1,185 @@
+//! Calls of connectors' tools: what their server is asked, and what its answer comes to.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::plan::{Plan, Upstream};
+use super::refuse::Refusal;
+use super::upstreams::{Answer, Failure};
+use super::{Asked, Keeper};
+use crate::audit::evidence::{Authorized, Given, Outcome, Status};
+use crate::call::Call;
+use crate::call::tool::{self, EffectClass};
+use crate::catalog::connector::Passing;
+use crate::wire::jsonrpc::Members;
+
+/// What an agent is told where nobody knows.
+const UNKNOWN: &str = "nobody can say whether this happened; an operator has to look";
+/// Members of `params` that answer what a server asked in an earlier result.
+const ANSWERS: [&str; 2] = ["inputResponses", "requestState"];
+
+impl Keeper {
+    /// What the server of `upstream` is asked for this call. `extra`: the other members of the
+    /// agent's `params`, raw JSON of an object or nothing.
+    pub(super) fn plan_upstream(
+        &self,
+        call: &Call,
+        extra: &[u8],
+        upstream: &tool::Upstream,
+    ) -> Result<Plan, Refusal> {
+        let gone = || Refusal::no_tool(call.tool().wire());
+        let connector = self.connectors.get(&upstream.connector).ok_or_else(gone)?;
+        let (Some(server), Some(pin)) = (&connector.server, &connector.pin) else {
+            return Err(gone());
+        };
+        let limits = &pin.connector.limits;
+        let reads = |class: &EffectClass| matches!(class, EffectClass::Read | EffectClass::Egress);
+        Ok(Plan::Upstream(Upstream {
+            server: Arc::clone(server),
+            method: "tools/call",
+            params: params(call, extra, &upstream.tool, pin.connector.allow),
+            effect: !call.tool().classes().iter().all(reads),
+            wall: Duration::from_millis(limits.call_ms),
+            result: limits.result,
+        }))
+    }
+
+    /// Asks the server, and waits for what comes of it.
+    pub(super) fn ask_upstream<M>(
+        &self,
+        ticket: &Authorized<M>,
+        asked: &Asked,
+        upstream: &Upstream,
+    ) -> Outcome {
+        let ticket = ticket.ticket();
+        let answer = self.ask_server(
+            &upstream.server,
+            &asked.question,
+            ticket,
+            upstream.method,
+            &upstream.params,
+            upstream.wall,
+        );
+        let mut facts = Map::new();
+        facts.insert("connector".into(), upstream.server.name.as_str().into());
+        facts.insert("pin".into(), upstream.server.digest.as_str().into());
+        outcome(answer, upstream, facts)
+    }
+}
+
+/// The canonical arguments that were judged, under the server's own name for the tool.
+fn params(call: &Call, extra: &[u8], tool: &str, allow: Passing) -> Vec<u8> {
+    let text = String::from_utf8_lossy(extra);
+    let mut members = Members::of(&text).unwrap_or_default();
+    let asks = allow.sampling || allow.elicitation || allow.roots;
+    members.keep(|name| name == "_meta" || asks && ANSWERS.contains(&name));
+    members.set("name", Value::from(tool).to_string());
+    let arguments = String::from_utf8_lossy(call.canonical()).into_owned();
+    members.set("arguments", arguments);
+    members.json().into_bytes()
+}
+
+fn outcome(
+    answer: Result<Answer, Failure>,
+    upstream: &Upstream,
+    mut facts: Map<String, Value>,
+) -> Outcome {
+    let mut ended = |status, class: &str, say: &str, detail: Option<String>| {
+        facts.insert("class".into(), class.into());
+        if let Some(detail) = detail {
+            facts.insert("detail".into(), detail.into());
+        }
+        Outcome {
+            status,
+            value: json!({"class": class, "message": say}).into(),
+            facts: std::mem::take(&mut facts),
+        }
+    };
+    let failed = Status::Failed;
+    match answer {
+        Ok(Answer::Result(raw)) if over(&raw, upstream.result) => {
+            let say = "it was done, and its result is longer than the operator allows";
+            let status = if upstream.effect {
+                Status::Unknown
+            } else {
+                failed
+            };
+            let detail = format!(
+                "{} bytes; `limits.result` is {}",
+                raw.len(),
+                upstream.result
+            );
+            ended(status, "result_too_large", say, Some(detail))
+        }
+        Ok(Answer::Result(raw)) => {
+            if is_error(&raw) {
+                facts.insert("is_error".into(), true.into());
+            }
+            Outcome {
+                status: Status::Done,
+                value: Given::Passed(raw),
+                facts,
+            }
+        }
+        Ok(Answer::Error(raw)) => {
+            facts.insert("class".into(), "server_error".into());
+            Outcome {
+                status: failed,
+                value: Given::Fault(raw),
+                facts,
+            }
+        }
+        Err(failure) if failure.may_be_done() && upstream.effect => {
+            ended(Status::Unknown, "unknown", UNKNOWN, Some(words(failure)))
+        }
+        Err(Failure::TimedOut) => ended(
+            failed,
+            "timed_out",
+            "the tool's server did not answer in time",
+            None,
+        ),
+        Err(Failure::Cancelled) => ended(failed, "cancelled", "the call was cancelled", None),
+        Err(failure @ Failure::Quarantined(_)) => {
+            let say = "the operator has to look at the connector of this tool; nothing was done";
+            ended(failed, "quarantined", say, Some(words(failure)))
+        }
+        Err(failure @ Failure::Busy(_)) => {
+            let say = "too many calls at once; try again when some have ended";
+            ended(failed, "busy", say, Some(words(failure)))
+        }
+        Err(failure) => {
+            let say = "the tool's server was not available; nothing was done";
+            ended(failed, "unavailable", say, Some(words(failure)))
+        }
+    }
+}
+
+fn over(raw: &[u8], most: u64) -> bool {
+    u64::try_from(raw.len()).unwrap_or(u64::MAX) > most
+}
+
+fn words(failure: Failure) -> String {
+    match failure {
+        Failure::Unavailable(why)
+        | Failure::Quarantined(why)
+        | Failure::Busy(why)
+        | Failure::Lost(why) => why,
+        Failure::NotCarried => "the method is not carried".into(),
+        Failure::TimedOut => "no answer in time".into(),
+        Failure::Cancelled => "the agent no longer wanted it".into(),
+    }
+}
+
+/// The tool says itself that it failed.
+fn is_error(raw: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Said {
+        #[serde(default)]
+        is_error: bool,
+    }
+    serde_json::from_slice::<Said>(raw).is_ok_and(|said| said.is_error)
+}

@@ -1,0 +1,227 @@
+//! The servers of connectors: made from what was approved, asked for an agent, and quarantined where
+//! they are not what was approved.
+
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
+
+use super::Keeper;
+use super::questions::{Question, Said};
+use super::upstreams::plan::{Launch, Server};
+use super::upstreams::{self, Answer, Ended, Failure, Heard, Told};
+use crate::audit::Draft;
+use crate::call::id::Id;
+use crate::catalog::connector::digest::Listing;
+use crate::catalog::connector::{self, Pin};
+use crate::wire::messages::{KeeperToFront, Offer, Remote, UpstreamLimits, What};
+use crate::wire::text::escaped;
+
+/// How long an agent's client has to answer what a server asks it.
+const CLIENT_WAIT: Duration = Duration::from_secs(300);
+/// Longest words of a server that an entry holds, in characters.
+const WORDS_SHOWN: usize = 1_000;
+
+/// The server of a connector; nothing where it has none to be run.
+pub(super) fn of(name: &str, pin: &Pin, digest: &str) -> Option<Server> {
+    let connector = &pin.connector;
+    let launch = match &connector.launch {
+        connector::Launch::Stdio {
+            program,
+            argv,
+            jail,
+            ..
+        } => Launch::Jailed {
+            manifest: Box::new(jail.clone()),
+            program: program.to_str()?.into(),
+            argv: argv.clone(),
+        },
+        connector::Launch::Remote {
+            url,
+            private,
+            pin_sha256,
+        } => Launch::Remote(Remote {
+            url: url.clone(),
+            private: private.clone(),
+            pin_sha256: pin_sha256.clone(),
+            headers: Vec::new(),
+        }),
+        connector::Launch::Skill { .. } => return None,
+    };
+    let limits = &connector.limits;
+    Some(Server {
+        name: name.into(),
+        digest: digest.into(),
+        secrets: String::new(),
+        launch,
+        limits: UpstreamLimits {
+            start_ms: limits.start_ms,
+            in_flight: limits.calls_at_a_time,
+            notices: limits.notices_per_minute.div_ceil(60).max(1),
+            ..UpstreamLimits::default()
+        },
+        allow: connector.allow,
+        idle: Duration::from_millis(limits.idle_ms),
+        tools: pin.tool_digests.clone(),
+    })
+}
+
+/// Passes on to the keeper what servers do outside of questions.
+#[derive(Debug, Default)]
+pub(super) struct Listener(OnceLock<Weak<Keeper>>);
+
+impl Listener {
+    /// From now on it is told to `keeper`.
+    pub(super) fn belongs_to(&self, keeper: &Arc<Keeper>) {
+        drop(self.0.set(Arc::downgrade(keeper)));
+    }
+
+    fn keeper(&self) -> Option<Arc<Keeper>> {
+        self.0.get()?.upgrade()
+    }
+}
+
+impl Told for Listener {
+    fn differs(&self, _: &str, server: &Server, tools: &str) {
+        let Some(keeper) = self.keeper() else { return };
+        let (why, changes) = keeper.difference(&server.name, tools);
+        if let Err(error) = keeper.quarantine(&server.name, &why, &changes) {
+            tracing::error!(connector = server.name, %error, "a quarantine is not recorded");
+        }
+    }
+
+    fn changed(&self, agent: &str, _: &Server, what: Offer) {
+        let Some(keeper) = self.keeper() else { return };
+        let what = match what {
+            Offer::Tools => What::Tools,
+            Offer::Prompts => What::Prompts,
+            Offer::Resources | Offer::Templates => What::Resources,
+        };
+        let agent = agent.to_owned();
+        keeper.tell_front(&KeeperToFront::Changed { agent, what }, &[]);
+    }
+
+    fn notice(&self, agent: &str, _: &Server, method: &str, params: &[u8]) {
+        let Some(keeper) = self.keeper() else { return };
+        let agent = agent.to_owned();
+        match method {
+            "notifications/resources/updated" => {
+                let Ok(Updated { uri }) = serde_json::from_slice(params) else {
+                    return;
+                };
+                keeper.tell_front(&KeeperToFront::Updated { agent, uri }, &[]);
+            }
+            "notifications/message" => {
+                let method = method.to_owned();
+                let id = None;
+                keeper.tell_front(&KeeperToFront::Notice { agent, id, method }, params);
+            }
+            _ => {}
+        }
+    }
+
+    fn ended(&self, agent: &str, server: &Server, ended: &Ended) {
+        let Some(keeper) = self.keeper() else { return };
+        let mut body = Map::new();
+        body.insert("connector".into(), server.name.as_str().into());
+        body.insert("pin".into(), server.digest.as_str().into());
+        body.insert("agent".into(), agent.into());
+        body.insert("upstream".into(), json!(ended.upstream));
+        body.insert("why".into(), ended.why.as_str().into());
+        body.insert("failed".into(), ended.failed.into());
+        if !ended.words.is_empty() {
+            let words: String = ended.words.chars().take(WORDS_SHOWN).collect();
+            body.insert("words".into(), words.into());
+        }
+        body.insert("jail".into(), json!(ended.jail));
+        if !ended.hops.is_empty() {
+            body.insert("hops".into(), json!(ended.hops));
+        }
+        if let Err(error) = keeper.log.append(Draft::new("connector.ended", body)) {
+            tracing::error!(%error, "the end of a server could not be recorded");
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Updated {
+    uri: String,
+}
+
+impl Keeper {
+    /// Asks the server of a connector for an agent; what it tells meanwhile goes to whoever waits
+    /// for `question`.
+    pub(super) fn ask_server(
+        &self,
+        server: &Arc<Server>,
+        question: &Arc<Question>,
+        ticket: Id,
+        method: &str,
+        params: &[u8],
+        wall: Duration,
+    ) -> Result<Answer, Failure> {
+        let upstreams = self.upstreams.clone();
+        question.when_gone(move || upstreams.cancel(ticket));
+        let asked = upstreams::Question {
+            agent: &question.agent,
+            ticket,
+            method,
+            params,
+            wall,
+            progress: question.progress,
+        };
+        self.upstreams.ask(server, asked, &mut |heard| match heard {
+            Heard::Notice { method, params } => self.notice(question, &method, &params),
+            Heard::Asks {
+                upstream,
+                ask,
+                method,
+                params,
+            } => {
+                let said = self.ask_client(question, &method, &params, CLIENT_WAIT.min(wall));
+                let Said { ok, raw } = said.unwrap_or_else(nobody);
+                self.upstreams.reply(upstream, ask, ok, &raw);
+            }
+        })
+    }
+
+    /// What is not as it was approved, in a sentence and field by field.
+    fn difference(&self, name: &str, tools: &str) -> (String, Vec<Value>) {
+        let pin = self.connectors.get(name).and_then(|one| one.pin.as_ref());
+        let listed: Result<Vec<Box<RawValue>>, _> = serde_json::from_str(tools);
+        let listing = match listed {
+            Ok(listed) => Listing::tools(listed).map_err(|error| error.message()),
+            Err(error) => Err(error.to_string()),
+        };
+        match (pin, listing) {
+            (Some(pin), Ok(listing)) => {
+                let differences = pin.compare_tools(&listing);
+                let first = differences.first().map(ToString::to_string);
+                let first = first.unwrap_or_else(|| "its tools have no one reading".into());
+                let changes = differences
+                    .iter()
+                    .filter_map(|one| serde_json::to_value(one).ok());
+                (
+                    format!("its server is not what was approved: {first}"),
+                    changes.collect(),
+                )
+            }
+            (_, Err(why)) => {
+                let why = escaped(&why).to_string();
+                (
+                    format!("its server lists what cannot be read: {why}"),
+                    vec![why.into()],
+                )
+            }
+            (None, Ok(_)) => ("it is not approved".into(), Vec::new()),
+        }
+    }
+}
+
+/// Stands for the client that cannot be asked: JSON-RPC's "method not found".
+fn nobody() -> Said {
+    let raw = br#"{"code":-32601,"message":"the client cannot be asked"}"#.to_vec();
+    Said { ok: false, raw }
+}
