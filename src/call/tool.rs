@@ -125,8 +125,67 @@ pub struct Tool {
 pub struct Upstream {
     /// The connector.
     pub connector: String,
-    /// What its server calls the tool.
+    /// What its server calls the tool; nothing where it is no tool of the server's.
     pub tool: String,
+    /// What its server is asked.
+    pub method: Method,
+}
+
+/// What an agent asks of a server: a tool, or what servers have beside tools. The latter are calls
+/// like any other, of the class `read`; no list of tools shows them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Method {
+    /// `tools/call`.
+    Call,
+    /// `resources/read`.
+    Read,
+    /// `prompts/get`.
+    Prompt,
+    /// `completion/complete`.
+    Complete,
+}
+
+impl Method {
+    /// Those that no list of tools shows.
+    pub const BESIDE: [Self; 3] = [Self::Read, Self::Prompt, Self::Complete];
+
+    /// Its name in MCP.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Call => "tools/call",
+            Self::Read => "resources/read",
+            Self::Prompt => "prompts/get",
+            Self::Complete => "completion/complete",
+        }
+    }
+
+    /// JSON Schema of what it takes.
+    fn schema(self) -> Value {
+        let (properties, required) = match self {
+            Self::Call => (json!({}), json!([])),
+            Self::Read => (json!({"uri": {"type": "string"}}), json!(["uri"])),
+            Self::Prompt => (
+                json!({"name": {"type": "string"}, "arguments": {
+                    "type": "object", "additionalProperties": {"type": "string"},
+                }}),
+                json!(["name"]),
+            ),
+            Self::Complete => (
+                json!({
+                    "ref": {"type": "object"},
+                    "argument": {"type": "object"},
+                    "context": {"type": "object"},
+                }),
+                json!(["ref", "argument"]),
+            ),
+        };
+        json!({
+            "type": "object",
+            "properties": properties,
+            "required": required,
+            "additionalProperties": false,
+        })
+    }
 }
 
 /// A tool's definition as it is stored; everything in it is part of the digest.
@@ -262,8 +321,44 @@ impl Tool {
             upstream: Some(Upstream {
                 connector: listed.connector.into(),
                 tool: said.name,
+                method: Method::Call,
             }),
         })
+    }
+
+    /// What a connector's server has beside tools, as a tool that no list shows: `git.resources/read`.
+    ///
+    /// # Errors
+    /// Fails only where a definition in this binary is damaged.
+    pub fn beside(connector: &str, manifest: &str, method: Method) -> Result<Self> {
+        let what = || format!("define `{}` of connector `{connector}`", method.name());
+        let input_schema = method.schema();
+        let wire = format!("{connector}__{}", method.name());
+        let pin = json!({"manifest": manifest, "wire": wire, "schema": input_schema});
+        Ok(Self {
+            digest: sha256(&pin).context(what)?,
+            listing: to_raw_value(&json!({"name": wire})).context(what)?,
+            validator: validator(&input_schema, Some(Draft::Draft202012))
+                .map_err(|why| Error::new(format!("{}: {why}", what())))?,
+            name: format!("{connector}.{}", method.name()),
+            wire,
+            classes: vec![EffectClass::Read],
+            reversibility: Reversibility::Reversible,
+            meanings: BTreeMap::new(),
+            exactly_one: Vec::new(),
+            input_schema,
+            upstream: Some(Upstream {
+                connector: connector.into(),
+                tool: String::new(),
+                method,
+            }),
+        })
+    }
+
+    /// Whether lists of tools show it.
+    pub fn is_shown(&self) -> bool {
+        let of = self.upstream.as_ref();
+        of.is_none_or(|of| of.method == Method::Call)
     }
 
     /// The name inside: `file.read`.

@@ -31,7 +31,7 @@ impl Keeper {
         // what they always do.
         self.quota(asked)?;
         self.able()?;
-        let tool = self.tool(&asked.agent, &asked.tool)?;
+        let tool = self.tool(asked)?;
         if let Some(upstream) = tool.upstream() {
             self.count_connector(&upstream.connector, &asked.agent)?;
         }
@@ -95,7 +95,8 @@ impl Keeper {
     /// The tools an agent sees, as MCP lists them: a JSON array.
     pub(super) fn listing(&self, agent: &str) -> String {
         let mut text = String::from("[");
-        for tool in self.catalog.tools().filter(|tool| self.sees(agent, tool)) {
+        let tools = self.catalog.tools().filter(|tool| tool.is_shown());
+        for tool in tools.filter(|tool| self.sees(agent, tool)) {
             if text.len() > 1 {
                 text.push(',');
             }
@@ -139,10 +140,17 @@ impl Keeper {
         })
     }
 
-    fn tool(&self, agent: &str, name: &str) -> Result<Arc<Tool>, Refusal> {
+    fn tool(&self, asked: &Asked) -> Result<Arc<Tool>, Refusal> {
+        let name = asked.tool.as_str();
         match self.catalog.tool(name) {
             // Agents use the wire name only, and a tool they do not see is a tool there is not.
-            Some(tool) if tool.wire() == name && self.sees(agent, tool) => Ok(Arc::clone(tool)),
+            Some(tool)
+                if tool.wire() == name
+                    && tool.is_shown() != asked.beside
+                    && self.sees(&asked.agent, tool) =>
+            {
+                Ok(Arc::clone(tool))
+            }
             _ => Err(Refusal::no_tool(name)),
         }
     }
@@ -244,6 +252,7 @@ pub(super) mod tests {
             arguments: br#"{"path":"."}"#.to_vec(),
             extra: Vec::new(),
             mirrored: None,
+            beside: false,
             question: Arc::new(Question::new(1, "a".into(), Era::Session, false)),
             received: keeper.clock.now(),
         };

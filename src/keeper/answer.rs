@@ -10,6 +10,8 @@ use crate::call::id::Id;
 
 /// JSON-RPC: something below failed.
 const INTERNAL_ERROR: i64 = -32603;
+/// Ours: what was asked was refused, or failed here.
+const REFUSED: i64 = -32001;
 /// Longest message of a server's error, in characters.
 const MESSAGE_MAX: usize = 4_096;
 
@@ -89,7 +91,37 @@ pub(super) fn refused(refusal: &Refusal, call: Id) -> Vec<u8> {
     )
 }
 
+/// A refusal of what is no tool: its results have no place to say so.
+pub(super) fn refused_beside(refusal: &Refusal, call: Id) -> (i64, String) {
+    let say = refusal.say.as_deref();
+    (
+        REFUSED,
+        sentence(refusal.class, refusal.argument.as_deref(), say, call),
+    )
+}
+
+/// The same, of what ended without a result.
+pub(super) fn failed_beside(released: &Released) -> (i64, String) {
+    let value: Value = serde_json::from_slice(released.result()).unwrap_or_default();
+    let text = |name| value.get(name).and_then(Value::as_str);
+    let class = text("class").unwrap_or("failed");
+    (
+        REFUSED,
+        sentence(class, None, text("message"), released.call()),
+    )
+}
+
 fn error(class: &str, argument: Option<&str>, say: Option<&str>, call: Id) -> Vec<u8> {
+    let text = sentence(class, argument, say, call);
+    let value = json!({
+        "content": [{"type": "text", "text": text}],
+        "isError": true,
+        "_meta": {META: call, "keepgate/class": class},
+    });
+    value.to_string().into_bytes()
+}
+
+fn sentence(class: &str, argument: Option<&str>, say: Option<&str>, call: Id) -> String {
     let mut text = class.to_owned();
     if let Some(argument) = argument {
         text.push_str(&format!(" (argument `{argument}`)"));
@@ -98,10 +130,5 @@ fn error(class: &str, argument: Option<&str>, say: Option<&str>, call: Id) -> Ve
         text.push_str(&format!(": {say}"));
     }
     text.push_str(&format!("; request {call}"));
-    let value = json!({
-        "content": [{"type": "text", "text": text}],
-        "isError": true,
-        "_meta": {META: call, "keepgate/class": class},
-    });
-    value.to_string().into_bytes()
+    text
 }

@@ -1,19 +1,20 @@
 //! What agents ask beside calls: what this server can do, what it has, and news of changes.
 //!
-//! [`answer`] is the one place where such a question is decided. Keepgate's own tools have neither
-//! resources nor prompts, so that most methods do not exist until a connector has them.
+//! [`Keeper::answer`] is the one place where such a question is decided. Keepgate's own tools have
+//! neither resources nor prompts, so that most methods do not exist until a connector has them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::Keeper;
 use super::questions::{Question, Said};
 use crate::wire::messages::{Era, KeeperToFront};
 
 /// JSON-RPC: no such method.
-const METHOD_NOT_FOUND: i64 = -32601;
+pub(super) const METHOD_NOT_FOUND: i64 = -32601;
 /// JSON-RPC: invalid parameters.
 const INVALID_PARAMS: i64 = -32602;
 /// What a model is told about this server.
@@ -52,38 +53,9 @@ impl Told {
     }
 }
 
-/// Decides a question; `params` is raw JSON of an object.
-///
-/// A question about news (`subscriptions/listen`) is answered with what of it will be told, and
-/// stays open until it is cancelled; every other one is over with its answer.
-pub(super) fn answer(question: &Question, method: &str, params: &[u8]) -> Told {
-    match (method, question.era) {
-        ("initialize", Era::Session) | ("server/discover", Era::Stateless) => {
-            Told::result(&json!({
-                "capabilities": {"tools": {"listChanged": true}},
-                "instructions": INSTRUCTIONS,
-            }))
-        }
-        ("subscriptions/listen", Era::Stateless) => listen(params),
-        _ => Told::fault(METHOD_NOT_FOUND, "there is nothing here to answer that"),
-    }
-}
-
 /// A question that outlives its answer.
 pub(super) fn stays_open(method: &str) -> bool {
     method == "subscriptions/listen"
-}
-
-/// The part of the wish that can be fulfilled.
-fn listen(params: &[u8]) -> Told {
-    let Ok(Listen { notifications }) = serde_json::from_slice(params) else {
-        return Told::fault(INVALID_PARAMS, "`notifications` is missing or not a filter");
-    };
-    let mut honoured = json!({});
-    if notifications.tools_list_changed {
-        honoured = json!({"toolsListChanged": true});
-    }
-    Told::result(&json!({"notifications": honoured}))
 }
 
 #[derive(Debug, Deserialize)]
@@ -97,9 +69,78 @@ struct Listen {
 struct Filter {
     #[serde(default)]
     tools_list_changed: bool,
+    #[serde(default)]
+    prompts_list_changed: bool,
+    #[serde(default)]
+    resources_list_changed: bool,
+    #[serde(default)]
+    resource_subscriptions: Vec<String>,
 }
 
 impl Keeper {
+    /// Decides a question; `params` is raw JSON of an object.
+    ///
+    /// A question about news (`subscriptions/listen`) is answered with what of it will be told, and
+    /// stays open until it is cancelled; every other one is over with its answer.
+    pub(super) fn answer(&self, question: &Arc<Question>, method: &str, params: &[u8]) -> Told {
+        match (method, question.era) {
+            ("initialize", Era::Session) | ("server/discover", Era::Stateless) => {
+                Told::result(&json!({
+                    "capabilities": self.capabilities(&question.agent),
+                    "instructions": INSTRUCTIONS,
+                }))
+            }
+            ("subscriptions/listen", Era::Stateless) => self.listen(question, params),
+            ("resources/subscribe" | "resources/unsubscribe", Era::Session) => {
+                self.subscribe(question, method, params)
+            }
+            ("logging/setLevel", Era::Session) => self.set_level(question, method, params),
+            _ => self.list(&question.agent, method).unwrap_or_else(|| {
+                Told::fault(METHOD_NOT_FOUND, "there is nothing here to answer that")
+            }),
+        }
+    }
+
+    /// The part of the wish that can be fulfilled.
+    fn listen(&self, question: &Arc<Question>, params: &[u8]) -> Told {
+        let Ok(Listen { notifications }) = serde_json::from_slice(params) else {
+            return Told::fault(INVALID_PARAMS, "`notifications` is missing or not a filter");
+        };
+        let capabilities = self.capabilities(&question.agent);
+        let mut honoured = Map::new();
+        for (wish, name, of) in [
+            (
+                notifications.tools_list_changed,
+                "toolsListChanged",
+                "tools",
+            ),
+            (
+                notifications.prompts_list_changed,
+                "promptsListChanged",
+                "prompts",
+            ),
+            (
+                notifications.resources_list_changed,
+                "resourcesListChanged",
+                "resources",
+            ),
+        ] {
+            if wish && capabilities.get(of).is_some() {
+                honoured.insert(name.into(), true.into());
+            }
+        }
+        let mut uris = notifications.resource_subscriptions;
+        uris.retain(|uri| {
+            let params = json!({"uri": uri}).to_string();
+            let told = self.subscribe(question, "resources/subscribe", params.as_bytes());
+            matches!(told, Told::Result(_))
+        });
+        if !uris.is_empty() {
+            honoured.insert("resourceSubscriptions".into(), uris.into());
+        }
+        Told::result(&json!({"notifications": honoured}))
+    }
+
     /// Tells the client of `question` something on the way to its answer; `params` is raw JSON.
     pub(super) fn notice(&self, question: &Question, method: &str, params: &[u8]) {
         if question.is_gone() || method == "notifications/progress" && !question.progress {
@@ -141,8 +182,10 @@ mod tests {
     use super::*;
 
     fn told(era: Era, method: &str, params: &str) -> Value {
-        let question = Question::new(1, "a".into(), era, false);
-        match answer(&question, method, params.as_bytes()) {
+        let place = tempfile::tempdir().unwrap();
+        let keeper = crate::keeper::admit::tests::keeper(place.path(), 9);
+        let question = Arc::new(Question::new(1, "a".into(), era, false));
+        match keeper.answer(&question, method, params.as_bytes()) {
             Told::Result(raw) => serde_json::from_slice(&raw).unwrap(),
             Told::Fault { code, .. } => code.into(),
         }

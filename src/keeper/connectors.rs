@@ -14,7 +14,7 @@ use super::{Connected, Keeper, Trouble};
 use crate::audit::Draft;
 use crate::audit::quota::{Limits, Quota};
 use crate::call::Listed;
-use crate::call::tool::{EffectClass, Reversibility, Tool};
+use crate::call::tool::{EffectClass, Method, Reversibility, Tool};
 use crate::catalog::connector::{Declared, Pin};
 use crate::error::{Context, Result};
 use crate::time::{Clock, Timestamp};
@@ -75,6 +75,12 @@ impl Connectors {
         let mut tools = Vec::new();
         for (name, connector) in &self.0 {
             let Some(pin) = &connector.pin else { continue };
+            for method in beside(pin) {
+                match Tool::beside(name, &pin.manifest_sha256, method) {
+                    Ok(tool) => tools.push(tool),
+                    Err(error) => tracing::error!(%error, "a connector has less than it offers"),
+                }
+            }
             for (tool, raw) in &pin.tools {
                 let declared = pin.connector.declared(tool);
                 let listed = Listed {
@@ -104,7 +110,25 @@ impl Connectors {
     }
 }
 
+/// What a connector has beside tools.
+fn beside(pin: &Pin) -> impl Iterator<Item = Method> {
+    let (prompts, resources) = (!pin.prompts.is_empty(), !pin.resources.is_empty());
+    Method::BESIDE
+        .into_iter()
+        .filter(move |method| match method {
+            Method::Read => resources,
+            Method::Prompt => prompts,
+            Method::Complete => prompts || resources,
+            Method::Call => false,
+        })
+}
+
 impl Connector {
+    /// Names of its tools and prompts on the wire begin with its own.
+    pub(super) fn prefixes(&self) -> bool {
+        self.said.prefix
+    }
+
     /// Whether `agent` may know of it.
     pub(super) fn serves(&self, agent: &str) -> bool {
         let agents = self.said.agents.as_ref();

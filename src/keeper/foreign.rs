@@ -12,7 +12,7 @@ use super::upstreams::{Answer, Failure};
 use super::{Asked, Keeper};
 use crate::audit::evidence::{Authorized, Given, Outcome, Status};
 use crate::call::Call;
-use crate::call::tool::{self, EffectClass};
+use crate::call::tool::{self, EffectClass, Method};
 use crate::catalog::connector::Passing;
 use crate::wire::jsonrpc::Members;
 
@@ -39,8 +39,8 @@ impl Keeper {
         let reads = |class: &EffectClass| matches!(class, EffectClass::Read | EffectClass::Egress);
         Ok(Plan::Upstream(Upstream {
             server: Arc::clone(server),
-            method: "tools/call",
-            params: params(call, extra, &upstream.tool, pin.connector.allow),
+            method: upstream.method.name(),
+            params: params(call, extra, upstream, pin.connector.allow),
             effect: !call.tool().classes().iter().all(reads),
             wall: Duration::from_millis(limits.call_ms),
             result: limits.result,
@@ -71,14 +71,22 @@ impl Keeper {
 }
 
 /// The canonical arguments that were judged, under the server's own name for the tool.
-fn params(call: &Call, extra: &[u8], tool: &str, allow: Passing) -> Vec<u8> {
+fn params(call: &Call, extra: &[u8], upstream: &tool::Upstream, allow: Passing) -> Vec<u8> {
     let text = String::from_utf8_lossy(extra);
     let mut members = Members::of(&text).unwrap_or_default();
     let asks = allow.sampling || allow.elicitation || allow.roots;
     members.keep(|name| name == "_meta" || asks && ANSWERS.contains(&name));
-    members.set("name", Value::from(tool).to_string());
-    let arguments = String::from_utf8_lossy(call.canonical()).into_owned();
-    members.set("arguments", arguments);
+    if upstream.method == Method::Call {
+        members.set("name", Value::from(upstream.tool.as_str()).to_string());
+        let arguments = String::from_utf8_lossy(call.canonical()).into_owned();
+        members.set("arguments", arguments);
+    } else {
+        for name in ["uri", "name", "arguments", "ref", "argument", "context"] {
+            if let Some(value) = call.arguments().get(name) {
+                members.set(name, value.to_string());
+            }
+        }
+    }
     members.json().into_bytes()
 }
 

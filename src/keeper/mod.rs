@@ -19,6 +19,7 @@ mod key;
 pub mod links;
 mod look;
 mod mirrored;
+mod offers;
 mod pipeline;
 mod plan;
 mod questions;
@@ -106,6 +107,8 @@ struct Asked {
     extra: Vec<u8>,
     /// What HTTP's headers say of the arguments.
     mirrored: Option<Vec<mirrored::Header>>,
+    /// It is no call of a tool, but of what a server has beside them.
+    beside: bool,
     /// Who waits for the answer, and how they speak.
     question: Arc<questions::Question>,
     /// When it came.

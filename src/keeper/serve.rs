@@ -186,7 +186,7 @@ fn front(keeper: &Arc<Keeper>, frame: Frame<FrontToKeeper>) -> Result<()> {
         FrontToKeeper::Ask {
             id,
             agent,
-            client: _,
+            client,
             era,
             method,
             progress,
@@ -196,9 +196,9 @@ fn front(keeper: &Arc<Keeper>, frame: Frame<FrontToKeeper>) -> Result<()> {
                 .questions
                 .begin(Question::new(id, agent, era, progress));
             let params = frame.blob;
-            let full = keeper
-                .seats
-                .seat(&name, move || asked(&worker, &question, &method, &params));
+            let full = keeper.seats.seat(&name, move || {
+                asked(&worker, &question, &client, &method, &params)
+            });
             if full.is_some() {
                 keeper.questions.end(id);
                 let message = "too many questions at once; try again when some are answered";
@@ -230,6 +230,7 @@ fn front(keeper: &Arc<Keeper>, frame: Frame<FrontToKeeper>) -> Result<()> {
                 client,
                 arguments,
                 extra: extra_bytes,
+                beside: false,
                 mirrored,
                 question: keeper.questions.begin(question),
                 received,
@@ -255,6 +256,10 @@ fn call(keeper: &Keeper, asked: &Asked) {
             let fault = answer::fault(released.result());
             keeper.fault(id, fault.code, &fault.message, fault.data.as_bytes());
         }
+        Ok(released) if asked.beside && released.whose() == Whose::Own => {
+            let (code, message) = answer::failed_beside(&released);
+            keeper.fault(id, code, &message, &[]);
+        }
         Ok(released) => {
             let answer = answer::released(&released);
             keeper.tell_front(&KeeperToFront::Answer { id }, &answer);
@@ -262,6 +267,10 @@ fn call(keeper: &Keeper, asked: &Asked) {
         Err(refusal) => match refusal.fault {
             Some(code) => {
                 let message = refusal.say.unwrap_or_default();
+                keeper.fault(id, code, &message, &[]);
+            }
+            None if asked.beside => {
+                let (code, message) = answer::refused_beside(&refusal, asked.call);
                 keeper.fault(id, code, &message, &[]);
             }
             None => {
@@ -272,13 +281,15 @@ fn call(keeper: &Keeper, asked: &Asked) {
     }
 }
 
-/// Answers a question that is no call.
-fn asked(keeper: &Keeper, question: &Question, method: &str, params: &[u8]) {
+/// Answers a question that is no call of a tool.
+fn asked(keeper: &Keeper, question: &Arc<Question>, client: &str, method: &str, params: &[u8]) {
     let id = question.id;
     let enrolled = keeper.state().agents.contains_key(&question.agent);
-    let told = match enrolled {
-        true => asks::answer(question, method, params),
-        false => Told::fault(INVALID_PARAMS, "this agent is not enrolled"),
+    let told = match (enrolled, keeper.offered(question, client, method, params)) {
+        (false, _) => Told::fault(INVALID_PARAMS, "this agent is not enrolled"),
+        (true, Ok(Some(asked))) => return call(keeper, &asked),
+        (true, Ok(None)) => keeper.answer(question, method, params),
+        (true, Err(told)) => told,
     };
     match told {
         Told::Result(result) => {
