@@ -779,7 +779,14 @@ fn origin(raw: Spanned<toml::Value>, source: From<'_>) -> Result<Origin> {
             Some(value) => Ok(Origin::Value(json(value, &place)?)),
             None => Err(place.wrong("a table here has one key, `value`", hint)),
         },
-        _ => Err(place.wrong("it is not said where the argument comes from", hint)),
+        toml::Value::Integer(_)
+        | toml::Value::Float(_)
+        | toml::Value::Boolean(_)
+        | toml::Value::Datetime(_)
+        | toml::Value::Array(_)
+        | toml::Value::Table(_) => {
+            Err(place.wrong("it is not said where the argument comes from", hint))
+        }
     }
 }
 

@@ -132,7 +132,11 @@ fn what_is_wrong_is_told_with_its_line_and_what_mends_it() {
             "[jail]\nro = [\"/usr\"]",
             "line 4: a remote server has no jail",
         ),
-        (stdio, "class = \"native\"", "cannot run in class `native`"),
+        (
+            "name = \"a\"\n[stdio]\nprogram = \"/x\"\n[jail]\n",
+            "class = \"native\"",
+            "cannot run in class `native`",
+        ),
         (stdio, "or = [\"/usr\"]", "unknown field `or`"),
         (
             stdio,
