@@ -106,7 +106,9 @@ impl Head {
             let plain = path
                 .components()
                 .all(|part| matches!(part, Component::Normal(_)));
-            let named = path.components().collect::<PathBuf>() == path;
+            // Compared as text: as paths, `a//b` and `a/b` are the same.
+            let whole: PathBuf = path.components().collect();
+            let named = whole.as_os_str() == path.as_os_str();
             let top = entry.path.is_empty();
             let above = path
                 .parent()

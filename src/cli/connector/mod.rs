@@ -22,6 +22,11 @@ use super::args::ConnectorCommand;
 use super::exit::Exit;
 use crate::error::Result;
 
+/// Whether these bytes are a `server.json` that can be imported; what a fuzzer calls.
+pub fn reads_server_json(bytes: &[u8]) -> bool {
+    source::server_json(bytes, "fuzz").is_ok()
+}
+
 pub(super) fn run(app: &App, command: ConnectorCommand) -> Result<Exit> {
     match command {
         ConnectorCommand::Import(options) => import::run(app, &options),

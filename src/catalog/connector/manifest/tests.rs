@@ -185,11 +185,6 @@ fn what_is_wrong_is_told_with_its_line_and_what_mends_it() {
         ),
         (
             stdio,
-            "[tools.x]\ndry_run = { arguments = { at = 2026-01-01 } }",
-            "no form in JSON",
-        ),
-        (
-            stdio,
             "[tools.x]\nundo = { tool = \"y\", arguments = { id = \"reply:/id\" } }",
             "says not where from",
         ),
