@@ -19,7 +19,7 @@ use keepgate::call::{Caller, admit};
 use keepgate::catalog::Catalog;
 use keepgate::catalog::connector::bundle::{Trusted, read_head};
 use keepgate::catalog::connector::digest::Listing;
-use keepgate::catalog::connector::listing::{Message, page};
+use keepgate::catalog::connector::listing::{self, page};
 use keepgate::catalog::connector::manifest::Written;
 use keepgate::catalog::connector::skill::Skill;
 use keepgate::catalog::connector::{self, Connector};
@@ -450,7 +450,7 @@ fn connector_skill(bytes: &[u8]) -> bool {
 
 /// A line of a server, and the tools in it.
 fn connector_listing(bytes: &[u8]) -> bool {
-    let Ok(Message::Result(_, result)) = Message::parse(bytes) else {
+    let Ok(listing::Message::Result(_, result)) = listing::Message::parse(bytes) else {
         return false;
     };
     let Ok((tools, _)) = page(&result, "tools") else {
