@@ -4,6 +4,7 @@ mod bundles;
 mod misbehaviour;
 mod pulled;
 mod registries;
+mod remote;
 mod skills;
 
 use std::fs;
