@@ -762,10 +762,6 @@ impl RawUndo {
     }
 }
 
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "every other kind of value is as wrong"
-)]
 fn origin(raw: Spanned<toml::Value>, source: From<'_>) -> Result<Origin> {
     let hint = "`\"arguments:/path\"`, `\"result:/id\"`, or `{ value = true }`";
     let place = source.place(&raw);
