@@ -267,6 +267,38 @@ pub enum ConnectorCommand {
         #[arg(value_parser = name)]
         name: String,
     },
+    /// Write a vetted connector into one signed file: manifest, report, every file it executes
+    #[command(after_help = "Example:\n  \
+        openssl genpkey -algorithm ed25519 -out bundles.key\n  \
+        keepgate connector export git git.bundle --sign bundles.key")]
+    Export {
+        /// Its name
+        #[arg(value_parser = name)]
+        name: String,
+        /// The file to be written
+        #[arg(value_hint = ValueHint::FilePath)]
+        file: PathBuf,
+        /// Private key (PEM, PKCS#8) of Ed25519 or P-256
+        #[arg(long, value_name = "KEY", value_hint = ValueHint::FilePath)]
+        sign: PathBuf,
+    },
+    /// Import such a file, without a network
+    ///
+    /// Everything in it is verified before anything is written. It still has to be approved here.
+    #[command(after_help = "Example:\n  \
+        openssl pkey -in bundles.key -pubout -out bundles.pub\n  \
+        keepgate connector import-bundle git.bundle --trust bundles.pub")]
+    ImportBundle {
+        /// The file
+        #[arg(value_hint = ValueHint::FilePath)]
+        file: PathBuf,
+        /// Public key (PEM) of whoever wrote it
+        #[arg(long, value_name = "KEY", value_hint = ValueHint::FilePath)]
+        trust: PathBuf,
+        /// Write over a connector of the same name
+        #[arg(long)]
+        replace: bool,
+    },
     /// Remove a connector: its approval, manifest and packages
     Remove {
         /// Its name

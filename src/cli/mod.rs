@@ -34,6 +34,7 @@ use clap::{CommandFactory, FromArgMatches};
 use app::App;
 use args::{Cli, Command, JailCommand};
 pub use client::parse_answer;
+pub use connector::reads_server_json;
 use exit::Exit;
 use print::Screen;
 

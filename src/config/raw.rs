@@ -11,6 +11,7 @@ use toml::Spanned;
 use super::connectors::RawUse;
 use super::listen::{self, RawListen};
 use super::name::{bad, is_appliance};
+use super::paths::CONNECTORS;
 use super::{
     Appliance, Config, JAIL_UIDS_PER_PLANE, PLANES_MAX, Plane, Quota, Root, UIDS_PER_PLANE,
     is_name, resolv,
@@ -224,6 +225,11 @@ impl Source<'_> {
         for (name, plane) in raw {
             if !is_name(name.get_ref()) {
                 return Err(self.named(&name, "a plane"));
+            }
+            if name.get_ref() == CONNECTORS {
+                let what = format!("no plane can be called `{CONNECTORS}`");
+                let hint = "its state would be where connectors' packages are: take another name";
+                return Err(self.wrong(&name, what).hint(hint));
             }
             let built = self.plane(&name, plane)?;
             planes.insert(name.into_inner(), built);

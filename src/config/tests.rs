@@ -182,3 +182,14 @@ proptest::proptest! {
         drop(Config::parse_bytes(&bytes, "f"));
     }
 }
+
+#[test]
+fn no_plane_has_the_place_of_connectors() {
+    let error = Config::parse("[planes.connectors]\n", "keepgate.toml").unwrap_err();
+    assert!(
+        error
+            .message()
+            .contains("no plane can be called `connectors`")
+    );
+    assert!(error.hint_text().is_some());
+}

@@ -1197,6 +1197,113 @@ pub const ATTACKS: &[Attack] = &[
         stage: Stage::Operator,
         tests: &["sys::sealed::tests::a_sealed_program_cannot_be_changed_and_has_a_limit"],
     },
+    // --- connectors -----------------------------------------------------------------------------
+    Attack {
+        name: "rug pull by a tool",
+        what: "was approved, and lists a changed, added, removed or renamed tool later",
+        stage: Stage::Operator,
+        tests: &[
+            "catalog::connector::compare::tests::every_mutation_of_a_listing_is_told_by_its_member",
+            "it::connectors::pulled::what_a_server_lists_anew_is_told_member_by_member",
+        ],
+    },
+    Attack {
+        name: "rug pull by a file",
+        what: "was approved, and executes a changed, added, removed or otherwise linked file later",
+        stage: Stage::Operator,
+        tests: &[
+            "catalog::connector::tree::tests::every_change_changes_the_digest",
+            "it::connectors::pulled::every_change_of_a_file_is_told_and_bars_the_approval",
+        ],
+    },
+    Attack {
+        name: "two readings of one tool",
+        what: "lists a tool with a key twice, or two tools of one name, so that two readers see different tools",
+        stage: Stage::Operator,
+        tests: &[
+            "catalog::connector::digest::tests::what_two_readers_could_understand_differently_is_refused",
+        ],
+    },
+    Attack {
+        name: "poisoned description",
+        what: "hides orders to the model in a tool's description or schema: invisible letters, comments, far to the right",
+        stage: Stage::Operator,
+        tests: &[
+            "catalog::connector::scan::tests::text_that_is_not_what_it_seems_is_found",
+            "catalog::connector::scan::tests::what_hides_in_parameters_is_found_too",
+        ],
+    },
+    Attack {
+        name: "shadowed tool",
+        what: "gives a tool or connector the name of another, or one that looks like it, or speaks of the other's tools",
+        stage: Stage::Operator,
+        tests: &["catalog::connector::scan::tests::names_of_others_are_found"],
+    },
+    Attack {
+        name: "schema trap",
+        what: "lists a schema that leads to another document, cannot be checked, or sends what nobody chose",
+        stage: Stage::Operator,
+        tests: &["catalog::connector::scan::tests::schema_traps_are_found"],
+    },
+    Attack {
+        name: "mild hints",
+        what: "claims in annotations that a tool changes nothing",
+        stage: Stage::Operator,
+        tests: &[
+            "catalog::connector::scan::tests::declarations_are_compared_with_what_is_listed",
+            "catalog::connector::declared::tests::what_is_not_declared_is_the_worst",
+        ],
+    },
+    Attack {
+        name: "package that is not what was published",
+        what: "puts other files into an installed package, or another package in its place",
+        stage: Stage::Operator,
+        tests: &["it::connectors::registries::real_servers_are_installed_vetted_and_approved"],
+    },
+    Attack {
+        name: "package name as an option",
+        what: "has a `server.json` whose package name or version is read as an option, a path or a range",
+        stage: Stage::Operator,
+        tests: &[
+            "cli::connector::source::tests::words_that_could_be_options_paths_or_ranges_are_no_packages",
+        ],
+    },
+    Attack {
+        name: "two faces",
+        what: "lists honest tools at its first start and others later",
+        stage: Stage::Operator,
+        tests: &[
+            "it::connectors::misbehaviour::a_server_that_says_something_else_each_time_is_found",
+        ],
+    },
+    Attack {
+        name: "server that breaks the rules",
+        what: "floods, hangs, answers what nobody asked, or sends 100 MB, 10,000 levels or keys twice while it is vetted",
+        stage: Stage::Operator,
+        tests: &[
+            "it::connectors::misbehaviour::whoever_breaks_the_rules_is_told",
+            "cli::connector::session::tests::whoever_lies_floods_or_is_silent_is_told",
+        ],
+    },
+    Attack {
+        name: "forged bundle",
+        what: "changes a byte of a bundle, signs it with another key, or has paths in it that lead elsewhere",
+        stage: Stage::Operator,
+        tests: &[
+            "catalog::connector::bundle::tests::a_head_is_read_back_and_no_changed_byte_is",
+            "catalog::connector::bundle::tests::paths_that_lead_out_are_refused_though_signed",
+            "it::connectors::bundles::a_bundle_brings_a_connector_to_another_install",
+        ],
+    },
+    Attack {
+        name: "skill that puts itself before a model",
+        what: "is a skill whose instructions or scripts go beyond what was looked at",
+        stage: Stage::Operator,
+        tests: &[
+            "catalog::connector::skill::tests::scripts_are_tools_and_allowed_tools_only_narrows",
+            "it::connectors::skills::a_skill_is_imported_vetted_and_pinned_whole",
+        ],
+    },
     // --- screens --------------------------------------------------------------------------------
     Attack {
         name: "terminal escape",

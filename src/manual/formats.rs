@@ -14,6 +14,11 @@
 //! | manifests of jails | operator and `keepgate jail` | [`crate::jail::profile`] | 256 KiB |
 //! | headers of programs | operator's files and `keepgate jail run` | [`crate::jail::elf`] | the first 64 KiB |
 //! | policies | operator and keeper | [`crate::policy`] | 256 KiB |
+//! | connectors' manifests | operator's files | [`crate::catalog::connector::manifest`] | 1 MiB |
+//! | `connectors.lock`, reports | root's files | [`crate::catalog::connector::lock`], [`crate::catalog::connector::report`] | 64 MiB |
+//! | listings of servers | servers | [`crate::catalog::connector::listing`], [`crate::catalog::connector::digest`] | 8 MiB a message, 256 KiB an object |
+//! | skills | operator's files | [`crate::catalog::connector::skill`] | 1 MiB |
+//! | bundles | other installs | [`crate::catalog::connector::bundle`] | 128 MiB before the files |
 //! | tool definitions | product and keeper | [`crate::catalog`] | |
 //! | paths beneath a root, URLs, request ids | everywhere | [`crate::call::path`], [`crate::call::http`], [`crate::call::id`] | 4096 bytes a path |
 //!

@@ -105,6 +105,8 @@
 //!   controllers: each process of a jail is bounded by rlimits, and many add up. `status` names the
 //!   degradation `no-cgroup-controllers` with its reason. The limits of jails that run at the same
 //!   time add up in any case: bound them all by the unit (`MemoryMax=`).
+//! - **What vetting does not know.** Its rules find what is known to have been done to descriptions,
+//!   names and schemas, not every way to mislead a model. A person reads what is approved.
 //! - **A root that others can write.** A user who may write beneath a root can put a file there for
 //!   an agent to read, or change one between two calls of an agent. What the keeper saw before a
 //!   write is checked again when it is published, and no sooner.

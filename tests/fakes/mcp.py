@@ -5,11 +5,15 @@ Python's standard library only. What it is made to do comes from the environment
 
   FAKE_MCP_TOOLS   a JSON list that replaces its tools
   FAKE_MCP_ERA     `session` or `stateless`: it speaks only that one
+  FAKE_MCP_HTTP    a port of 127.0.0.1 (0: any, told on standard output): streamable HTTP there
+                   in place of standard input and output
+  FAKE_MCP_KEY     the value that every request's `x-api-key` has to have
   FAKE_MCP_DOES    how it misbehaves once it is asked for its tools:
                    flood, hang, exit, wrong-id, large, deep, not-utf8, storm, twice, turncoat,
                    pages, garbage
 """
 
+import http.server
 import json
 import os
 import sys
@@ -21,6 +25,7 @@ META = "io.modelcontextprotocol/"
 NO_METHOD = -32601
 BAD_VERSION = -32022
 
+HTTP = os.environ.get("FAKE_MCP_HTTP")
 INFO = {"name": "fake", "version": "1.0.0"}
 CAPABILITIES = {"tools": {}, "prompts": {}, "resources": {}}
 TOOLS = [
@@ -63,7 +68,13 @@ def write(line):
     sys.stdout.buffer.flush()
 
 
+said = []
+
+
 def say(message):
+    if HTTP is not None:
+        said.append({"jsonrpc": "2.0", **message})
+        return
     write(json.dumps({"jsonrpc": "2.0", **message}).encode())
 
 
@@ -178,7 +189,38 @@ def one(message):
         say({"id": ident, "error": fault.error})
 
 
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers.get("content-length", 0)))
+        key = os.environ.get("FAKE_MCP_KEY")
+        if key and self.headers.get("x-api-key") != key:
+            return self.reply(401, b"", "text/plain")
+        said.clear()
+        message = json.loads(body)
+        one(message)
+        if not said:
+            return self.reply(202, b"", "application/json")
+        text = json.dumps(said[-1]).encode()
+        if message["method"] == "prompts/list":
+            return self.reply(200, b"event: message\ndata: " + text + b"\n\n", "text/event-stream")
+        return self.reply(200, text, "application/json")
+
+    def reply(self, status, body, kind):
+        self.send_response(status)
+        self.send_header("content-type", kind)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
 def main():
+    if HTTP is not None:
+        server = http.server.HTTPServer(("127.0.0.1", int(HTTP)), Handler)
+        print(server.server_address[1], flush=True)
+        server.serve_forever()
     for line in sys.stdin.buffer:
         if line.strip():
             one(json.loads(line))

@@ -17,6 +17,12 @@ use keepgate::call::id::Id;
 use keepgate::call::path::RootPath;
 use keepgate::call::{Caller, admit};
 use keepgate::catalog::Catalog;
+use keepgate::catalog::connector::bundle::{Trusted, read_head};
+use keepgate::catalog::connector::digest::Listing;
+use keepgate::catalog::connector::listing::{self, page};
+use keepgate::catalog::connector::manifest::Written;
+use keepgate::catalog::connector::skill::Skill;
+use keepgate::catalog::connector::{self, Connector};
 use keepgate::config::Config;
 use keepgate::egress::proxy;
 use keepgate::front::{self, Line, Lines, Message};
@@ -57,6 +63,11 @@ pub const ENTRIES: &[(&str, Parser)] = &[
     ("config", config),
     ("admin-question", admin_question),
     ("policy", policy),
+    ("connector-bundle", connector_bundle),
+    ("connector-listing", connector_listing),
+    ("connector-manifest", connector_manifest),
+    ("connector-server", connector_server),
+    ("connector-skill", connector_skill),
     ("manifest", manifest),
     ("elf", elf),
 ];
@@ -409,4 +420,57 @@ fn manifest(bytes: &[u8]) -> bool {
 fn elf(bytes: &[u8]) -> bool {
     let head = bytes.get(..HEAD).unwrap_or(bytes);
     !matches!(Program::of(head), Program::Foreign(_))
+}
+
+fn connector_manifest(bytes: &[u8]) -> bool {
+    let Ok(written) = Written::parse_bytes(bytes, "fuzz.toml") else {
+        return false;
+    };
+    let said = written.into_connector();
+    let text = connector::toml(&said, &std::collections::BTreeMap::new());
+    assert!(text.is_ascii(), "what is written moves the cursor");
+    let again = Connector::parse(&text, "fuzz.toml");
+    assert!(
+        again.is_ok_and(|again| again == said),
+        "it is written as another connector"
+    );
+    true
+}
+
+fn connector_server(bytes: &[u8]) -> bool {
+    keepgate::cli::reads_server_json(bytes)
+}
+
+fn connector_skill(bytes: &[u8]) -> bool {
+    Skill::parse(bytes, "fuzz.md").is_ok_and(|skill| {
+        assert!(!skill.name.contains(['/', '.']), "a name leads elsewhere");
+        true
+    })
+}
+
+/// A line of a server, and the tools in it.
+fn connector_listing(bytes: &[u8]) -> bool {
+    let Ok(listing::Message::Result(_, result)) = listing::Message::parse(bytes) else {
+        return false;
+    };
+    let Ok((tools, _)) = page(&result, "tools") else {
+        return false;
+    };
+    let Ok(listing) = Listing::tools(tools) else {
+        return false;
+    };
+    let again = Listing::tools(listing.raw.values().cloned().collect());
+    assert!(
+        again.is_ok_and(|again| again.sha256() == listing.sha256()),
+        "a set with two digests"
+    );
+    true
+}
+
+/// Nothing is signed by this key (of RFC 8032, section 7.1, TEST 1) but the seeds.
+fn connector_bundle(bytes: &[u8]) -> bool {
+    const KEY: &str = "-----BEGIN PUBLIC KEY-----\n\
+        MCowBQYDK2VwAyEA11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=\n-----END PUBLIC KEY-----\n";
+    let trust = Trusted::parse(KEY);
+    trust.is_ok_and(|trust| read_head(&mut &*bytes, &trust).is_ok())
 }

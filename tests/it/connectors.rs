@@ -4,6 +4,7 @@ mod bundles;
 mod misbehaviour;
 mod pulled;
 mod registries;
+mod remote;
 mod skills;
 
 use std::fs;
@@ -169,8 +170,8 @@ fn a_connector_is_imported_vetted_approved_listed_and_removed() {
 
 #[test]
 fn servers_of_either_era_are_asked_in_their_own() {
-    let gate = Gate::new();
     for era in ["session", "stateless"] {
+        let gate = Gate::new();
         gate.import(era, &[&format!("FAKE_MCP_ERA={era}")]);
         let vetted = gate.json(0, &["vet", era]);
         assert_eq!(vetted["era"], era);

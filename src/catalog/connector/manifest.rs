@@ -762,10 +762,6 @@ impl RawUndo {
     }
 }
 
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "every other kind of value is as wrong"
-)]
 fn origin(raw: Spanned<toml::Value>, source: From<'_>) -> Result<Origin> {
     let hint = "`\"arguments:/path\"`, `\"result:/id\"`, or `{ value = true }`";
     let place = source.place(&raw);
@@ -779,7 +775,14 @@ fn origin(raw: Spanned<toml::Value>, source: From<'_>) -> Result<Origin> {
             Some(value) => Ok(Origin::Value(json(value, &place)?)),
             None => Err(place.wrong("a table here has one key, `value`", hint)),
         },
-        _ => Err(place.wrong("it is not said where the argument comes from", hint)),
+        toml::Value::Integer(_)
+        | toml::Value::Float(_)
+        | toml::Value::Boolean(_)
+        | toml::Value::Datetime(_)
+        | toml::Value::Array(_)
+        | toml::Value::Table(_) => {
+            Err(place.wrong("it is not said where the argument comes from", hint))
+        }
     }
 }
 

@@ -11,6 +11,7 @@
 //! A manifest is TOML and read strictly; see [`manifest`] for every key.
 #![forbid(unsafe_code)]
 
+pub mod bundle;
 pub mod compare;
 pub mod declared;
 pub mod digest;

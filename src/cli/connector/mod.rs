@@ -2,6 +2,7 @@
 //! [`crate::catalog::connector`]'s; here it is asked, measured, shown and written down.
 
 mod approve;
+mod bundle;
 mod diff;
 mod files;
 mod import;
@@ -21,6 +22,11 @@ use super::args::ConnectorCommand;
 use super::exit::Exit;
 use crate::error::Result;
 
+/// Whether these bytes are a `server.json` that can be imported; what a fuzzer calls.
+pub fn reads_server_json(bytes: &[u8]) -> bool {
+    source::server_json(bytes, "fuzz").is_ok()
+}
+
 pub(super) fn run(app: &App, command: ConnectorCommand) -> Result<Exit> {
     match command {
         ConnectorCommand::Import(options) => import::run(app, &options),
@@ -29,6 +35,12 @@ pub(super) fn run(app: &App, command: ConnectorCommand) -> Result<Exit> {
         ConnectorCommand::Diff { name } => diff::run(app, &name),
         ConnectorCommand::List { report } => list::run(app, report),
         ConnectorCommand::Show { name } => show::run(app, &name),
+        ConnectorCommand::Export { name, file, sign } => bundle::export(app, &name, &file, &sign),
+        ConnectorCommand::ImportBundle {
+            file,
+            trust,
+            replace,
+        } => bundle::import(app, &file, &trust, replace),
         ConnectorCommand::Remove { name, yes } => remove::run(app, &name, yes),
     }
 }

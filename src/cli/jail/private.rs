@@ -82,17 +82,22 @@ pub(in crate::cli) fn jailer(
     Ok(Jailer { role, test: report })
 }
 
-/// Starts an egress that asks the DNS servers of this host.
+/// Starts an egress that asks the DNS servers of this host; `roots` are the certification
+/// authorities (PEM) it believes, of no use to one that only holds tunnels.
 ///
 /// # Errors
 /// Fails where it cannot serve.
-pub(in crate::cli) fn egress(users: Option<Own>, strict: bool) -> Result<Private> {
+pub(in crate::cli) fn egress(
+    users: Option<Own>,
+    strict: bool,
+    roots: Vec<String>,
+) -> Result<Private> {
     let setup = EgressSetup {
         confine: confine(users.map(|users| users.egress), strict),
         plane: NAME.into(),
         resolvers: Config::default().resolvers(),
         ca: Vec::new(),
-        roots: Vec::new(),
+        roots,
     };
     Private::start(Role::Egress, &setup)
 }

@@ -87,7 +87,7 @@ fn in_jail(
     let mut jailer = private::jailer(&manifest, users, cgroup, options.strict)?;
     let egress = match manifest.net.is_empty() {
         true => None,
-        false => Some(private::egress(users, options.strict)?),
+        false => Some(private::egress(users, options.strict, Vec::new())?),
     };
     let degraded = &jailer.test.degraded;
     if !options.quiet && !degraded.is_empty() {

@@ -23,12 +23,14 @@ fn whoever_breaks_the_rules_is_told() {
         ("garbage", "no message of MCP"),
     ] {
         let gate = Gate::new();
-        // It is imported all the same, with no tool.
-        gate.import("fake", &[&format!("FAKE_MCP_DOES={how}")]);
+        gate.import("fake", &["FAKE_MCP_DOES=nothing"]);
         let manifest = gate.path("gate/connectors/fake.toml");
         let text = std::fs::read_to_string(&manifest).unwrap();
-        assert!(!text.contains("[tools."), "{how}");
-        std::fs::write(&manifest, text.replace("start_s = 30", "start_s = 2")).unwrap();
+        let patience = if how == "hang" { 2 } else { 30 };
+        let text = text.replace("start_s = 30", &format!("start_s = {patience}"));
+        let changed = text.replace("\"nothing\"", &format!("\"{how}\""));
+        assert_ne!(changed, text);
+        std::fs::write(&manifest, changed).unwrap();
         let began = Instant::now();
         let said = gate.ends(1, &["vet", "fake"]);
         assert!(said.contains(why), "{how}: {said}");
@@ -39,6 +41,20 @@ fn whoever_breaks_the_rules_is_told() {
             began.elapsed()
         );
     }
+}
+
+#[test]
+fn what_cannot_be_listed_is_imported_all_the_same_and_cannot_be_approved() {
+    let gate = Gate::new();
+    gate.import("fake", &["FAKE_MCP_DOES=exit"]);
+    let manifest = gate.path("gate/connectors/fake.toml");
+    assert!(
+        !std::fs::read_to_string(manifest)
+            .unwrap()
+            .contains("[tools.")
+    );
+    gate.ends(1, &["vet", "fake"]);
+    gate.ends(10, &["approve", "fake", "--by", "alice"]);
 }
 
 #[test]
