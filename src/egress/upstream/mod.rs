@@ -213,3 +213,18 @@ fn gone(upstream: Id, why: &str) -> EgressToKeeper {
         mute: false,
     }
 }
+
+/// For a fuzz target: a stream of events as a server sends it; whether there was one.
+///
+/// # Panics
+/// Where it matters how the bytes come apart.
+pub fn fuzz_events(bytes: &[u8]) -> bool {
+    let whole = sse::Events::default().take(bytes).unwrap_or_default();
+    let mut events = sse::Events::default();
+    let mut parts = Vec::new();
+    for piece in bytes.chunks(3) {
+        parts.extend(events.take(piece).unwrap_or_default());
+    }
+    assert!(whole == parts, "pieces change what is read");
+    !whole.is_empty()
+}
