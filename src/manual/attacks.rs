@@ -925,6 +925,115 @@ pub const ATTACKS: &[Attack] = &[
             "tools::http::tests::what_egress_says_out_of_turn_ends_the_request",
         ],
     },
+    // --- MCP servers ----------------------------------------------------------------------------
+    Attack {
+        name: "server: a message that two readers take for two",
+        what: "answers with a key twice, bytes that are no UTF-8, a batch, or what is no JSON-RPC",
+        stage: Stage::Egress,
+        tests: &[
+            "egress::upstream::frames::tests::what_is_no_message_is_refused_in_words",
+            "it::upstreams::hostile::whoever_breaks_the_rules_ends_alone_and_egress_does_not_grow",
+            "it::corpus::no_seed_upsets_a_parser",
+        ],
+    },
+    Attack {
+        name: "server: a line without an end, or of 100 MB",
+        what: "writes until its client has no memory left",
+        stage: Stage::Egress,
+        tests: &[
+            "egress::upstream::tests::wrong::a_line_without_end_is_refused_before_it_is_kept",
+            "egress::upstream::sse::tests::an_event_without_end_is_refused",
+            "it::upstreams::hostile::whoever_breaks_the_rules_ends_alone_and_egress_does_not_grow",
+        ],
+    },
+    Attack {
+        name: "server: a storm of notifications, or of standard error",
+        what: "keeps its client, and with it everybody's, busy with what nobody asked for",
+        stage: Stage::Egress,
+        tests: &[
+            "egress::upstream::tests::wrong::a_storm_of_notifications_ends_it_and_little_is_passed_on",
+            "it::upstreams::hostile::a_server_that_only_talks_to_its_standard_error_hangs_alone",
+        ],
+    },
+    Attack {
+        name: "server: lists without an end",
+        what: "has one more page of tools, always, or one tool of many megabytes",
+        stage: Stage::Egress,
+        tests: &["egress::upstream::listing::tests::there_is_an_end_to_every_list"],
+    },
+    Attack {
+        name: "server: an answer to another question",
+        what: "answers what it was not asked, twice, or one question in place of another, so that one \
+               call gets what another should",
+        stage: Stage::Egress,
+        tests: &[
+            "egress::upstream::tests::wrong::answers_to_what_was_not_asked_end_it",
+            "egress::tests::upstream::a_remote_server_that_breaks_the_rules_ends",
+        ],
+    },
+    Attack {
+        name: "server: asks the agent's model or user",
+        what: "asks for sampling, input or directories, to have an agent or its user say what a prompt \
+               could not",
+        stage: Stage::Egress,
+        tests: &[
+            "egress::upstream::tests::good::a_server_asks_only_what_the_operator_allows_and_only_during_a_question",
+            "egress::upstream::tests::wrong::what_it_asks_is_bounded",
+            "it::upstreams::life::progress_and_questions_of_the_server_find_their_call",
+        ],
+    },
+    Attack {
+        name: "rug pull: other tools than the approved ones",
+        what: "changes, adds or renames a tool after it was approved, at a start or while it runs",
+        stage: Stage::Pipeline,
+        tests: &[
+            "keeper::upstreams::compare::tests::whatever_else_is_different_is_told",
+            "it::upstreams::life::other_tools_than_the_approved_ones_are_never_called",
+        ],
+    },
+    Attack {
+        name: "one agent's server answers another agent",
+        what: "keeps what it learned from one agent in memory and tells it to the next",
+        stage: Stage::Pipeline,
+        tests: &[
+            "keeper::upstreams::tests::each_agent_pin_and_set_of_secrets_has_its_own",
+            "it::upstreams::life::two_agents_never_share_a_process_and_one_agent_keeps_its_own",
+        ],
+    },
+    Attack {
+        name: "server: starts and crashes without end",
+        what: "takes the machine with it by ending at each start, or one agent takes all places",
+        stage: Stage::Pipeline,
+        tests: &[
+            "keeper::upstreams::backoff::tests::pauses_grow_and_have_an_end",
+            "keeper::upstreams::tests::one_agent_cannot_have_all_servers_and_all_is_not_endless",
+            "it::upstreams::life::what_does_not_start_says_why_and_rests",
+        ],
+    },
+    Attack {
+        name: "remote server that leads elsewhere",
+        what: "redirects, or has a name that resolves into the operator's own network",
+        stage: Stage::Egress,
+        tests: &[
+            "egress::tests::upstream::only_the_approved_address_is_dialled",
+            "egress::tests::upstream::what_a_question_runs_into_is_told_and_others_go_on",
+        ],
+    },
+    Attack {
+        name: "headers out of a tool's name",
+        what: "names a tool so that its name ends the header it is told in",
+        stage: Stage::Egress,
+        tests: &["egress::upstream::post::tests::whatever_a_name_holds_it_is_one_header"],
+    },
+    Attack {
+        name: "an agent speaks for its gateway",
+        what: "claims another client's name, capabilities or progress token in `_meta`",
+        stage: Stage::Egress,
+        tests: &[
+            "egress::upstream::meta::tests::who_asks_is_never_the_agent",
+            "egress::upstream::tests::good::a_call_goes_and_comes_byte_for_byte",
+        ],
+    },
     // --- roles ----------------------------------------------------------------------------------
     Attack {
         name: "role taken over: more power",

@@ -53,6 +53,11 @@ impl Lines {
         )
     }
 
+    /// Bytes held of a line that has not ended.
+    pub fn held(&self) -> usize {
+        self.unfinished.len()
+    }
+
     /// Bytes have come that are no line yet.
     pub fn is_unfinished(&self) -> bool {
         self.passing_over || !self.unfinished.is_empty()

@@ -24,7 +24,8 @@ use keepgate::catalog::connector::manifest::Written;
 use keepgate::catalog::connector::skill::Skill;
 use keepgate::catalog::connector::{self, Connector};
 use keepgate::config::Config;
-use keepgate::egress::proxy;
+use keepgate::egress::upstream::frames::{self, Said};
+use keepgate::egress::{proxy, upstream};
 use keepgate::front::{self, Line, Lines, Message};
 use keepgate::jail::elf::{HEAD, Program};
 use keepgate::jail::profile::{self, Draft};
@@ -70,6 +71,8 @@ pub const ENTRIES: &[(&str, Parser)] = &[
     ("connector-skill", connector_skill),
     ("manifest", manifest),
     ("elf", elf),
+    ("upstream-message", upstream_message),
+    ("upstream-events", upstream::fuzz_events),
 ];
 
 /// Runs the entry of that name; false where there is none.
@@ -151,6 +154,36 @@ fn lines_of(bytes: &[u8], size: usize) -> Vec<Line> {
         }
     }
     found
+}
+
+fn upstream_message(bytes: &[u8]) -> bool {
+    match frames::read(bytes) {
+        Ok(said) => {
+            let seen: Value = serde_json::from_slice(bytes).unwrap_or_default();
+            match said {
+                Said::Answer { id, answer } => {
+                    assert_eq!(seen["id"], id, "another reader sees another question");
+                    let member = if answer.is_ok() { "result" } else { "error" };
+                    let raw: Value = serde_json::from_str(answer.unwrap_or_else(|raw| raw).get())
+                        .unwrap_or_default();
+                    assert_eq!(seen[member], raw, "another reader sees another answer");
+                }
+                Said::Asks { method, .. } | Said::Tells { method, .. } => {
+                    let known = seen.is_null() || seen["method"] == method;
+                    assert!(known, "another reader sees another method");
+                }
+                Said::Complaint => {}
+            }
+            true
+        }
+        Err(why) => {
+            assert!(
+                why.len() < 4096 && !why.contains(char::is_control),
+                "{why:?}"
+            );
+            false
+        }
+    }
 }
 
 fn front_message(bytes: &[u8]) -> bool {

@@ -68,10 +68,42 @@ fn one(screen: &Screen, name: &str, plane: &Value) -> String {
         row("unknown", unknown(screen, plane));
         row("up", duration(number(plane, "uptime_s")));
     }
+    for (at, line) in upstreams(screen, plane).into_iter().enumerate() {
+        row(if at == 0 { "servers" } else { "" }, line);
+    }
     for (at, line) in roles(screen, plane).into_iter().enumerate() {
         row(if at == 0 { "roles" } else { "" }, line);
     }
     shown
+}
+
+/// One line for each server of an agent: what it does, since when, and its last error.
+fn upstreams(screen: &Screen, plane: &Value) -> Vec<String> {
+    let all = plane.get("upstreams").and_then(Value::as_array);
+    let line = |one: &Value| {
+        let state = text(one, "state");
+        let state = match state.as_str() {
+            "quarantined" => screen.paint(Style::Bad, state),
+            "resting" => screen.paint(Style::Warn, state),
+            _ => state,
+        };
+        let restarts = match number(one, "restarts") {
+            0 => String::new(),
+            n => format!(", {}", count(n, "restart", "restarts")),
+        };
+        // What of an error is a server's was escaped where it came in.
+        let error = match one.get("error").and_then(Value::as_str) {
+            None | Some("") => String::new(),
+            Some(error) => format!("; last error: {}", Escaped::new(error)),
+        };
+        format!(
+            "{} for {}: {state} since {}{restarts}{error}",
+            text(one, "connector"),
+            text(one, "agent"),
+            time(&text(one, "since")),
+        )
+    };
+    all.into_iter().flatten().map(line).collect()
 }
 
 fn mode(screen: &Screen, plane: &Value) -> String {
@@ -271,6 +303,8 @@ mod tests {
             "degraded": ["one-user", "no-cgroup-controllers"], "missing": ["one-user"],
             "unknown": {"total": 1, "calls": [{"seq": 7}]},
             "uptime_s": 3_661,
+            "upstreams": [{"agent": "a", "connector": "files", "state": "resting", "restarts": 2,
+                "since": "2026-11-24T09:12:47.123456Z", "error": "it has ended"}],
             "roles": {"keeper": {"ready": true, "restarts": 1}, "front": {"ready": false, "why": "bad\u{1b}"}},
         });
         let value = json!({"dir": "/d", "supervisor": {"pid": 7}, "config_error": null, "planes": {"production": plane}});
@@ -287,6 +321,7 @@ mod tests {
             degraded    one-user, no-cgroup-controllers (accepted)\n  \
             unknown     1 call has no outcome: look at entry 7 with `keepgate log show`\n  \
             up          1 h 1 min\n  \
+            servers     files for a: resting since 2026-11-24 09:12:47 UTC, 2 restarts; last error: it has ended\n  \
             roles       keeper (1 restart) ready\n              \
             front is not ready: bad\\u{1b}\n";
         assert_eq!(all(&Screen::new(false, true), &value), expected);

@@ -200,7 +200,9 @@ impl Client {
     pub(super) fn wake(&self) -> Option<Instant> {
         let fall_back = match self.phase {
             Phase::Probing { fall_back } if !self.is_asked(For::Initialize) => Some(fall_back),
-            _ => None,
+            Phase::Probing { .. } | Phase::Initializing | Phase::Listing { .. } | Phase::Open => {
+                None
+            }
         };
         let relist =
             (!self.changed.is_empty() && self.relisting.is_none()).then_some(self.relist_at);

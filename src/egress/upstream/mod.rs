@@ -14,6 +14,7 @@ mod client;
 pub mod frames;
 mod heard;
 mod hello;
+mod large;
 mod listing;
 mod meta;
 mod post;
@@ -28,7 +29,7 @@ use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{JoinError, JoinSet};
 
 use super::Net;
@@ -37,6 +38,7 @@ use crate::wire::frame::AsyncLink;
 use crate::wire::messages::{EgressToKeeper, Era, Got, Passing, Remote, Unasked, UpstreamLimits};
 pub(super) use client::Put;
 use client::{Order, Settings};
+use large::Large;
 use post::Endpoint;
 use stdio::Pipes;
 use teller::Teller;
@@ -47,13 +49,26 @@ const UPSTREAMS_MAX: usize = 128;
 const ORDERS_MAX: usize = 256;
 
 /// All upstreams of a plane.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Upstreams {
     /// Dropping the sender ends the upstream.
     open: HashMap<Id, mpsc::Sender<Order>>,
     /// Which upstream a question was put to.
     asked: HashMap<Id, Id>,
     running: JoinSet<Id>,
+    /// For long messages of all of them.
+    seats: Arc<Semaphore>,
+}
+
+impl Default for Upstreams {
+    fn default() -> Self {
+        Self {
+            open: HashMap::new(),
+            asked: HashMap::new(),
+            running: JoinSet::new(),
+            seats: large::seats(),
+        }
+    }
 }
 
 /// A new upstream, as the keeper ordered it.
@@ -93,6 +108,7 @@ impl Upstreams {
             return teller.tell(&refuse(&why), &[]).await;
         }
         let (orders, inbox) = mpsc::channel(ORDERS_MAX);
+        let seats = Arc::clone(&self.seats);
         let settings = Settings {
             upstream,
             era,
@@ -105,7 +121,7 @@ impl Upstreams {
                 Ok(endpoint) => {
                     let net = Arc::clone(net);
                     self.running.spawn(async move {
-                        remote::run(settings, endpoint, net, inbox, &teller).await;
+                        remote::run(settings, endpoint.seated(seats), net, inbox, &teller).await;
                         upstream
                     });
                 }
@@ -114,7 +130,7 @@ impl Upstreams {
             None => match Pipes::new(fds) {
                 Ok(pipes) => {
                     self.running.spawn(async move {
-                        stdio::run(settings, pipes, inbox, &teller).await;
+                        stdio::run(settings, pipes, inbox, &teller, Large::new(&seats)).await;
                         upstream
                     });
                 }
@@ -212,4 +228,19 @@ fn gone(upstream: Id, why: &str) -> EgressToKeeper {
         ended: false,
         mute: false,
     }
+}
+
+/// For a fuzz target: a stream of events as a server sends it; whether there was one.
+///
+/// # Panics
+/// Where it matters how the bytes come apart.
+pub fn fuzz_events(bytes: &[u8]) -> bool {
+    let whole = sse::Events::default().take(bytes).unwrap_or_default();
+    let mut events = sse::Events::default();
+    let mut parts = Vec::new();
+    for piece in bytes.chunks(3) {
+        parts.extend(events.take(piece).unwrap_or_default());
+    }
+    assert!(whole == parts, "pieces change what is read");
+    !whole.is_empty()
 }

@@ -13,9 +13,11 @@ use hyper::header::{
     USER_AGENT,
 };
 use hyper::{Request, Response, StatusCode};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::timeout_at;
 
 use super::frames::{self, MESSAGE_MAX, Said};
+use super::large::{self, Large, Seat};
 use super::sse::Events;
 use crate::call::http::{Scheme, Target};
 use crate::egress::Net;
@@ -37,6 +39,7 @@ pub(super) struct Endpoint {
     private: Vec<String>,
     pin: Option<String>,
     headers: Vec<(HeaderName, HeaderValue)>,
+    seats: Arc<Semaphore>,
 }
 
 /// A request to it.
@@ -55,7 +58,7 @@ pub(super) enum Came {
     /// The server has given the session this id.
     Session(HeaderValue),
     /// A message, on the stream of that question.
-    Message(Option<u64>, Vec<u8>),
+    Message(Option<u64>, Vec<u8>, Seat),
     /// The exchange is over: well, or for this reason.
     Over(Option<u64>, Option<String>),
     /// The server broke a rule.
@@ -87,7 +90,13 @@ impl Endpoint {
             private,
             pin: pin_sha256,
             headers: headers.collect::<Result<_, String>>()?,
+            seats: large::seats(),
         })
+    }
+
+    /// With the seats that all servers share.
+    pub(super) fn seated(self, seats: Arc<Semaphore>) -> Self {
+        Self { seats, ..self }
     }
 
     /// Makes the exchange and tells what comes of it.
@@ -95,7 +104,7 @@ impl Endpoint {
         let id = post.id;
         let over = match self.send(post, net).await {
             Err(why) => Some(why),
-            Ok(answer) => match receive(id, answer, told).await {
+            Ok(answer) => match receive(id, answer, told, Large::new(&self.seats)).await {
                 Ok(why) => why,
                 Err(broken) => {
                     // Nobody hears of it where the client is over.
@@ -193,6 +202,7 @@ async fn receive(
     id: Option<u64>,
     answer: Answer,
     told: &mpsc::Sender<Came>,
+    mut large: Large,
 ) -> Result<Option<String>, String> {
     let Answer { response, _driver } = answer;
     let status = response.status();
@@ -210,16 +220,16 @@ async fn receive(
         .unwrap_or_default()
         .trim()
         .to_ascii_lowercase();
-    let message = |bytes| async {
+    let message = |bytes, seat| async {
         // The client that would hear it may be over.
-        drop(told.send(Came::Message(id, bytes)).await);
+        drop(told.send(Came::Message(id, bytes, seat)).await);
     };
     match (status, kind.as_str()) {
         (StatusCode::ACCEPTED | StatusCode::NO_CONTENT, _) => Ok(None),
         (StatusCode::OK, "text/event-stream") => {
             let mut events = Events::default();
             let mut body = response.into_body();
-            while let Some(piece) = next(&mut body).await {
+            while let Some(piece) = next(&mut body, events.held(), &mut large).await? {
                 let piece = match piece {
                     Ok(piece) => piece,
                     Err(why) => return Ok(Some(why)),
@@ -227,27 +237,29 @@ async fn receive(
                 for data in events.take(&piece)? {
                     // An empty event only primes the client.
                     if !data.is_empty() {
-                        message(data).await;
+                        message(data, large.stand()).await;
                     }
                 }
             }
             Ok(Some("its stream ended before the answer".into()))
         }
-        (StatusCode::OK, "application/json") => match whole(response, MESSAGE_MAX).await? {
-            Ok(bytes) => {
-                message(bytes).await;
-                Ok(Some("its answer was about something else".into()))
+        (StatusCode::OK, "application/json") => {
+            match whole(response, MESSAGE_MAX, &mut large).await? {
+                Ok(bytes) => {
+                    message(bytes, large.stand()).await;
+                    Ok(Some("its answer was about something else".into()))
+                }
+                Err(why) => Ok(Some(why)),
             }
-            Err(why) => Ok(Some(why)),
-        },
+        }
         (StatusCode::OK, _) if id.is_none() => Ok(None),
         _ => {
             if kind == "application/json"
-                && let Ok(Ok(bytes)) = whole(response, ERROR_MAX).await
+                && let Ok(Ok(bytes)) = whole(response, ERROR_MAX, &mut large).await
                 && let Ok(Said::Answer { id: about, .. }) = frames::read(&bytes)
                 && Some(about) == id
             {
-                message(bytes).await;
+                message(bytes, None).await;
             }
             let status = status.as_u16();
             Ok(Some(format!(
@@ -261,10 +273,11 @@ async fn receive(
 async fn whole(
     response: Response<Incoming>,
     max: usize,
+    large: &mut Large,
 ) -> Result<Result<Vec<u8>, String>, String> {
     let mut body = response.into_body();
     let mut bytes = Vec::new();
-    while let Some(piece) = next(&mut body).await {
+    while let Some(piece) = next(&mut body, bytes.len(), large).await? {
         match piece {
             Err(why) => return Ok(Err(why)),
             Ok(piece) if bytes.len().saturating_add(piece.len()) > max => {
@@ -276,16 +289,33 @@ async fn whole(
     Ok(Ok(bytes))
 }
 
-/// The next piece of a body; nothing at its end.
-async fn next(body: &mut Incoming) -> Option<Result<Bytes, String>> {
+/// The next piece of a body, of which so much is held; nothing at its end.
+///
+/// # Errors
+/// Fails where a long message does not end.
+async fn next(
+    body: &mut Incoming,
+    held: usize,
+    large: &mut Large,
+) -> Result<Option<Result<Bytes, String>>, String> {
+    if large.wants(held) {
+        large.sit().await;
+    }
     loop {
-        return match body.frame().await? {
-            Ok(frame) => match frame.into_data() {
+        let frame = match large.until() {
+            None => body.frame().await,
+            Some(until) => timeout_at(until, body.frame())
+                .await
+                .map_err(|_| large::slow())?,
+        };
+        return Ok(match frame {
+            None => None,
+            Some(Ok(frame)) => match frame.into_data() {
                 Ok(data) => Some(Ok(data)),
                 Err(_) => continue,
             },
-            Err(error) => Some(Err(escaped(exchange::failed(&error).detail()))),
-        };
+            Some(Err(error)) => Some(Err(escaped(exchange::failed(&error).detail()))),
+        });
     }
 }
 

@@ -18,7 +18,7 @@ use crate::egress::Net;
 use crate::wire::messages::Era;
 
 /// What came and was not looked at yet.
-const CAME_MAX: usize = 16;
+const CAME_MAX: usize = 4;
 /// How long a message that is no question may take.
 const NOTICE: Duration = Duration::from_secs(30);
 /// Such messages under way, above which the server is ended.
@@ -108,7 +108,7 @@ impl Remote {
                         self.session.get_or_insert(session);
                         Ok(())
                     }
-                    Some(Came::Message(of, bytes)) => client.hear(&bytes, of, now()),
+                    Some(Came::Message(of, bytes, _seat)) => client.hear(&bytes, of, now()),
                     Some(Came::Over(Some(id), why)) => {
                         self.questions.remove(&id);
                         let why = why.unwrap_or_else(|| "it gave no answer".into());

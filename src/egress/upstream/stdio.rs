@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::client::{Client, Does, Order, Settings};
 use super::frames::MESSAGE_MAX;
+use super::large::{self, Large};
 use super::teller::Teller;
 use crate::error::{Context, Error, Result};
 use crate::wire::line::{Line, Lines};
@@ -153,6 +154,7 @@ pub(super) async fn run(
     pipes: Pipes,
     mut orders: mpsc::Receiver<Order>,
     teller: &Teller,
+    mut large: Large,
 ) {
     let Pipes {
         input,
@@ -161,15 +163,12 @@ pub(super) async fn run(
     } = pipes;
     let mut client = Client::new(settings, Instant::now().into());
     let mut words = Words::new(error);
-    let why = serve(
-        &mut client,
-        &input,
-        &output,
-        &mut words,
-        &mut orders,
-        teller,
-    )
-    .await;
+    let ends = Ends {
+        input: &input,
+        output: &output,
+        words: &mut words,
+    };
+    let why = serve(&mut client, ends, &mut orders, teller, &mut large).await;
     // It may go now: its standard input ends.
     drop((input, output));
     words.last(&mut vec![0; PIECE]).await;
@@ -182,15 +181,26 @@ pub(super) async fn run(
     }
 }
 
+/// The pipes at work.
+struct Ends<'a> {
+    input: &'a Sender,
+    output: &'a Receiver,
+    words: &'a mut Words,
+}
+
 /// Gives the reason for its end, and whether it went of its own.
 async fn serve(
     client: &mut Client,
-    input: &Sender,
-    output: &Receiver,
-    words: &mut Words,
+    ends: Ends<'_>,
     orders: &mut mpsc::Receiver<Order>,
     teller: &Teller,
+    large: &mut Large,
 ) -> (String, bool) {
+    let Ends {
+        input,
+        output,
+        words,
+    } = ends;
     let not = |why: &str| (why.to_owned(), false);
     let mut lines = Lines::new(MESSAGE_MAX);
     let mut unread = Unread::default();
@@ -215,6 +225,8 @@ async fn serve(
             return not("it does not read its standard input");
         }
         let wake = client.wake();
+        let wants = large.wants(lines.held());
+        let finish = large.until();
         let heard = tokio::select! {
             order = orders.recv() => match order {
                 Some(order) => {
@@ -223,7 +235,9 @@ async fn serve(
                 }
                 None => return not("the keeper has closed it"),
             },
-            ready = output.readable() => match ready.and_then(|()| output.try_read(&mut piece)) {
+            () = large.sit(), if wants => Ok(()),
+            () = at(finish.map(Into::into)) => Err(large::slow()),
+            ready = output.readable(), if !wants => match ready.and_then(|()| output.try_read(&mut piece)) {
                 Ok(0) => return ended(&lines),
                 Ok(count) => hear(client, &mut lines, piece.get(..count).unwrap_or_default()),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),

@@ -164,7 +164,9 @@ impl Life<'_> {
                     self.opened = true;
                     return Ok(());
                 }
-                other => self.hear(other)?,
+                other @ (Event::Egress(..) | Event::Jailer(..) | Event::Lost(_) | Event::Wake) => {
+                    self.hear(other)?;
+                }
             }
         }
     }
@@ -213,7 +215,7 @@ impl Life<'_> {
                 self.last.hops = Some(hops);
                 return Err(Why::Failed("its way out has ended".into()));
             }
-            other => {
+            other @ (Event::Egress(..) | Event::Jailer(..) | Event::Lost(_)) => {
                 if self.last.hear(other) {
                     return Err(Why::Failed(String::new()));
                 }

@@ -40,7 +40,8 @@ fn processes(world: &World, uid: &Value) -> Vec<i32> {
     };
     let all = fs::read_dir("/proc").unwrap().flatten();
     let names = all.filter_map(|entry| entry.file_name().into_string().ok());
-    let own = names.filter(|pid| field(&status(pid), "Uid:") == uid.to_string() && below(pid));
+    let uid = uid.to_string();
+    let own = names.filter(|pid| field(&status(pid), "Uid:") == uid && below(pid));
     own.filter_map(|pid| pid.parse().ok()).collect()
 }
 
