@@ -16,6 +16,7 @@
 
 mod calls;
 mod disk;
+mod gateway;
 mod jail;
 mod memory;
 mod report;
@@ -28,10 +29,11 @@ use report::Report;
 type Section = fn(&mut Report);
 
 /// What can be measured alone.
-const SECTIONS: [(&str, Section); 4] = [
+const SECTIONS: [(&str, Section); 5] = [
     ("log", disk::measure),
     ("jail", jail::measure),
     ("calls", calls::measure),
+    ("gateway", gateway::measure),
     ("memory", memory::measure),
 ];
 

@@ -48,7 +48,7 @@ pub(super) fn work(kind: &str, argument: &str) {
 }
 
 /// The built-in profile `foreign` on this host.
-fn foreign() -> Manifest {
+pub(crate) fn foreign() -> Manifest {
     let draft = Draft::builtin("foreign").unwrap();
     draft.check(&Host::here(Vec::new(), true)).unwrap()
 }
