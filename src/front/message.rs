@@ -352,7 +352,7 @@ mod tests {
                 r#"{"jsonrpc":"2.0","id":1,"result":1,"error":{}}"#,
                 "1",
                 -32600,
-                "neither a request nor a response",
+                "a result and an error at the same time",
             ),
             (
                 r#"{"jsonrpc":"2.0","result":1}"#,
