@@ -2,13 +2,13 @@
 //! noted. The link may be absent and may come back; a question never waits for one that is gone.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use ring::rand::{SecureRandom, SystemRandom};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Mutex, Notify, mpsc};
 use tokio::task::{AbortHandle, spawn_local};
 
 use crate::error::{Context, Error, Result};
@@ -88,7 +88,11 @@ pub(super) struct Keeper {
     waiting: RefCell<HashMap<u64, mpsc::UnboundedSender<Event>>>,
     last_id: Cell<u64>,
     notes: mpsc::Sender<FrontToKeeper>,
-    orders: mpsc::UnboundedSender<(FrontToKeeper, Vec<u8>)>,
+    /// What the keeper has to hear before the next question.
+    orders: RefCell<VecDeque<(FrontToKeeper, Vec<u8>)>>,
+    ordered: Notify,
+    /// One at a time sends, so that orders and questions arrive as they were given.
+    sending: Mutex<()>,
     news: mpsc::UnboundedSender<(String, News)>,
     broken: RefCell<Option<Error>>,
     alarm: Notify,
@@ -111,20 +115,21 @@ impl Keeper {
     /// for which agent.
     pub(super) fn new() -> (Rc<Self>, mpsc::UnboundedReceiver<(String, News)>) {
         let (notes, waiting_notes) = mpsc::channel(NOTES);
-        let (orders, waiting_orders) = mpsc::unbounded_channel();
         let (news, told) = mpsc::unbounded_channel();
         let keeper = Rc::new(Self {
             link: RefCell::default(),
             waiting: RefCell::default(),
             last_id: Cell::new(first_id()),
             notes,
-            orders,
+            orders: RefCell::default(),
+            ordered: Notify::new(),
+            sending: Mutex::new(()),
             news,
             broken: RefCell::default(),
             alarm: Notify::new(),
         });
         spawn_local(Rc::clone(&keeper).pass_on(waiting_notes));
-        spawn_local(Rc::clone(&keeper).order(waiting_orders));
+        spawn_local(Rc::clone(&keeper).order());
         (keeper, told)
     }
 
@@ -163,7 +168,7 @@ impl Keeper {
         tokio::select! {
             // While the keeper's queue is full, the link may end or be replaced.
             _ = asking.events.recv() => return Err(NoReply::Absent),
-            sent = socket.send(&question, blob, &[]) => if let Err(error) = sent {
+            sent = self.send(&socket, &question, blob) => if let Err(error) = sent {
                 tracing::warn!(%error, "cannot ask the keeper");
                 return Err(NoReply::Absent);
             }
@@ -173,9 +178,29 @@ impl Keeper {
 
     /// Tells the keeper something about a question it was asked; in vain while there is no link, as
     /// it has forgotten the question then.
+    ///
+    /// It arrives before every question that is asked later: an answer that was delivered, or given
+    /// up, is known to be when the same call comes again.
     pub(super) fn tell(&self, order: FrontToKeeper, blob: Vec<u8>) {
-        // The receiver lives as long as the role serves.
-        drop(self.orders.send((order, blob)));
+        self.orders.borrow_mut().push_back((order, blob));
+        self.ordered.notify_one();
+    }
+
+    async fn send(&self, socket: &AsyncLink, say: &FrontToKeeper, blob: &[u8]) -> Result<()> {
+        let _turn = self.sending.lock().await;
+        self.catch_up(socket).await;
+        socket.send(say, blob, &[]).await
+    }
+
+    /// Sends all orders.
+    async fn catch_up(&self, socket: &AsyncLink) {
+        loop {
+            let next = self.orders.borrow_mut().pop_front();
+            let Some((order, blob)) = next else { return };
+            if let Err(error) = socket.send(&order, &blob, &[]).await {
+                tracing::debug!(%error, "cannot tell the keeper");
+            }
+        }
     }
 
     /// Tells the keeper of bytes that were no call; in vain while there is no link.
@@ -208,6 +233,8 @@ impl Keeper {
 
     fn leave(&self) {
         drop(self.link.take());
+        // They were about questions that nobody knows any more.
+        self.orders.borrow_mut().clear();
         // Whoever waits learns it by the end of their channel.
         self.waiting.borrow_mut().clear();
     }
@@ -223,14 +250,15 @@ impl Keeper {
         }
     }
 
-    async fn order(self: Rc<Self>, mut orders: Orders) {
-        while let Some((order, blob)) = orders.recv().await {
+    async fn order(self: Rc<Self>) {
+        loop {
+            self.ordered.notified().await;
             let Some(socket) = self.socket() else {
+                self.orders.borrow_mut().clear();
                 continue;
             };
-            if let Err(error) = socket.send(&order, &blob, &[]).await {
-                tracing::debug!(%error, "cannot tell the keeper");
-            }
+            let _turn = self.sending.lock().await;
+            self.catch_up(&socket).await;
         }
     }
 
@@ -316,8 +344,6 @@ impl Keeper {
         drop(self.news.send((agent, news)));
     }
 }
-
-type Orders = mpsc::UnboundedReceiver<(FrontToKeeper, Vec<u8>)>;
 
 /// A question the keeper was asked.
 #[derive(Debug)]

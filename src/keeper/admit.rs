@@ -75,8 +75,9 @@ impl Keeper {
 
     /// Whether the call is a new one; waits where the same one is being carried out.
     pub(super) fn turn(&self, call: &Call, asked: &Asked) -> Turn<'_> {
-        self.again
-            .turn(call, &asked.question, || self.clock.since_boot_micros())
+        self.again.turn(call, &asked.question, &asked.extra, || {
+            self.clock.since_boot_micros()
+        })
     }
 
     /// Keeps what a call came to for the case that it comes again.

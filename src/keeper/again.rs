@@ -15,6 +15,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use ring::digest::{Context, SHA256};
+use serde_json::{Map, Value};
 
 use super::questions::Question;
 use crate::audit::evidence::Released;
@@ -92,9 +93,15 @@ pub(super) struct Ours<'a> {
 }
 
 impl Again {
-    /// Whether `call` is a new one; waits where the same one is being carried out. `now` gives
-    /// microseconds since boot.
-    pub(super) fn turn(&self, call: &Call, question: &Question, now: impl Fn() -> i64) -> Turn<'_> {
+    /// Whether `call` is a new one; waits where the same one is being carried out. `extra` is raw
+    /// JSON of what came beside the arguments, or empty; `now` gives microseconds since boot.
+    pub(super) fn turn(
+        &self,
+        call: &Call,
+        question: &Question,
+        extra: &[u8],
+        now: impl Fn() -> i64,
+    ) -> Turn<'_> {
         let changes = |class: &EffectClass| !matches!(class, EffectClass::Read);
         if question.era == Era::Session || !call.tool().classes().iter().any(changes) {
             return Turn::New(Ours {
@@ -102,7 +109,8 @@ impl Again {
                 key: None,
             });
         }
-        self.turn_of(key(call.agent(), call.digest()), call.id(), question, now)
+        let key = key(call.agent(), call.digest(), extra);
+        self.turn_of(key, call.id(), question, now)
     }
 
     fn turn_of(&self, key: Key, call: Id, question: &Question, now: impl Fn() -> i64) -> Turn<'_> {
@@ -254,10 +262,17 @@ impl Kept {
     }
 }
 
-fn key(agent: &str, digest: &[u8; 32]) -> Key {
+/// The same key means the same call. One that goes on with what a server asked for in its first
+/// answer (`inputResponses`, `requestState`) is another one; what `_meta` says makes no difference.
+fn key(agent: &str, digest: &[u8; 32], extra: &[u8]) -> Key {
+    let mut extra: Map<String, Value> = serde_json::from_slice(extra).unwrap_or_default();
+    extra.remove("_meta");
+    let extra = Value::Object(extra).to_string();
     let mut context = Context::new(&SHA256);
     context.update(TAG);
     context.update(digest);
+    context.update(&extra.len().to_le_bytes());
+    context.update(extra.as_bytes());
     context.update(agent.as_bytes());
     let mut sum = [0; 32];
     sum.copy_from_slice(context.finish().as_ref());
@@ -366,7 +381,16 @@ mod tests {
 
     #[test]
     fn agents_and_calls_are_told_apart() {
-        assert_ne!(key("a", &[0; 32]), key("b", &[0; 32]));
-        assert_ne!(key("a", &[0; 32]), key("a", &[1; 32]));
+        let one = key("a", &[0; 32], b"");
+        assert_ne!(one, key("b", &[0; 32], b""));
+        assert_ne!(one, key("a", &[1; 32], b""));
+        // A retry carries the same; what a server asked for in between makes it another call.
+        assert_eq!(one, key("a", &[0; 32], br#"{"_meta":{"x":1}}"#));
+        let goes_on = key("a", &[0; 32], br#"{"requestState":"s","_meta":{"x":2}}"#);
+        assert_ne!(one, goes_on);
+        assert_eq!(
+            goes_on,
+            key("a", &[0; 32], br#"{"_meta":{},"requestState":"s"}"#)
+        );
     }
 }
