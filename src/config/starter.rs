@@ -110,6 +110,12 @@ unattended = true
 # uid = 1000            # files are opened as this user; without it, as the directory's owner
 # gid = 1000
 
+# Connectors that its agents use, once they are approved: `keepgate connector --help`.
+# [planes.production.connectors.git]
+# agents = ["*"]          # or names of agents
+# prefix = true           # names of its tools begin with `git__`
+# calls_per_minute = 600
+
 # Ways out for `http.request`. Nothing else can be reached.
 # [[planes.production.http]]
 # scheme = "https"
