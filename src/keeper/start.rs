@@ -136,7 +136,12 @@ fn policy(log: &Log, state: &Mutex<State>, directory: &Path, catalog: &Catalog) 
         return Err(Error::of(Kind::Tampered, what)
             .hint("restore the file from a backup, or look into who changed it"));
     }
-    Engine::load(&text, &file, catalog)
+    Engine::load(&text, &file, catalog).or_else(|error| {
+        // Its tools may be gone with a connector. A keeper that did not start could not be given
+        // another policy either.
+        tracing::error!(file, %error, "the policy does not fit the tools; nothing is permitted");
+        Engine::refusing(&error, &file, catalog)
+    })
 }
 
 /// Stores the engine's text and records that it is in force.

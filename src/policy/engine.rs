@@ -29,6 +29,7 @@ pub struct Engine {
     file: String,
     digest: String,
     authorizer: Authorizer,
+    trouble: Option<String>,
 }
 
 impl Engine {
@@ -62,7 +63,24 @@ impl Engine {
             file: Escaped::cut(file, FILE_SHOWN).to_string(),
             digest: hex(digest(&SHA256, text.as_bytes()).as_ref()),
             authorizer: Authorizer::new(),
+            trouble: None,
         })
+    }
+
+    /// In place of a policy that no longer fits the tools, because of `why`: nothing is permitted,
+    /// until another one is put in force.
+    ///
+    /// # Errors
+    /// Fails where the tools have no schema.
+    pub fn refusing(why: &Error, file: &str, catalog: &Catalog) -> Result<Self> {
+        let trouble = Some(why.message());
+        let nothing = Self::load("", file, catalog)?;
+        Ok(Self { trouble, ..nothing })
+    }
+
+    /// Why nothing is permitted, where that is because the policy does not fit the tools.
+    pub fn trouble(&self) -> Option<&str> {
+        self.trouble.as_deref()
     }
 
     /// Judges a call: built-in rules first, then the policy, which can only tighten them.

@@ -536,3 +536,17 @@ proptest! {
         drop(Engine::load(&text, "any.cedar", catalog()));
     }
 }
+
+#[test]
+fn a_policy_that_no_longer_fits_the_tools_permits_nothing() {
+    let catalog = Catalog::native().unwrap();
+    let gone = r#"permit (principal, action == Action::"git__status", resource);"#;
+    let error = Engine::load(gone, "p.cedar", &catalog).unwrap_err();
+    let engine = Engine::refusing(&error, "p.cedar", &catalog).unwrap();
+    assert!(engine.trouble().unwrap().contains("git__status"));
+    assert_eq!(engine.rules(), 0);
+    assert_eq!(
+        Engine::load("", "p.cedar", &catalog).unwrap().trouble(),
+        None
+    );
+}

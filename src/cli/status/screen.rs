@@ -126,6 +126,10 @@ fn policy(plane: &Value) -> String {
     let Some(policy) = plane.get("policy").filter(|policy| policy.is_object()) else {
         return String::new();
     };
+    let trouble = text(policy, "trouble");
+    if !trouble.is_empty() {
+        return format!("nothing is permitted: {trouble}; `keepgate policy apply` another one");
+    }
     let since = time(&text(policy, "applied"));
     format!(
         "{:.12} from {}, since {since}",

@@ -26,6 +26,7 @@ impl Keeper {
             degraded.push("one-user".into());
         }
         let connectors = self.connectors_status();
+        let trouble = self.rules().engine().trouble().map(str::to_owned);
         let state = self.state();
         let uptime = self
             .clock
@@ -40,7 +41,7 @@ impl Keeper {
             "demo": state.demo,
             "separation": self.setup.separation,
             "policy": state.policy.as_ref().map(|policy| json!({
-                "digest": policy.digest, "file": policy.file, "applied": policy.since,
+                "digest": policy.digest, "file": policy.file, "applied": policy.since, "trouble": trouble,
             })),
             "agents": state.agents.len(),
             "connectors": connectors,
@@ -56,7 +57,7 @@ impl Keeper {
             "unknown": {"calls": state.unknown.iter().map(|(call, seq)| json!({"request": call, "seq": seq})).collect::<Vec<_>>(), "total": state.unknown_total},
             "degraded": degraded,
             "accepted": self.setup.accept,
-            "serving": fit && blocked.is_none(),
+            "serving": fit && blocked.is_none() && trouble.is_none(),
             "uptime_s": uptime / 1_000_000,
         })
     }
