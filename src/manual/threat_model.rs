@@ -57,8 +57,11 @@
 //!   lists, by its address and by the name in the ClientHello, refuses names that are encrypted
 //!   (ECH), and sees nothing within: not the `Host` of a request, not a TLS 1.2 renegotiation. A
 //!   server that serves many names behind one certificate may be told another of its names there.
-//! - **Memory that only a cgroup counts.** Where there is no memory controller, a jail's socket
-//!   buffers, file locks and private files count against nobody's limit of memory.
+//! - **Memory that only a cgroup counts.** Where there is no memory controller, each process of a
+//!   foreign jail is limited for itself in what it allocates, so a jail of many processes has many times
+//!   that; and what the kernel keeps for it counts against nobody: page tables of much reserved address
+//!   space, socket buffers of the usual size, pipes, file locks. Give Keepgate a cgroup where that
+//!   matters.
 //! - **Named pipes in a shown directory** can be read by a jail if their permission bits say so, and
 //!   written where the jail may change the directory: who makes one there shares it with the jail.
 //!   Into one that is shown read-only nothing is written: Landlock refuses it, and beneath `/tmp` or

@@ -18,6 +18,7 @@
 #include <sys/resource.h>
 #include <sys/sem.h>
 #include <sys/shm.h>
+#include <sys/socket.h>
 #include <sys/swap.h>
 #include <sys/time.h>
 #include <sys/timex.h>
@@ -273,6 +274,18 @@ ATTEMPT(lim_mem_growsdown, BOTH) {
 ATTEMPT(lim_mem_later_writable, BOTH) {
     char *room = mmap(NULL, 2UL << 30, 1, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     return room != MAP_FAILED && ok(mprotect(room, 2UL << 30, 3));
+}
+ATTEMPT(lim_mem_moved_stack, BOTH) {
+    char *at = (char *)((unsigned long)__builtin_frame_address(0) & ~4095UL) - 64 * 4096;
+    char *place = mmap(NULL, 4 << 20, 0, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    char page = *(volatile char *)at;
+    return page == *(volatile char *)at && mremap(at, 4096, 4096, MREMAP_MAYMOVE | MREMAP_FIXED, place + (2 << 20)) != MAP_FAILED;
+}
+ATTEMPT(lim_socket_buffers, FOREIGN) {
+    int pair[2], size = 1 << 20;
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
+        return DENIED;
+    return ok(setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &size, sizeof size));
 }
 ATTEMPT(lim_memfd_512m, BOTH) {
     signal(SIGXFSZ, SIG_IGN);

@@ -86,6 +86,7 @@ fn every_filter_says_what_its_list_says() {
             for arguments in variations(rules.unwrap_or_default()) {
                 let expected = match (call, clone3) {
                     (Some("clone3"), Clone3::Missing) => Verdict::Errno(38),
+                    (Some("mremap"), _) if rules.is_none() => Verdict::Errno(12),
                     _ => list.says(number, arguments),
                 };
                 let said = filter.answer(number, arguments);
@@ -252,6 +253,9 @@ fn the_foreign_list_refuses_what_is_known_to_lead_out() {
         ("execveat", &[5, 0, 0, 0, 0x1000]),
         ("socketpair", &[1, 2]),
         // Memory that no limit of a process counts.
+        ("setsockopt", &[3, 1, 7]),
+        ("setsockopt", &[3, 1, 8]),
+        ("mremap", &[]),
         ("mmap", &[0, 4096, 3, 0x21]),
         ("mmap", &[0, 4096, 1, 0x23]),
         ("mmap", &[0, 4096, 3, 0x122]),
