@@ -21,6 +21,7 @@ pub(super) fn all(app: &App, config: &Config, status: &Value) -> Vec<Check> {
     for (name, plane) in planes {
         checks.push(serves(name, plane));
         checks.extend(version(name, plane));
+        checks.extend(roles(name, plane));
         checks.extend(missing(name, plane));
         checks.extend(limits(name, plane));
         let answers = plane.get("version").is_some();
@@ -63,6 +64,27 @@ fn serves(name: &str, plane: &Value) -> Check {
         why => why.to_owned(),
     };
     check(why).warn("`keepgate status` shows the role that is missing, and why")
+}
+
+/// A role that does not run, though the keeper does: agents cannot connect, or nothing is carried out.
+fn roles(name: &str, plane: &Value) -> Option<Check> {
+    let roles = plane.get("roles")?.as_object()?;
+    let why = "a plane whose front, jailer or egress does not run serves no call";
+    let down = roles
+        .iter()
+        .find(|(_, role)| role.get("ready").and_then(Value::as_bool) == Some(false));
+    let id = format!("run.{name}.roles");
+    Some(match down {
+        None => Check::new(id, why, "all run"),
+        Some((role, seat)) => {
+            let restarts = number(seat, "restarts");
+            let found = match text(seat, "why").as_str() {
+                "" => format!("{role} does not run, after {restarts} restarts"),
+                said => format!("{role} does not run, after {restarts} restarts: {said}"),
+            };
+            Check::new(id, why, found).fail("mend what it says, and start `keepgate serve` again")
+        }
+    })
 }
 
 fn version(name: &str, plane: &Value) -> Option<Check> {
@@ -158,6 +180,23 @@ mod tests {
 
     use super::super::Verdict;
     use super::*;
+
+    #[test]
+    fn a_role_that_does_not_run_is_told_though_the_keeper_serves() {
+        let plane = |ready| {
+            json!({"serving": true, "roles": {
+                "front": {"ready": ready, "restarts": 7, "why": "the key is not the certificate's"},
+                "keeper": {"ready": true, "restarts": 0, "why": null},
+            }})
+        };
+        assert_eq!(roles("p", &plane(true)).unwrap().verdict, Verdict::Ok);
+        let check = roles("p", &plane(false)).unwrap();
+        assert_eq!(check.verdict, Verdict::Fail);
+        assert_eq!(
+            check.found,
+            "front does not run, after 7 restarts: the key is not the certificate's"
+        );
+    }
 
     #[test]
     fn a_plane_that_does_not_serve_says_why() {
