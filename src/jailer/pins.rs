@@ -13,9 +13,9 @@ use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 use serde_json::Value;
 
+use crate::catalog::connector::Tree;
 use crate::catalog::connector::compare::{self, Difference, trees};
 use crate::catalog::connector::tree::{Lent, Measured, Top};
-use crate::catalog::connector::Tree;
 use crate::error::{Context, Result};
 use crate::jail::foreign::view::Views;
 use crate::sys::process::FileUser;
@@ -95,7 +95,11 @@ impl Pins {
     /// # Errors
     /// Says what is not.
     pub(super) fn check(&mut self, manifest: &str) -> std::result::Result<(), Altered> {
-        let Some(pinned) = self.by_manifest.get_mut(manifest).filter(|all| !all.is_empty()) else {
+        let Some(pinned) = self
+            .by_manifest
+            .get_mut(manifest)
+            .filter(|all| !all.is_empty())
+        else {
             return Ok(());
         };
         // What the owner alone may read is pinned too. A confined jailer has no right to look at
@@ -134,7 +138,11 @@ impl Pinned {
             return Err(Altered::of(&entries.unwrap_or_else(whole)));
         }
         // In a user namespace, whoever is not this user is nobody: the supervisor has looked.
-        let lent = if own == 0 { now.lent_to_others(own) } else { None };
+        let lent = if own == 0 {
+            now.lent_to_others(own)
+        } else {
+            None
+        };
         if let Some(Lent { path, why }) = lent {
             return Err(Altered::of(&[compare::lent(&path, &why)]));
         }

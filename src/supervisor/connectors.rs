@@ -140,7 +140,9 @@ fn trouble(name: &str, pin: &Pin, paths: &Paths) -> Option<Trouble> {
     if let Some(tree) = pin.files.iter().find(|tree| stdio && !shown(tree)) {
         let path = escaped(&tree.path.to_string_lossy());
         return Some(Trouble {
-            why: format!("connector `{name}` pins `{path}`, which its jail does not show as a whole"),
+            why: format!(
+                "connector `{name}` pins `{path}`, which its jail does not show as a whole"
+            ),
             hint: "name it in `ro` of `[jail]`, or what is shown of it in `files`; then vet and \
                    approve again"
                 .into(),

@@ -11,9 +11,7 @@ use std::path::Path;
 
 use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::{
-    AtFlags, OFlag, OpenHow, ResolveFlag, openat, openat2, readlinkat,
-};
+use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat, openat2, readlinkat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
 use ring::digest::{Context, SHA256};
 
@@ -75,13 +73,17 @@ impl Walk<'_> {
                 let how = OpenHow::new()
                     .flags(flags)
                     .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
-                let above = if above.as_os_str().is_empty() { Path::new("/") } else { above };
+                let above = if above.as_os_str().is_empty() {
+                    Path::new("/")
+                } else {
+                    above
+                };
                 openat2(root, above, how)
             }
         };
         let above = above.map_err(|errno| self.wrong("", errno.desc()))?;
-        let name = CString::new(name.as_bytes())
-            .map_err(|_| self.wrong("", "its name holds a NUL"))?;
+        let name =
+            CString::new(name.as_bytes()).map_err(|_| self.wrong("", "its name holds a NUL"))?;
         self.entry(above.as_fd(), &name, String::new(), 0)
     }
 
