@@ -9,6 +9,7 @@
 mod ahead;
 mod files;
 mod jails;
+mod pins;
 mod place;
 mod running;
 mod scratch;
@@ -21,11 +22,13 @@ mod watch;
 pub use files::NEW_FILE_MODE;
 pub use place::split;
 
+use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::catalog::connector::Tree;
 use crate::error::{Context, Error, Result};
 use crate::jail::Jail;
 use crate::jail::cgroup::{Cgroups, Delegation};
@@ -39,6 +42,7 @@ use crate::wire::manifest::Manifest;
 use crate::wire::messages::Report;
 use files::Files;
 use jails::Jails;
+use pins::Pins;
 use self_test::self_test;
 
 /// What a jailer is told at its start.
@@ -52,6 +56,10 @@ pub struct JailerSetup {
     pub jail_users: Option<Users>,
     /// What programs that are not Keepgate's own may be run under.
     pub manifests: Vec<Manifest>,
+    /// By the name of a manifest: what its programs execute, which has to be as it was pinned at each
+    /// start of one.
+    #[serde(default)]
+    pub pins: BTreeMap<String, Vec<Tree>>,
     /// System calls that Keepgate's own tools are refused are told too.
     pub observe: bool,
     /// Jails made ahead for Keepgate's own tools, and networks for foreign jails, at most.
@@ -86,7 +94,10 @@ pub fn run(control: OwnedFd, setup: JailerSetup) -> Result<()> {
     let Delegation { path, lack } = setup.cgroup;
     let mut world = World::enter(&setup.roots, path.as_deref(), &setup.manifests, users)?;
     let jail = Jail::new(program, setup.jail_users, &setup.accept)?;
-    let foreign = match world.take_views() {
+    let views = world.take_views();
+    // Before it is confined: what is read once need not be read again at a start.
+    let pins = Pins::new(&setup.pins, views.as_ref(), own)?;
+    let foreign = match views {
         Some(views) => Some(Foreign::new(views, setup.jail_users, setup.ahead)?),
         None => None,
     };
@@ -122,5 +133,5 @@ pub fn run(control: OwnedFd, setup: JailerSetup) -> Result<()> {
         };
         frame::send(control.as_fd(), &report, &[], &[])?;
     }
-    serve::Server::new(control, jails, Files::new(world, root), verdict).run()
+    serve::Server::new(control, jails, pins, Files::new(world, root), verdict).run()
 }

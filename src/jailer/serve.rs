@@ -10,6 +10,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::files::{Files, Unnamed};
 use super::jails::{Jails, Program};
+use super::pins::Pins;
 use super::running::{Running, Source};
 use super::self_test::Verdict;
 use super::trouble::Trouble;
@@ -37,6 +38,7 @@ pub(super) struct Server {
     control: OwnedFd,
     keeper: Option<OwnedFd>,
     jails: Jails,
+    pins: Pins,
     files: Files,
     verdict: Verdict,
     running: BTreeMap<Id, Running>,
@@ -61,12 +63,19 @@ impl Ready {
 
 impl Server {
     /// Serves what `verdict` allows.
-    pub(super) fn new(control: OwnedFd, jails: Jails, files: Files, verdict: Verdict) -> Self {
+    pub(super) fn new(
+        control: OwnedFd,
+        jails: Jails,
+        pins: Pins,
+        files: Files,
+        verdict: Verdict,
+    ) -> Self {
         let (running, unnamed) = (BTreeMap::new(), BTreeMap::new());
         Self {
             control,
             keeper: None,
             jails,
+            pins,
             files,
             verdict,
             running,
@@ -328,6 +337,20 @@ impl Server {
         if program.lasting && lasting.count() >= LASTING_MAX {
             let what = "too many lasting jails at a time";
             return Err(Trouble::new(JailFault::Failed, what));
+        }
+        // The last thing before it starts: what is executed is what was pinned.
+        if let Err(altered) = self.pins.check(program.manifest) {
+            tracing::error!(%ticket, why = altered.why, "a program is not what was pinned");
+            let (why, changes) = (altered.why, altered.changes);
+            self.tell(
+                &JailerToKeeper::Altered {
+                    ticket,
+                    why,
+                    changes,
+                },
+                &[],
+            );
+            return Ok(());
         }
         let running = self.jails.run(program, fds)?;
         self.running.insert(ticket, running);

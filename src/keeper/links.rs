@@ -149,6 +149,7 @@ impl Links {
             | JailerToKeeper::Listening { ticket }
             | JailerToKeeper::Inspected { ticket, .. }
             | JailerToKeeper::Published { ticket }
+            | JailerToKeeper::Altered { ticket, .. }
             | JailerToKeeper::Fault { ticket, .. } => ticket,
         };
         self.tell(ticket, Event::Jailer(say, fds));

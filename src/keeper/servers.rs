@@ -5,16 +5,15 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use serde::Deserialize;
-use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::Keeper;
 use super::questions::{Question, Said};
-use super::upstreams::plan::{Launch, Server};
+use super::upstreams::compare::listing;
+use super::upstreams::plan::{Beside, Launch, Server};
 use super::upstreams::{self, Answer, Ended, Failure, Heard, Told};
 use crate::audit::Draft;
 use crate::call::id::Id;
-use crate::catalog::connector::digest::Listing;
 use crate::catalog::connector::{self, Pin};
 use crate::wire::messages::{KeeperToFront, Offer, Remote, UpstreamLimits, What};
 use crate::wire::text::escaped;
@@ -65,6 +64,10 @@ pub(super) fn of(name: &str, pin: &Pin, digest: &str) -> Option<Server> {
         allow: connector.allow,
         idle: Duration::from_millis(limits.idle_ms),
         tools: pin.tool_digests.clone(),
+        beside: Some(Beside {
+            prompts_sha256: pin.prompts_sha256.clone(),
+            resources_sha256: pin.resources_sha256.clone(),
+        }),
     })
 }
 
@@ -84,10 +87,15 @@ impl Listener {
 }
 
 impl Told for Listener {
-    fn differs(&self, _: &str, server: &Server, tools: &str) {
+    fn differs(&self, agent: &str, server: &Server, what: Offer, listed: &str) {
         let Some(keeper) = self.keeper() else { return };
-        let (why, changes) = keeper.difference(&server.name, tools);
-        if let Err(error) = keeper.quarantine(&server.name, &why, &changes) {
+        let (why, changes) = keeper.difference(&server.name, what, listed);
+        self.altered(agent, server, &why, &changes);
+    }
+
+    fn altered(&self, _: &str, server: &Server, why: &str, changes: &[Value]) {
+        let Some(keeper) = self.keeper() else { return };
+        if let Err(error) = keeper.quarantine(&server.name, why, changes) {
             tracing::error!(connector = server.name, %error, "a quarantine is not recorded");
         }
     }
@@ -187,17 +195,16 @@ impl Keeper {
         })
     }
 
-    /// What is not as it was approved, in a sentence and field by field.
-    fn difference(&self, name: &str, tools: &str) -> (String, Vec<Value>) {
+    /// What is listed and not as it was approved, in a sentence and field by field.
+    fn difference(&self, name: &str, what: Offer, listed: &str) -> (String, Vec<Value>) {
         let pin = self.connectors.get(name).and_then(|one| one.pin.as_ref());
-        let listed: Result<Vec<Box<RawValue>>, _> = serde_json::from_str(tools);
-        let listing = match listed {
-            Ok(listed) => Listing::tools(listed).map_err(|error| error.message()),
-            Err(error) => Err(error.to_string()),
-        };
-        match (pin, listing) {
+        match (pin, listing(what, listed)) {
             (Some(pin), Ok(listing)) => {
-                let differences = pin.compare_tools(&listing);
+                let differences = match what {
+                    Offer::Tools => pin.compare_tools(&listing),
+                    Offer::Prompts => pin.compare_prompts(&listing),
+                    Offer::Resources | Offer::Templates => pin.compare_resources(&listing),
+                };
                 let first = differences.first().map(ToString::to_string);
                 let first = first.unwrap_or_else(|| "its tools have no one reading".into());
                 let changes = differences

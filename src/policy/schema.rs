@@ -132,11 +132,14 @@ impl fmt::Debug for Model {
 /// What Cedar's generator makes of the tools, as a JSON schema without its namespace.
 fn generate(catalog: &Catalog) -> Result<Value> {
     let what = || "make the policy schema of the tools".to_owned();
+    let wires: Vec<&str> = catalog.tools().map(|tool| tool.wire()).collect();
+    let names = plain_names(&wires);
     let described: Vec<Value> = catalog
         .tools()
-        .map(|tool| {
+        .zip(&names)
+        .map(|(tool, name)| {
             let arguments = Fields::of(tool.input_schema()).plain();
-            json!({"name": tool.wire(), "inputSchema": arguments})
+            json!({"name": name, "inputSchema": arguments})
         })
         .collect();
     let described = ServerDescription::from_json_str(&Value::from(described).to_string());
@@ -155,7 +158,45 @@ fn generate(catalog: &Catalog) -> Result<Value> {
     let inner = value.get_mut(NAMESPACE).map(Value::take);
     let mut inner = inner.ok_or_else(|| Error::new(what()))?;
     unqualify(&mut inner);
+    let actions = inner.get_mut("actions").and_then(Value::as_object_mut);
+    let actions = actions.ok_or_else(|| Error::new(what()))?;
+    for (tool, name) in catalog.tools().zip(&names) {
+        if name != tool.wire()
+            && let Some(action) = actions.remove(name)
+        {
+            actions.insert(tool.wire().into(), action);
+        }
+    }
     Ok(inner)
+}
+
+/// A name for each tool that the generator can make names of types from: Cedar's identifiers, where
+/// tools may be called `get-sum` and what is beside them `resources/read`. The action keeps the
+/// tool's own.
+fn plain_names(wires: &[&str]) -> Vec<String> {
+    let plain = wires.iter().filter(|wire| is_identifier(wire));
+    let mut taken: BTreeSet<String> = plain.map(|&wire| wire.to_owned()).collect();
+    let name = |wire: &&str| {
+        if is_identifier(wire) {
+            return (*wire).to_owned();
+        }
+        let letter = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
+        // A letter first, whatever the name begins with.
+        let mut name = format!("t_{}", wire.chars().map(letter).collect::<String>());
+        while !taken.insert(name.clone()) {
+            name.push('_');
+        }
+        name
+    };
+    wires.iter().map(name).collect()
+}
+
+fn is_identifier(name: &str) -> bool {
+    let mut letters = name.chars();
+    letters
+        .next()
+        .is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
+        && letters.all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
 /// Drops the namespace from every name.
@@ -227,4 +268,37 @@ fn derived(tool: &Tool) -> impl Iterator<Item = (&'static str, &'static str)> {
     };
     let http: &[_] = if has(&[Meaning::Url]) { &OF_HTTP } else { &[] };
     ALWAYS.iter().chain(files).chain(http).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::call::tool::Method;
+
+    #[test]
+    fn names_that_are_no_identifiers_get_others_and_nobody_s() {
+        let wires = ["a__b", "a-b", "a.b", "a/b", "t_a_b", "1"];
+        let names = plain_names(&wires);
+        assert_eq!(
+            names,
+            ["a__b", "t_a_b_", "t_a_b__", "t_a_b___", "t_a_b", "t_1"]
+        );
+    }
+
+    /// One connector with resources, prompts or a hyphen must not take the plane's policy away.
+    #[test]
+    fn what_is_beside_tools_is_an_action_too() {
+        let beside = |method| Tool::beside("git-hub", "00", method).unwrap();
+        let tools: Vec<Tool> = Method::BESIDE.into_iter().map(beside).collect();
+        let wires: Vec<String> = tools.iter().map(|tool| tool.wire().to_owned()).collect();
+        let model = Model::of(&Catalog::with(tools).unwrap()).unwrap();
+        for wire in wires {
+            assert!(model.action(&wire).is_some(), "{wire}");
+            assert!(
+                model.text.contains(&format!("\"{wire}\"")),
+                "{wire}: {}",
+                model.text
+            );
+        }
+    }
 }

@@ -1,36 +1,52 @@
 //! What a plane's connectors are at its start: what was approved, and whether everything on this
 //! host still is what was looked at.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde_json::Value;
 
-use crate::catalog::connector::tree::Measured;
-use crate::catalog::connector::{Difference, Lock, Pin, digest};
+use crate::catalog::connector::compare::{lent, trees};
+use crate::catalog::connector::report::FILE_MAX;
+use crate::catalog::connector::tree::{Lent, Measured};
+use crate::catalog::connector::{Difference, Launch, Lock, Pin, Tree, digest};
 use crate::config::{Paths, Plane};
 use crate::error::Result;
 use crate::keeper::{Connected, Trouble};
 use crate::wire::manifest::Manifest;
+use crate::wire::text::escaped;
 
-/// The connectors of a plane, and the manifests of those that can be started.
-pub(super) fn of(plane: &Plane, paths: &Paths) -> Result<(Vec<Connected>, Vec<Manifest>)> {
+/// What a plane's connectors are.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// All of them.
+    pub(super) connected: Vec<Connected>,
+    /// The jails of those that can be started.
+    pub(super) manifests: Vec<Manifest>,
+    /// What each of these jails' programs are, by its name.
+    pub(super) pins: BTreeMap<String, Vec<Tree>>,
+}
+
+/// The connectors of a plane.
+pub(super) fn of(plane: &Plane, paths: &Paths) -> Result<Found> {
+    let mut found = Found::default();
     if plane.connectors.is_empty() {
-        return Ok((Vec::new(), Vec::new()));
+        return Ok(found);
     }
     let mut lock = Lock::read(&paths.connectors_lock())?;
-    let mut connected = Vec::new();
-    let mut manifests = Vec::new();
     for (name, used) in &plane.connectors {
         let pin = lock.connectors.remove(name);
         let trouble = match &pin {
             None => Some(unapproved(name, paths)),
             Some(pin) => trouble(name, pin, paths),
         };
-        let jail = pin.as_ref().and_then(|pin| pin.connector.launch.jail());
-        if let Some(jail) = jail.filter(|_| trouble.is_none()) {
-            manifests.push(jail.clone());
+        if let (Some(pin), None) = (&pin, &trouble)
+            && let Some(jail) = pin.connector.launch.jail()
+        {
+            found.manifests.push(jail.clone());
+            found.pins.insert(jail.name.clone(), pin.files.clone());
         }
-        connected.push(Connected {
+        found.connected.push(Connected {
             name: name.clone(),
             agents: used.agents.clone(),
             prefix: used.prefix,
@@ -39,7 +55,7 @@ pub(super) fn of(plane: &Plane, paths: &Paths) -> Result<(Vec<Connected>, Vec<Ma
             trouble,
         });
     }
-    Ok((connected, manifests))
+    Ok(found)
 }
 
 fn unapproved(name: &str, paths: &Paths) -> Trouble {
@@ -92,7 +108,7 @@ fn trouble(name: &str, pin: &Pin, paths: &Paths) -> Option<Trouble> {
     let mut now = Vec::new();
     for tree in &pin.files {
         match Measured::read(&tree.path) {
-            Ok(measured) => now.push(measured.tree()),
+            Ok(measured) => now.push(measured),
             Err(error) => {
                 return Some(Trouble {
                     why: format!("connector `{name}`: {}", error.message()),
@@ -102,10 +118,37 @@ fn trouble(name: &str, pin: &Pin, paths: &Paths) -> Option<Trouble> {
             }
         }
     }
-    if let Some(trouble) = found(&pin.compare_files(&now)) {
+    if let Some(trouble) = found(&files(pin, &now, &vetted(name, paths))) {
         return Some(trouble);
     }
+    let own = nix::unistd::geteuid().as_raw();
+    let others = now.iter().find_map(|tree| tree.lent_to_others(own));
+    if let Some(Lent { path, why }) = others {
+        let told = lent(&path, &why).to_string();
+        return Some(Trouble {
+            why: format!("connector `{name}` may be changed by others at any time: {told}, {why}"),
+            hint: "`chown -R root` it and `chmod -R go-w` it, then vet and approve it again".into(),
+            changes: Vec::new(),
+        });
+    }
     let jail = pin.connector.launch.jail()?;
+    let shown = |tree: &Tree| {
+        let mut all = jail.ro.iter().chain(&jail.rw);
+        all.any(|path| tree.path.starts_with(path))
+    };
+    let stdio = matches!(pin.connector.launch, Launch::Stdio { .. });
+    if let Some(tree) = pin.files.iter().find(|tree| stdio && !shown(tree)) {
+        let path = escaped(&tree.path.to_string_lossy());
+        return Some(Trouble {
+            why: format!(
+                "connector `{name}` pins `{path}`, which its jail does not show as a whole"
+            ),
+            hint: "name it in `ro` of `[jail]`, or what is shown of it in `files`; then vet and \
+                   approve again"
+                .into(),
+            changes: Vec::new(),
+        });
+    }
     let missing = jail.ro.iter().chain(&jail.rw).find(|path| !there(path))?;
     Some(Trouble {
         why: format!(
@@ -115,6 +158,33 @@ fn trouble(name: &str, pin: &Pin, paths: &Paths) -> Option<Trouble> {
         hint: "make it, or take it out of the manifest, vet and approve again".into(),
         changes: Vec::new(),
     })
+}
+
+/// The pinned files that are others now, entry by entry where vetting has kept the entries of what
+/// was approved.
+fn files(pin: &Pin, now: &[Measured], vetted: &[Measured]) -> Vec<Difference> {
+    let whole: Vec<Tree> = now.iter().map(Measured::tree).collect();
+    let mut all = Vec::new();
+    for difference in pin.compare_files(&whole) {
+        let same = |tree: &&Measured| tree.path.to_string_lossy() == difference.name.as_str();
+        let old = vetted.iter().find(same);
+        let old = old.filter(|old| pin.files.contains(&old.tree()));
+        match (old, now.iter().find(same)) {
+            (Some(old), Some(new)) => all.append(&mut trees(old, new)),
+            _ => all.push(difference),
+        }
+    }
+    all
+}
+
+/// The entries as vetting saw them: to tell what changed, never to decide whether something did.
+fn vetted(name: &str, paths: &Paths) -> Vec<Measured> {
+    let path = paths.connector_state(name).join("files.json");
+    let short = path.metadata().is_ok_and(|meta| meta.len() <= FILE_MAX);
+    let bytes = short.then(|| std::fs::read(&path).ok()).flatten();
+    bytes
+        .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+        .unwrap_or_default()
 }
 
 fn there(path: &Path) -> bool {

@@ -152,7 +152,11 @@ impl Setup {
         }
         .to_owned();
         let roots: Vec<PathBuf> = plane.roots.values().map(|root| root.path.clone()).collect();
-        let (connectors, manifests) = super::connectors::of(plane, paths)?;
+        let super::connectors::Found {
+            connected: connectors,
+            manifests,
+            pins,
+        } = super::connectors::of(plane, paths)?;
         let keeper = keeper::Setup {
             confine: confine(Role::Keeper, vec![state.clone()]),
             plane: name.into(),
@@ -180,6 +184,7 @@ impl Setup {
             plane: name.into(),
             jail_users: uids.as_ref().map(|_| jail_users(config, index)),
             manifests,
+            pins,
             observe: plane.observe,
             ahead: JAILS_AHEAD,
             separation,

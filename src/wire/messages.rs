@@ -606,6 +606,15 @@ pub enum JailerToKeeper {
         /// Whose file.
         ticket: Id,
     },
+    /// A program was not started: what it would have executed is not what is pinned.
+    Altered {
+        /// Of the order.
+        ticket: Id,
+        /// What it is, in one line.
+        why: String,
+        /// What changed, as `catalog::connector::compare` tells it; the first of them.
+        changes: Vec<serde_json::Value>,
+    },
     /// An order was not carried out; nothing was changed.
     Fault {
         /// Of the order.

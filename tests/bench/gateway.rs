@@ -171,6 +171,7 @@ pub(crate) fn measure(report: &mut Report) {
             confine: confine(JAILER),
             plane: "bench".into(),
             jail_users: Some(USERS),
+            pins: BTreeMap::new(),
             manifests: vec![manifest.clone()],
             observe: false,
             ahead: 0,
@@ -214,6 +215,7 @@ pub(crate) fn measure(report: &mut Report) {
         allow: Passing::default(),
         idle: Duration::from_secs(600),
         tools: BTreeMap::from_iter(pin(&tool)),
+        beside: None,
     });
     let upstreams = Upstreams::new(links, Arc::new(Nobody));
     let ask = || {

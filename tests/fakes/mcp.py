@@ -4,6 +4,9 @@
 Python's standard library only. What it is made to do comes from the environment:
 
   FAKE_MCP_TOOLS   a JSON list that replaces its tools
+  FAKE_MCP_LISTED  a file with a JSON object that replaces its `tools`, `prompts`, `resources` and
+                   `resourceTemplates`; read whenever it lists, and it obeys: `echo` of "exit" ends
+                   it, of "tell" has it tell that its lists have changed
   FAKE_MCP_ERA     `session` or `stateless`: it speaks only that one
   FAKE_MCP_HTTP    a port of 127.0.0.1 (0: any, told on standard output): streamable HTTP there
                    in place of standard input and output
@@ -78,7 +81,28 @@ def say(message):
     write(json.dumps({"jsonrpc": "2.0", **message}).encode())
 
 
+def written(what, otherwise):
+    path = os.environ.get("FAKE_MCP_LISTED")
+    if not path:
+        return otherwise
+    with open(path, encoding="utf-8") as file:
+        return json.load(file).get(what, otherwise)
+
+
+def obey(text):
+    """After the answer: what a test asked for."""
+    if not os.environ.get("FAKE_MCP_LISTED"):
+        return
+    if text == "exit":
+        os._exit(0)
+    if text == "tell":
+        for what in ("tools", "prompts", "resources"):
+            say({"method": f"notifications/{what}/list_changed"})
+
+
 def tools():
+    if os.environ.get("FAKE_MCP_LISTED"):
+        return written("tools", TOOLS)
     text = os.environ.get("FAKE_MCP_TOOLS")
     if text:
         return json.loads(text)
@@ -149,11 +173,11 @@ def answer(method, params, stateless):
             return {"tools": [], "nextCursor": "again"}
         return listed("tools", tools(), stateless)
     if method == "prompts/list":
-        return listed("prompts", PROMPTS, stateless)
+        return listed("prompts", written("prompts", PROMPTS), stateless)
     if method == "resources/list":
-        return listed("resources", RESOURCES, stateless)
+        return listed("resources", written("resources", RESOURCES), stateless)
     if method == "resources/templates/list":
-        return listed("resourceTemplates", TEMPLATES, stateless)
+        return listed("resourceTemplates", written("resourceTemplates", TEMPLATES), stateless)
     if method == "tools/call":
         name, arguments = params.get("name"), params.get("arguments", {})
         if name == "echo":
@@ -185,6 +209,8 @@ def one(message):
             # Something else at every start.
             result["tools"] = [dict(TOOLS[0], description=f"Give a text back. {os.urandom(4).hex()}")]
         say({"id": ident, "result": result})
+        if method == "tools/call":
+            obey((params.get("arguments") or {}).get("text"))
     except Fault as fault:
         say({"id": ident, "error": fault.error})
 

@@ -5,6 +5,7 @@ mod misbehaviour;
 mod pulled;
 mod registries;
 mod remote;
+mod rugs;
 mod skills;
 
 use std::fs;

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::path::Path;
 
 use serde::Serialize;
 use serde_json::Value;
@@ -74,7 +75,7 @@ pub enum Change {
 /// One changed member.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Member {
-    /// Where: a JSON pointer (RFC 6901), `mode`, `content`, `target`, `kind`; escaped and cut.
+    /// Where: a JSON pointer (RFC 6901), `mode`, `content`, `target`, `kind`, `owner`; escaped and cut.
     pub path: String,
     /// What was there, escaped and cut; nothing where there was none.
     pub old: Option<String>,
@@ -145,11 +146,7 @@ impl Pin {
             change: match (old.get(name), new.get(name)) {
                 (None, _) => Change::Added,
                 (_, None) => Change::Removed,
-                (Some(old), Some(new)) => Change::Changed(vec![Member {
-                    path: "digest".into(),
-                    old: Some(old.clone()),
-                    new: Some(new.clone()),
-                }]),
+                (Some(old), Some(new)) => digest(old, new),
             },
         };
         names.into_iter().filter(differs).map(told).collect()
@@ -160,13 +157,39 @@ impl Pin {
         (self.manifest_sha256 != sha256).then(|| Difference {
             subject: Subject::Manifest,
             name: self.connector.name.clone(),
-            change: Change::Changed(vec![Member {
-                path: "digest".into(),
-                old: Some(self.manifest_sha256.clone()),
-                new: Some(sha256.into()),
-            }]),
+            change: digest(&self.manifest_sha256, sha256),
         })
     }
+}
+
+/// A pinned path that has another digest now, where its entries were not kept.
+pub fn digest_of_file(old: &Tree, new: &Tree) -> Difference {
+    Difference {
+        subject: Subject::File,
+        name: shown(&old.path.to_string_lossy()),
+        change: digest(&old.sha256, &new.sha256),
+    }
+}
+
+/// Something pinned that somebody else may change: `why` says who.
+pub fn lent(path: &Path, why: &str) -> Difference {
+    Difference {
+        subject: Subject::File,
+        name: shown(&path.to_string_lossy()),
+        change: Change::Changed(vec![Member {
+            path: "owner".into(),
+            old: None,
+            new: Some(why.into()),
+        }]),
+    }
+}
+
+fn digest(old: &str, new: &str) -> Change {
+    Change::Changed(vec![Member {
+        path: "digest".into(),
+        old: Some(old.into()),
+        new: Some(new.into()),
+    }])
 }
 
 /// Entry by entry, what differs between two measurings of one path.

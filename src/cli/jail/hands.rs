@@ -95,6 +95,7 @@ impl<'a> Hands<'a> {
             JailerToKeeper::Fault { fault, detail, .. } => return Err(refused(fault, &detail)),
             JailerToKeeper::SelfTest { .. }
             | JailerToKeeper::Inspected { .. }
+            | JailerToKeeper::Altered { .. }
             | JailerToKeeper::Published { .. } => {
                 return Err(Error::new("the jailer answered what it was not asked").into());
             }

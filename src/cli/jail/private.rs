@@ -119,6 +119,7 @@ fn jailer_setup(
             first: users.jail,
             count: 1,
         }),
+        pins: std::collections::BTreeMap::new(),
         manifests: vec![manifest.clone()],
         // Of Keepgate's own tools, which this jailer never runs.
         observe: false,

@@ -83,6 +83,8 @@ pub struct Copied {
     pub path: PathBuf,
     /// What is there.
     pub tree: OwnedFd,
+    /// Where that is mounted in the jailer's root; empty before it is.
+    pub at: String,
     /// A directory, not a file.
     pub directory: bool,
     /// Jails may change it.
@@ -153,6 +155,7 @@ impl Wanted {
                     copied.push(Copied {
                         path: path.clone(),
                         tree,
+                        at: String::new(),
                         directory,
                         writable: false,
                         within: false,
@@ -232,7 +235,11 @@ impl Wanted {
             if !copied.writable {
                 executable.push(copied.path.clone());
             }
-            kept.push(Copied { tree, ..copied });
+            kept.push(Copied {
+                tree,
+                at: name,
+                ..copied
+            });
         }
         Ok(View {
             manifest,
@@ -240,6 +247,26 @@ impl Wanted {
             executable,
             copied: kept,
         })
+    }
+}
+
+impl View {
+    /// Where jails' own `path` is in the jailer's root: what a descriptor of that root leads to is
+    /// what jails see there.
+    pub fn locate(&self, path: &Path) -> PathBuf {
+        let inner = self
+            .copied
+            .iter()
+            .filter(|copied| path.starts_with(&copied.path))
+            .max_by_key(|copied| copied.path.components().count());
+        let (at, below) = match inner {
+            Some(copied) => (&copied.at, path.strip_prefix(&copied.path)),
+            None => (&self.place, path.strip_prefix("/")),
+        };
+        match below {
+            Ok(below) if below.as_os_str().is_empty() => PathBuf::from(at),
+            below => Path::new(at).join(below.unwrap_or(path)),
+        }
     }
 }
 
@@ -272,6 +299,7 @@ fn changed(manifest: &Manifest, nest: Nest<'_>) -> Result<Vec<Copied>> {
         copied.push(Copied {
             path: path.clone(),
             tree,
+            at: String::new(),
             directory: true,
             writable: true,
             within: nest
@@ -301,6 +329,7 @@ fn changed(manifest: &Manifest, nest: Nest<'_>) -> Result<Vec<Copied>> {
         copied.push(Copied {
             path,
             tree,
+            at: String::new(),
             directory,
             writable: kind == Copy::Writable,
             within: true,

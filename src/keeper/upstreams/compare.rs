@@ -7,8 +7,9 @@ use ring::digest::{SHA256, digest};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::catalog::connector::digest::Listing;
 use crate::wire::json;
-use crate::wire::messages::RESULT_MAX;
+use crate::wire::messages::{Offer, RESULT_MAX};
 use crate::wire::text::{Escaped, hex};
 
 /// Names shown of each kind of difference.
@@ -108,6 +109,34 @@ pub fn compare(tools: &str, approved: &BTreeMap<String, String>) -> Difference {
     let missing = approved.keys().filter(|name| !there.contains_key(*name));
     difference.missing = missing.cloned().collect();
     difference
+}
+
+/// The listing that a JSON array of `what` is.
+///
+/// # Errors
+/// Says why it has no one reading.
+pub fn listing(what: Offer, array: &str) -> Result<Listing, String> {
+    let objects: Vec<Box<RawValue>> =
+        serde_json::from_str(array).map_err(|error| error.to_string())?;
+    let listing = match what {
+        Offer::Tools => Listing::tools(objects),
+        Offer::Prompts => Listing::prompts(objects),
+        Offer::Resources | Offer::Templates => Listing::resources(objects),
+    };
+    listing.map_err(|error| error.message())
+}
+
+/// JSON arrays as one, each item byte for byte; what is no array makes the whole none.
+pub fn joined(arrays: &[&str]) -> String {
+    let mut all: Vec<&RawValue> = Vec::new();
+    for array in arrays {
+        match serde_json::from_str::<Vec<&RawValue>>(array) {
+            Ok(mut items) => all.append(&mut items),
+            Err(_) => return String::new(),
+        }
+    }
+    let items: Vec<&str> = all.into_iter().map(RawValue::get).collect();
+    format!("[{}]", items.join(","))
 }
 
 #[cfg(test)]

@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 use nix::fcntl::OFlag;
 use nix::unistd::pipe2;
 use serde::Deserialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::compare::compare;
+use super::compare::{compare, joined, listing};
 use super::plan::{Launch, Server};
 use super::pool::Key;
 use super::{Ended, Offered, Upstreams};
@@ -48,6 +49,8 @@ struct Last {
     hops: Option<Vec<Hop>>,
     /// Why it never ran.
     fault: Option<String>,
+    /// What it would have executed is not what is pinned: what, and the changes.
+    altered: Option<(String, Vec<Value>)>,
     egress_lost: bool,
 }
 
@@ -158,7 +161,7 @@ impl Life<'_> {
             match event {
                 Event::Egress(EgressToKeeper::Opened { era, version, .. }, blob) => {
                     let json = String::from_utf8(blob).unwrap_or_default();
-                    self.check(tools(&json))?;
+                    self.check(&json)?;
                     let offered = Offered { era, version, json };
                     self.upstreams.pool.opened(self.key, self.upstream, offered);
                     self.opened = true;
@@ -205,8 +208,12 @@ impl Life<'_> {
                 told.notice(agent, self.server, &method, &params);
             }
             Event::Egress(EgressToKeeper::Changed { what, .. }, blob) => {
-                if what == Offer::Tools {
-                    self.check(std::str::from_utf8(&blob).ok())?;
+                // Resources come and go with the data they are; tools and prompts are code.
+                let listed = std::str::from_utf8(&blob).unwrap_or_default();
+                match what {
+                    Offer::Tools => self.check_tools(listed)?,
+                    Offer::Prompts => self.check_beside(Offer::Prompts, &[listed])?,
+                    Offer::Resources | Offer::Templates => {}
                 }
                 told.changed(agent, self.server, what);
             }
@@ -242,20 +249,64 @@ impl Life<'_> {
         Ok(())
     }
 
-    fn check(&self, tools: Option<&str>) -> Result<(), Why> {
-        let difference = compare(tools.unwrap_or_default(), &self.server.tools);
+    /// Compares all that it lists at its start.
+    fn check(&self, json: &str) -> Result<(), Why> {
+        let listed: Listed<'_> = serde_json::from_str(json).unwrap_or_default();
+        let [tools, prompts, resources, templates] = [
+            listed.tools,
+            listed.prompts,
+            listed.resources,
+            listed.templates,
+        ]
+        .map(|one| one.map_or("", RawValue::get));
+        self.check_tools(tools)?;
+        self.check_beside(Offer::Prompts, &[prompts])?;
+        self.check_beside(Offer::Resources, &[resources, templates])
+    }
+
+    fn check_tools(&self, tools: &str) -> Result<(), Why> {
+        let difference = compare(tools, &self.server.tools);
         if difference.is_nothing() {
             return Ok(());
         }
         let why = format!("its tools are not the approved ones: {difference}");
-        let others = self.upstreams.pool.quarantine(&self.key.digest, &why);
+        Err(self.differs(why, Offer::Tools, tools))
+    }
+
+    /// Compares what it lists beside tools: JSON arrays that make one list together.
+    fn check_beside(&self, what: Offer, arrays: &[&str]) -> Result<(), Why> {
+        let Some(beside) = &self.server.beside else {
+            return Ok(());
+        };
+        let (approved, name) = match what {
+            Offer::Prompts => (&beside.prompts_sha256, "prompts"),
+            Offer::Resources | Offer::Templates => (&beside.resources_sha256, "resources"),
+            Offer::Tools => return Ok(()),
+        };
+        let joined = joined(arrays);
+        match listing(what, &joined) {
+            Ok(listing) if listing.sha256() == *approved => Ok(()),
+            _ => {
+                let why = format!("its {name} are not the approved ones");
+                Err(self.differs(why, what, &joined))
+            }
+        }
+    }
+
+    /// Takes its pin out of use, and tells what differs.
+    fn differs(&self, why: String, what: Offer, listed: &str) -> Why {
+        self.quarantine(&why);
+        let told = &self.upstreams.told;
+        told.differs(&self.key.agent, self.server, what, listed);
+        Why::Differs(why)
+    }
+
+    /// Nobody uses a server of this pin again; those that run end.
+    fn quarantine(&self, why: &str) {
+        let others = self.upstreams.pool.quarantine(&self.key.digest, why);
         for other in others.into_iter().filter(|other| *other != self.upstream) {
             self.upstreams.links.wake(other);
         }
-        self.upstreams
-            .told
-            .differs(&self.key.agent, self.server, tools.unwrap_or_default());
-        Err(Why::Differs(why))
     }
 
     /// Ends it, hears its last words, and says how it ended.
@@ -286,6 +337,15 @@ impl Life<'_> {
             order(&KeeperToEgress::Revoke { ticket: upstream });
         }
         self.last.complete(&self.inbox, LAST_WORDS, self.proxy);
+        // Egress may have told of its end first.
+        let mut why = why;
+        if let Some((what, changes)) = self.last.altered.take() {
+            let text = format!("what it executes is not what was approved: {what}");
+            self.quarantine(&text);
+            let told = &self.upstreams.told;
+            told.altered(&self.key.agent, self.server, &text, &changes);
+            why = Why::Differs(text);
+        }
         let went = failed && self.last.went();
         let Last {
             gone,
@@ -300,7 +360,7 @@ impl Life<'_> {
             mute,
             ..
         } = gone.unwrap_or_default();
-        if mute && !self.opened {
+        if mute && !self.opened && !matches!(why, Why::Differs(_)) {
             pool.doubt(&self.key.digest);
         }
         let jail = jail.flatten();
@@ -336,6 +396,10 @@ impl Last {
     fn hear(&mut self, event: Event) -> bool {
         match event {
             Event::Jailer(JailerToKeeper::Exited { end, .. }, _) => self.jail = Some(Some(end)),
+            Event::Jailer(JailerToKeeper::Altered { why, changes, .. }, _) => {
+                self.jail = Some(None);
+                self.altered = Some((why, changes));
+            }
             Event::Jailer(JailerToKeeper::Fault { detail, .. }, _) => {
                 self.jail = Some(None);
                 self.fault = Some(detail);
@@ -408,14 +472,15 @@ fn how(end: &JailEnd) -> String {
     }
 }
 
-/// The tools among what a server offers.
-#[derive(Deserialize)]
-struct Tools<'a> {
-    #[serde(borrow)]
-    tools: &'a RawValue,
-}
-
-fn tools(json: &str) -> Option<&str> {
-    let found: Tools<'_> = serde_json::from_str(json).ok()?;
-    Some(found.tools.get())
+/// What a server lists, as egress tells it.
+#[derive(Default, Deserialize)]
+struct Listed<'a> {
+    #[serde(borrow, default)]
+    tools: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    prompts: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    resources: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    templates: Option<&'a RawValue>,
 }

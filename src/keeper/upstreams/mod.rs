@@ -25,6 +25,8 @@ mod tests;
 use std::fmt;
 use std::sync::Arc;
 
+use serde_json::Value;
+
 use crate::call::id::Id;
 use crate::keeper::links::Links;
 use crate::wire::messages::{Era, Hop, JailEnd, Offer};
@@ -63,9 +65,11 @@ pub struct Ended {
 
 /// Who hears of servers outside of a question.
 pub trait Told: Send + Sync + fmt::Debug {
-    /// Its tools are not the approved ones: it was ended, and is not started again. `tools` is the
-    /// JSON array as it came.
-    fn differs(&self, agent: &str, server: &Server, tools: &str);
+    /// What it lists is not what was approved: it was ended, and is not started again. `listed` is
+    /// JSON as it came.
+    fn differs(&self, agent: &str, server: &Server, what: Offer, listed: &str);
+    /// What it executes is not what was approved: it was not started, and never is.
+    fn altered(&self, agent: &str, server: &Server, why: &str, changes: &[Value]);
     /// Something it offers has changed and, if it is tools, is as approved again.
     fn changed(&self, agent: &str, server: &Server, what: Offer);
     /// It tells something that is about no question. `params` is raw JSON.
@@ -79,8 +83,15 @@ pub trait Told: Send + Sync + fmt::Debug {
 pub struct Nobody;
 
 impl Told for Nobody {
-    fn differs(&self, _: &str, server: &Server, _: &str) {
+    fn differs(&self, _: &str, server: &Server, _: Offer, _: &str) {
         tracing::error!(server = server.name, "a server is not what was approved");
+    }
+    fn altered(&self, _: &str, server: &Server, why: &str, _: &[Value]) {
+        tracing::error!(
+            server = server.name,
+            why,
+            "a server is not what was approved"
+        );
     }
     fn changed(&self, _: &str, _: &Server, _: Offer) {}
     fn notice(&self, _: &str, _: &Server, _: &str, _: &[u8]) {}

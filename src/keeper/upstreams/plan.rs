@@ -26,6 +26,17 @@ pub struct Server {
     pub idle: Duration,
     /// Its tools: by name the SHA-256 of the JCS of the whole object, lower-case hex.
     pub tools: BTreeMap<String, String>,
+    /// What it lists beside tools; nothing where that is not compared.
+    pub beside: Option<Beside>,
+}
+
+/// Digests of what a server lists beside its tools, as `catalog::connector::digest::set` makes them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Beside {
+    /// Of its prompts.
+    pub prompts_sha256: String,
+    /// Of its resources and their templates.
+    pub resources_sha256: String,
 }
 
 /// How a server is reached.

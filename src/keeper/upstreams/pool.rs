@@ -293,7 +293,7 @@ impl Pool {
         }
         known
             .entries
-            .retain(|key, entry| entry.running().is_some() || !which(key));
+            .retain(|key, entry| entry.stays() || !which(key));
         self.turned.notify_all();
         running
     }
@@ -372,6 +372,11 @@ impl Entry {
             State::Starting(id) | State::Open(id, _) | State::Ending(id) => Some(id),
             State::Resting(_) | State::Stopped | State::Quarantined => None,
         }
+    }
+
+    /// It runs, or is remembered so that whoever waits for it does not start it again.
+    fn stays(&self) -> bool {
+        self.running().is_some() || matches!(self.state, State::Quarantined)
     }
 
     fn why(&self) -> String {

@@ -33,6 +33,7 @@ fn server(digest: &str, net: bool) -> Arc<Server> {
         allow: Passing::default(),
         idle: Duration::from_secs(60),
         tools: BTreeMap::new(),
+        beside: None,
     })
 }
 

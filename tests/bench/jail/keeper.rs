@@ -86,6 +86,7 @@ impl Jailer {
             },
             plane: "bench".into(),
             jail_users: Some(USERS),
+            pins: std::collections::BTreeMap::new(),
             manifests: if foreign {
                 vec![super::foreign()]
             } else {

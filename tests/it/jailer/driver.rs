@@ -89,6 +89,7 @@ pub(super) fn setup(root: &Path) -> JailerSetup {
             first: JAIL_UID,
             count: JAIL_UIDS,
         }),
+        pins: std::collections::BTreeMap::new(),
         manifests: vec![],
         observe: false,
         ahead: 0,

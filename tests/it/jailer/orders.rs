@@ -78,6 +78,7 @@ impl Jailer {
             JailerToKeeper::SelfTest { .. }
             | JailerToKeeper::Inspected { .. }
             | JailerToKeeper::Published { .. }
+            | JailerToKeeper::Altered { .. }
             | JailerToKeeper::Listening { .. } => panic!("{said:?}"),
         };
         assert_eq!(of, ticket);

@@ -118,12 +118,17 @@ pub(super) struct Ears {
 }
 
 impl Told for Ears {
-    fn differs(&self, agent: &str, server: &Server, tools: &str) {
-        let difference = compare(tools, &server.tools);
+    fn differs(&self, agent: &str, server: &Server, what: Offer, listed: &str) {
+        assert_eq!(what, Offer::Tools);
+        let difference = compare(listed, &server.tools);
         self.differs
             .lock()
             .unwrap()
             .push(format!("{agent}: {difference}"));
+    }
+    fn altered(&self, agent: &str, _: &Server, why: &str, _: &[Value]) {
+        let mut differs = self.differs.lock().unwrap();
+        differs.push(format!("{agent}: {why}"));
     }
     fn changed(&self, _: &str, _: &Server, what: Offer) {
         self.changed.lock().unwrap().push(what);
@@ -296,6 +301,7 @@ pub(super) fn server_of(
         allow: Passing::default(),
         idle: Duration::from_secs(600),
         tools,
+        beside: None,
     };
     change(&mut server);
     Arc::new(server)
