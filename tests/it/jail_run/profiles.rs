@@ -1,10 +1,11 @@
 //! Manifest files, `jail check`, and mistakes in either.
 
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
+use std::os::unix::process::CommandExt;
 
-use super::{directory, keepgate, manifest, run};
-use crate::harness::Appliance;
+use super::{Ended, directory, jail, keepgate, manifest, run};
+use crate::harness::{Appliance, OWNER};
 
 #[test]
 fn a_file_is_the_jail() {
@@ -227,6 +228,30 @@ fn what_may_be_changed_is_not_where_a_link_leads() {
     symlink(&real, &link).unwrap();
     for path in [link.clone(), link.join("below")] {
         run(&["--rw", path.to_str().unwrap(), "--", "true"])
+#[test]
+fn a_closed_directory_of_others_hides_no_socket_and_one_that_can_be_gone_into_is_named() {
+    let directory = directory();
+    let dir = directory.path().canonicalize().unwrap();
+    let closed = dir.join("closed");
+    std::fs::create_dir(&closed).unwrap();
+    let shown = dir.to_str().unwrap();
+    let run_as_other = |mode: u32| {
+        std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(mode)).unwrap();
+        let mut command = jail(&["-q", "--loopback", "--ro", shown, "--", "true"]);
+        command.uid(OWNER).gid(OWNER).current_dir("/");
+        Ended::of(command.output().unwrap())
+    };
+    run_as_other(0o700).code(0);
+    run_as_other(0o711)
+        .code(125)
+        .says("read the directory `closed` in it: Permission denied")
+        .says(shown);
+    run_as_other(0o755).code(0);
+    let listener = UnixListener::bind(closed.join("service")).unwrap();
+    run_as_other(0o755).code(125).says("closed/service");
+    drop(listener);
+}
+
             .code(125)
             .says("goes through a symbolic link")
             .says("hint: write where it leads");
