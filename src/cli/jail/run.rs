@@ -15,7 +15,8 @@ use crate::cli::args::JailRunArgs;
 use crate::cli::exit::Exit;
 use crate::error::{Context, Error, Result};
 use crate::jail::cgroup::{Delegation, Subtree};
-use crate::sys::process::harden_supervisor;
+use crate::sys::exec::DESCRIPTORS;
+use crate::sys::process::{self, harden_supervisor};
 use crate::wire::manifest::{Manifest, Quantities};
 use crate::wire::messages::SelfTest;
 use crate::wire::text::escaped;
@@ -31,6 +32,7 @@ fn carry_out(app: &App, options: &JailRunArgs) -> Result<Exit, Failure> {
     let name = argv.first().map(String::as_str).unwrap_or_default();
     let found = program::find(&manifest, name)?;
     let users = Own::new()?;
+    descriptors()?;
     let ends = Ends::new(app.screen.json())?;
     // Only where this process was started in a cgroup of its own (`systemd-run --scope
     // --property=Delegate=yes`).
@@ -59,6 +61,22 @@ fn carry_out(app: &App, options: &JailRunArgs) -> Result<Exit, Failure> {
         cgroups.release();
     }
     ran
+}
+
+/// Lower limits of whoever starts this are a jail's too; but for what it takes to make one.
+fn descriptors() -> Result<()> {
+    let what = || "raise the limit of open descriptors".into();
+    process::raise_descriptors(DESCRIPTORS).context(what)?;
+    let (most, _) = process::descriptors().context(what)?;
+    if most < DESCRIPTORS {
+        let what = format!(
+            "this process may open {most} descriptors, and to make jails takes {DESCRIPTORS}"
+        );
+        return Err(
+            Error::new(what).hint("raise the hard limit (`ulimit -Hn`) where this is started")
+        );
+    }
+    Ok(())
 }
 
 /// What there is to run.
