@@ -25,6 +25,9 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 pub(super) const KEPT_MAX: usize = 1 << 20;
 
 /// This command's own descriptors and signals, made ready before it gives up what that needs.
+/// The limit that was met where more came out than may.
+pub(super) const OUTPUT: &str = "output";
+
 #[derive(Debug)]
 pub(super) struct Ends {
     input: End,
@@ -200,7 +203,7 @@ pub(super) fn run(
         (None, None) => return Err(Error::new("the jailer did not say how the jail ended").into()),
     };
     if flooded {
-        end.limit = Some("output".into());
+        end.limit = Some(OUTPUT.into());
     }
     let hops = hands.hops.unwrap_or_default();
     let lost = ways.outputs.each_mut().map(|pump| pump.lost.take());
