@@ -17,6 +17,7 @@ use super::program::Found;
 use super::pump::{End, Pump};
 use super::users::Own;
 use crate::error::{Context, Error, Result};
+use crate::sys::stdio;
 use crate::wire::messages::{Hop, JailEnd};
 
 /// How long egress, or a killed jail, has to say its last word, and we to pass on the last bytes.
@@ -24,10 +25,10 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 /// Bytes kept of each output where it is not passed on.
 pub(super) const KEPT_MAX: usize = 1 << 20;
 
-/// This command's own descriptors and signals, made ready before it gives up what that needs.
 /// The limit that was met where more came out than may.
 pub(super) const OUTPUT: &str = "output";
 
+/// This command's own descriptors and signals, made ready before it gives up what that needs.
 #[derive(Debug)]
 pub(super) struct Ends {
     input: End,
@@ -56,7 +57,17 @@ pub(super) struct Ran {
 impl Ends {
     /// `keep`: output is kept in place of being passed on. Signals that ask to end are from now on
     /// read by the loop.
+    ///
+    /// # Errors
+    /// Fails where what has to be written has nowhere to go, before anything runs.
     pub(super) fn new(keep: bool) -> Result<Self> {
+        let outputs = [(1, "output", true), (2, "error", !keep)];
+        for (number, which, wanted) in outputs {
+            if wanted && stdio::was_closed(number) {
+                let hint = "give it a file or a pipe; `/dev/null` if nobody is to read it";
+                return Err(Error::new(format!("standard {which} is closed")).hint(hint));
+            }
+        }
         let (input, output, error) = (io::stdin(), io::stdout(), io::stderr());
         let out = |fd| match keep {
             true => Ok(End::Kept(Vec::new(), KEPT_MAX)),

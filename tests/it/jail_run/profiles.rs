@@ -130,6 +130,15 @@ fn mistakes_on_the_command_line_are_no_programs_end() {
         .code(125)
         .says("--no-such-option");
     keepgate(&["jail", "run"]).code(125);
+    for words in [
+        &["jail", "run", "--json", "--no-such-option", "--", "true"][..],
+        &["jail", "--json", "run", "--wall", "x", "--", "true"],
+        &["--json", "jail", "run"],
+    ] {
+        let ended = keepgate(words).code(125);
+        let told: serde_json::Value = serde_json::from_str(&ended.err).unwrap();
+        assert_eq!(told["error"]["exit"], 125, "{ended:?}");
+    }
     // Words of the program are not ours.
     let ended = run(&["-q", "--", "/bin/echo", "--json", "--dir"]).code(0);
     assert_eq!(ended.out, "--json --dir\n");
@@ -220,15 +229,6 @@ fn a_socket_in_a_shown_directory_is_of_no_use() {
 }
 
 #[test]
-fn what_may_be_changed_is_not_where_a_link_leads() {
-    let directory = directory();
-    let real = directory.path().join("real");
-    std::fs::create_dir_all(real.join("below")).unwrap();
-    let link = directory.path().join("link");
-    symlink(&real, &link).unwrap();
-    for path in [link.clone(), link.join("below")] {
-        run(&["--rw", path.to_str().unwrap(), "--", "true"])
-#[test]
 fn a_closed_directory_of_others_hides_no_socket_and_one_that_can_be_gone_into_is_named() {
     let directory = directory();
     let dir = directory.path().canonicalize().unwrap();
@@ -252,6 +252,15 @@ fn a_closed_directory_of_others_hides_no_socket_and_one_that_can_be_gone_into_is
     drop(listener);
 }
 
+#[test]
+fn what_may_be_changed_is_not_where_a_link_leads() {
+    let directory = directory();
+    let real = directory.path().join("real");
+    std::fs::create_dir_all(real.join("below")).unwrap();
+    let link = directory.path().join("link");
+    symlink(&real, &link).unwrap();
+    for path in [link.clone(), link.join("below")] {
+        run(&["--rw", path.to_str().unwrap(), "--", "true"])
             .code(125)
             .says("goes through a symbolic link")
             .says("hint: write where it leads");
