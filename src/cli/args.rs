@@ -518,9 +518,10 @@ pub enum JailCommand {
     #[command(
         after_help = "Ends as the program did, or with 128+N where signal N ended it. With \
         125 where the jail could not be made or what the program wrote could not be passed on (a \
-        full disk), 126 where the program cannot be run, 127 where it was not found. Where nobody \
+        full disk, or closed), 126 where the program cannot be run, 127 where it was not found. Where nobody \
         reads its output any more (`| head`) and it ends with 0 all the same: 141, as shells tell \
-        SIGPIPE. With --json, one object: exit, signal, limit, wall_us, cpu_us, rss_kib, stdout, \
+        SIGPIPE; where its output was cut at limits.output_mib and it ends with 0: 137. A manifest \
+        must not lie in what its jail may change, unless its directory is kept by --ro. With --json, one object: exit, signal, limit, wall_us, cpu_us, rss_kib, stdout, \
         stderr (text, the first MiB of each), stdout_bytes, stderr_bytes, denials, hops, degraded.\n\n\
         Examples:\n  \
         keepgate jail run -- python3 -c 'print(6 * 7)'\n  \
@@ -563,7 +564,8 @@ pub struct JailRunArgs {
     #[arg(long, value_name = "PROFILE|FILE", default_value = "foreign", hide_default_value = true,
           value_hint = ValueHint::FilePath)]
     pub profile: PathBuf,
-    /// Show it this path, read-only; within one of --rw, it is kept from changes
+    /// Show it this path, read-only; within one of --rw, it is kept from changes (but by others
+    /// outside, who can replace it)
     #[arg(long, value_name = "PATH", value_hint = ValueHint::AnyPath)]
     pub ro: Vec<PathBuf>,
     /// Show it this directory and let it change it, but run nothing there
@@ -578,7 +580,8 @@ pub struct JailRunArgs {
     /// Start it in this directory [default: yours if --ro or --rw shows of it, or its own /tmp]
     #[arg(long, value_name = "PATH", value_hint = ValueHint::DirPath)]
     pub chdir: Option<PathBuf>,
-    /// Give it a loopback of its own to listen and connect on, and unix sockets
+    /// Give it a loopback of its own to listen and connect on, and unix sockets; it can reach those
+    /// that others make later in directories it is shown
     #[arg(long)]
     pub loopback: bool,
     /// End it after so long [default: 60]
@@ -593,8 +596,8 @@ pub struct JailRunArgs {
     /// Refuse to run where any layer of protection is missing (--json lists what is, in `degraded`)
     #[arg(long)]
     pub strict: bool,
-    /// Write nothing beside the program's output, unless there is no jail: not what was refused, and
-    /// not what protection is missing
+    /// Hide what protection is missing, and what a program was refused that succeeded without it;
+    /// failures, limits, and what a program that failed was refused are told
     #[arg(short, long)]
     pub quiet: bool,
     /// The program and its arguments; a native one is read from your files, any other is looked for

@@ -78,14 +78,12 @@ fn run(arguments: Vec<OsString>) -> Exit {
     let cli = match matches.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
         Err(error) => {
-            let shown = usage::show(&screen, &error);
             // No mistake on its command line may look like the end of a program.
-            let runs = ours.windows(2).any(|words| words == ["jail", "run"]);
-            return if runs && shown == Exit::Usage {
-                Exit::NoJail
-            } else {
-                shown
+            let mistaken = match runs_a_program(&ours) {
+                true => Exit::NoJail,
+                false => Exit::Usage,
             };
+            return usage::show(&screen, &error, mistaken);
         }
     };
     let Cli { global, command } = cli;
@@ -105,6 +103,24 @@ fn run(arguments: Vec<OsString>) -> Exit {
         }
         Err(error) => screen.error(&error),
     }
+}
+
+/// `jail run`, as far as that can be told of a command line with mistakes: options of every command
+/// may stand before, between and behind the two words.
+fn runs_a_program(words: &[OsString]) -> bool {
+    let mut words = words.iter().skip(1);
+    let mut command = std::iter::from_fn(|| {
+        loop {
+            let word = words.next()?;
+            match word.to_str() {
+                Some("--dir" | "--plane" | "--token-file") => drop(words.next()),
+                Some(option) if option.starts_with('-') => {}
+                _ => return Some(word),
+            }
+        }
+    });
+    command.next().is_some_and(|word| word == "jail")
+        && command.next().is_some_and(|word| word == "run")
 }
 
 fn carry_out(app: &App, command: Command) -> Result<Exit> {
@@ -134,6 +150,29 @@ fn carry_out(app: &App, command: Command) -> Result<Exit> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_program_is_run_wherever_the_other_options_stand() {
+        let runs = |line: &str| {
+            let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+            runs_a_program(&words)
+        };
+        for line in [
+            "keepgate jail run",
+            "keepgate jail run --json --none",
+            "keepgate --json jail --plane run run x",
+            "keepgate --dir=jail --dir jail jail run",
+        ] {
+            assert!(runs(line), "{line}");
+        }
+        for line in [
+            "keepgate",
+            "keepgate jail check run",
+            "keepgate --dir jail run",
+        ] {
+            assert!(!runs(line), "{line}");
+        }
+    }
 
     #[test]
     fn the_command_line_is_consistent() {

@@ -7,8 +7,8 @@ use super::print::Screen;
 use crate::error::{Error, Kind};
 use crate::wire::text::escaped;
 
-/// Shows what the parser has to say; gives the exit code.
-pub(super) fn show(screen: &Screen, error: &clap::Error) -> Exit {
+/// Shows what the parser has to say; gives the exit code, which is `mistaken` for mistakes.
+pub(super) fn show(screen: &Screen, error: &clap::Error, mistaken: Exit) -> Exit {
     if matches!(
         error.kind(),
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
@@ -25,9 +25,9 @@ pub(super) fn show(screen: &Screen, error: &clap::Error) -> Exit {
     let incomplete = error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
     if incomplete && !screen.json() {
         screen.note(error.render().to_string().trim_end());
-        return Exit::Usage;
+        return mistaken;
     }
-    screen.error(&mistake(&error.render().to_string()))
+    screen.error_as(&mistake(&error.render().to_string()), mistaken)
 }
 
 /// The parser's text as one of our errors.

@@ -230,7 +230,9 @@ impl Running {
         let cpu = signal == Some(libc::SIGXCPU) || (signal == Some(libc::SIGKILL) && spent);
         // A program that was refused a process and went on without has met no limit that ended it.
         let group = counted.limit.filter(|_| code != Some(0));
-        let limit = self.limit.or(group).or(cpu.then_some("cpu"));
+        let file = signal == Some(libc::SIGXFSZ);
+        let own = cpu.then_some("cpu").or(file.then_some("file"));
+        let limit = self.limit.or(group).or(own);
         Ok(Ok(JailEnd {
             code,
             signal,

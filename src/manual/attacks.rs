@@ -399,6 +399,27 @@ pub const ATTACKS: &[Attack] = &[
         ],
     },
     Attack {
+        name: "kept by a link of the jail's own",
+        what: "removes a symbolic link on the way to what is kept in what it may change, and makes a directory of that name, such as hooks of a repository",
+        stage: Stage::Jail,
+        tests: &["it::jail_run::nested::what_is_kept_is_not_where_a_link_of_the_jails_own_leads"],
+    },
+    Attack {
+        name: "second name of a kept file",
+        what: "changes a file that is kept from it by another name (hard link), where that may be changed",
+        stage: Stage::Jail,
+        tests: &[
+            "jail::profile::tests::a_kept_file_has_one_name",
+            "it::jail_run::nested::a_kept_file_with_another_name_is_refused",
+        ],
+    },
+    Attack {
+        name: "success with its output cut",
+        what: "writes more output than it may and ends well before it is killed, so that what reads half of it takes that for all",
+        stage: Stage::Jail,
+        tests: &["it::jail_run::limits::a_success_whose_output_was_cut_is_none_and_is_told"],
+    },
+    Attack {
         name: "set-uid program changed through a mapping",
         what: "changes a set-uid program of root's in a directory it may change, through a mapping, so that it keeps its bit",
         stage: Stage::Jail,
@@ -409,7 +430,7 @@ pub const ATTACKS: &[Attack] = &[
     },
     Attack {
         name: "manifest within reach",
-        what: "changes the manifest it was started from, for the next start, or what a link to it leads to",
+        what: "changes the manifest it was started from, for the next start, what a link to it leads to, or the file that an editor outside put in its place",
         stage: Stage::Jail,
         tests: &[
             "jail::profile::tests::a_manifest_is_kept_from_its_own_jail",

@@ -79,8 +79,14 @@
 //!   (user_namespaces(7), "setgroups"). They count for files in the paths that are shown, and nowhere
 //!   else. As root they are given up. `doctor` names it.
 //! - **What is read-only within what may be changed** is kept by its place: the jail can neither
-//!   change nor move it or a directory above it. A second name (hard link) that somebody outside
-//!   gave such a file in the writable part is not looked for.
+//!   change nor move it or a directory above it, as long as nobody outside replaces it while the jail
+//!   runs. A file that is renamed over it there, as editors save, takes the mount on it away in every
+//!   jail (mount_namespaces(7), since Linux 3.18), and the jail may change the new one; so no manifest
+//!   lies in what its jail may change, but in a directory that is kept. A kept file with a second name
+//!   (hard link) is refused; of files in a kept directory, second names in the writable part are not
+//!   looked for.
+//! - **Sockets that are made later.** With `loopback`, what is shown holds no socket when a jail is
+//!   made. Who makes one there afterwards can be connected to, before Landlock's ABI 9.
 //! - **A program of the class `native` is process 1 of its jail:** signals without a handler do not
 //!   end it, as pid_namespaces(7) says; its limits do. The class is for code that was written for it,
 //!   and each call would pay for another process; programs of the class `native-generic` are process 2

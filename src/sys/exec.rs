@@ -22,6 +22,10 @@ const ABOVE: RawFd = LISTENER + 1;
 /// Most descriptors a child can be given: fewer than [`PROGRAM`].
 pub(super) const FDS_MAX: usize = 160;
 
+/// How many descriptors a process has to be allowed to open (`RLIMIT_NOFILE`), to start one that is
+/// given as many as there can be.
+pub const DESCRIPTORS: u64 = ABOVE.unsigned_abs() as u64 + FDS_MAX as u64;
+
 /// What this process or whoever started it may ignore, which would be passed on: a program that
 /// ignores SIGPIPE writes to nobody for ever.
 const IGNORED: [libc::c_int; 7] = [
@@ -92,7 +96,7 @@ pub(super) struct Lockdown<'a> {
     pub(super) uid: Option<u32>,
     /// Capabilities to remove from the bounding set.
     pub(super) bounding: &'a [u8],
-    /// Hard limits.
+    /// Hard limits; lower ones that it has already stay.
     pub(super) limits: &'a [Limit],
     /// A Landlock ruleset.
     pub(super) ruleset: Option<BorrowedFd<'a>>,

@@ -27,4 +27,5 @@ pub mod sealed;
 mod search;
 mod second;
 pub mod spawn;
+pub mod stdio;
 pub mod users;

@@ -154,14 +154,42 @@ fn capabilities(keep: u64, inheritable: u64) -> Answer {
     }
 }
 
-/// Sets a hard and soft limit of this process.
+/// Whether the number is an open descriptor.
+#[expect(
+    unsafe_code,
+    reason = "asks about a number that may not be a descriptor"
+)]
+pub(super) fn is_open(number: c_int) -> bool {
+    let arguments = [
+        c_long::from(number),
+        c_long::from(libc::F_GETFD),
+        0,
+        0,
+        0,
+        0,
+    ];
+    // SAFETY: all arguments are numbers.
+    unsafe { call(libc::SYS_fcntl, arguments) }.is_ok()
+}
+
+/// Sets a soft and hard limit of this process, or leaves the hard one that it has where that is
+/// lower: whoever started this process may have given it less (`ulimit`), and only root could raise
+/// it again (setrlimit(2)).
 #[expect(unsafe_code, reason = "wraps a system call")]
 pub(super) fn limit(resource: u32, soft: u64, hard: u64) -> Answer {
-    let value = libc::rlimit64 {
+    let mut value = libc::rlimit64 {
         rlim_cur: soft,
         rlim_max: hard,
     };
     let resource = c_long::from(resource);
+    let old = std::ptr::from_mut(&mut value)
+        .expose_provenance()
+        .cast_signed() as c_long;
+    // SAFETY: the structure lives until the call returns, has the kernel's layout and is ours alone;
+    // no new value is given.
+    unsafe { call(libc::SYS_prlimit64, [0, resource, 0, old, 0, 0]) }?;
+    value.rlim_max = value.rlim_max.min(hard);
+    value.rlim_cur = soft.min(value.rlim_max);
     // SAFETY: the structure lives until the call returns; no old value is asked for.
     unsafe { call(libc::SYS_prlimit64, [0, resource, address(&value), 0, 0, 0]) }
 }

@@ -555,7 +555,7 @@ pub struct JailEnd {
     pub code: Option<i32>,
     /// Signal, where one killed it.
     pub signal: Option<i32>,
-    /// The limit that ended it: `wall`, `cpu`, `memory`, `processes`, `output`, `killed`.
+    /// The limit that ended it: `wall`, `cpu`, `memory`, `processes`, `output`, `file`, `killed`.
     pub limit: Option<String>,
     /// What it was refused, where that was observed; the first [`DENIALS_MAX`] kinds.
     #[serde(default)]

@@ -35,7 +35,7 @@ pub(super) fn manifest(app: &App, options: &JailRunArgs) -> Result<Manifest> {
     for path in &options.ro {
         let place = option("--ro", path);
         // The last part may be a link, which is shown as one; the way to it may not.
-        let path = beside(path, &place)?;
+        let path = kept(&draft, path, &place)?;
         if !draft.shows(&path) {
             draft.ro(&path, &place)?;
         }
@@ -119,12 +119,27 @@ fn whole(path: &Path, place: &Place) -> Result<PathBuf> {
 fn straight(path: &Path, place: &Place) -> Result<PathBuf> {
     let real = whole(path, place)?;
     let written = as_written(path).context(|| format!("{place}: find it"))?;
-    if written == real {
-        return Ok(real);
+    match written == real {
+        true => Ok(real),
+        false => Err(linked(&real, place)),
     }
+}
+
+/// As [`beside`], and without links as it was written where it lies in what may be changed: a jail
+/// that can put another directory where the link is has nothing kept from it.
+fn kept(draft: &Draft, path: &Path, place: &Place) -> Result<PathBuf> {
+    let real = beside(path, place)?;
+    let written = as_written(path).context(|| format!("{place}: find it"))?;
+    if written != real && (draft.changes(&written) || draft.changes(&real)) {
+        return Err(linked(&real, place));
+    }
+    Ok(real)
+}
+
+fn linked(real: &Path, place: &Place) -> Error {
     let real = escaped(&real.to_string_lossy()).to_string();
     let what = format!("{place}: goes through a symbolic link");
-    Err(Error::of(Kind::Usage, what).hint(format!("write where it leads: `{real}`")))
+    Error::of(Kind::Usage, what).hint(format!("write where it leads: `{real}`"))
 }
 
 /// Absolute, and without links but the last part.

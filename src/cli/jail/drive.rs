@@ -17,12 +17,16 @@ use super::program::Found;
 use super::pump::{End, Pump};
 use super::users::Own;
 use crate::error::{Context, Error, Result};
+use crate::sys::stdio;
 use crate::wire::messages::{Hop, JailEnd};
 
 /// How long egress, or a killed jail, has to say its last word, and we to pass on the last bytes.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 /// Bytes kept of each output where it is not passed on.
 pub(super) const KEPT_MAX: usize = 1 << 20;
+
+/// The limit that was met where more came out than may.
+pub(super) const OUTPUT: &str = "output";
 
 /// This command's own descriptors and signals, made ready before it gives up what that needs.
 #[derive(Debug)]
@@ -53,7 +57,17 @@ pub(super) struct Ran {
 impl Ends {
     /// `keep`: output is kept in place of being passed on. Signals that ask to end are from now on
     /// read by the loop.
+    ///
+    /// # Errors
+    /// Fails where what has to be written has nowhere to go, before anything runs.
     pub(super) fn new(keep: bool) -> Result<Self> {
+        let outputs = [(1, "output", true), (2, "error", !keep)];
+        for (number, which, wanted) in outputs {
+            if wanted && stdio::was_closed(number) {
+                let hint = "give it a file or a pipe; `/dev/null` if nobody is to read it";
+                return Err(Error::new(format!("standard {which} is closed")).hint(hint));
+            }
+        }
         let (input, output, error) = (io::stdin(), io::stdout(), io::stderr());
         let out = |fd| match keep {
             true => Ok(End::Kept(Vec::new(), KEPT_MAX)),
@@ -200,7 +214,7 @@ pub(super) fn run(
         (None, None) => return Err(Error::new("the jailer did not say how the jail ended").into()),
     };
     if flooded {
-        end.limit = Some("output".into());
+        end.limit = Some(OUTPUT.into());
     }
     let hops = hands.hops.unwrap_or_default();
     let lost = ways.outputs.each_mut().map(|pump| pump.lost.take());

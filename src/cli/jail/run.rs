@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind, IsTerminal};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use super::drive::{self, Ends, Ran};
+use super::drive::{self, Ends, OUTPUT, Ran};
 use super::hands::Hands;
 use super::program::Found;
 use super::users::Own;
@@ -15,7 +15,8 @@ use crate::cli::args::JailRunArgs;
 use crate::cli::exit::Exit;
 use crate::error::{Context, Error, Result};
 use crate::jail::cgroup::{Delegation, Subtree};
-use crate::sys::process::harden_supervisor;
+use crate::sys::exec::DESCRIPTORS;
+use crate::sys::process::{self, harden_supervisor};
 use crate::wire::manifest::{Manifest, Quantities};
 use crate::wire::messages::SelfTest;
 use crate::wire::text::escaped;
@@ -31,6 +32,7 @@ fn carry_out(app: &App, options: &JailRunArgs) -> Result<Exit, Failure> {
     let name = argv.first().map(String::as_str).unwrap_or_default();
     let found = program::find(&manifest, name)?;
     let users = Own::new()?;
+    descriptors()?;
     let ends = Ends::new(app.screen.json())?;
     // Only where this process was started in a cgroup of its own (`systemd-run --scope
     // --property=Delegate=yes`).
@@ -59,6 +61,22 @@ fn carry_out(app: &App, options: &JailRunArgs) -> Result<Exit, Failure> {
         cgroups.release();
     }
     ran
+}
+
+/// Lower limits of whoever starts this are a jail's too; but for what it takes to make one.
+fn descriptors() -> Result<()> {
+    let what = || "raise the limit of open descriptors".into();
+    process::raise_descriptors(DESCRIPTORS).context(what)?;
+    let (most, _) = process::descriptors().context(what)?;
+    if most < DESCRIPTORS {
+        let what = format!(
+            "this process may open {most} descriptors, and to make jails takes {DESCRIPTORS}"
+        );
+        return Err(
+            Error::new(what).hint("raise the hard limit (`ulimit -Hn`) where this is started")
+        );
+    }
+    Ok(())
 }
 
 /// What there is to run.
@@ -135,12 +153,16 @@ fn gone(lost: &io::Error) -> bool {
 }
 
 /// As the program ended. One that says it succeeded while its output had no reader ends as if it had
-/// written into that pipe itself: by the signal that tells so.
+/// written into that pipe itself: by the signal that tells so; and one whose output was cut, as if
+/// that had reached it in time.
 fn ended(ran: &Ran) -> Exit {
     let unread = ran.lost.iter().flatten().any(gone);
+    let cut = ran.end.limit.as_deref() == Some(OUTPUT);
+    let well = ran.end.code == Some(0);
     match ran.signal {
         Some(signal) => Exit::of(None, Some(signal)),
-        None if unread && ran.end.code == Some(0) => Exit::of(None, Some(Signal::SIGPIPE as i32)),
+        None if cut && well => Exit::of(None, Some(Signal::SIGKILL as i32)),
+        None if unread && well => Exit::of(None, Some(Signal::SIGPIPE as i32)),
         None => Exit::of(ran.end.code, ran.end.signal),
     }
 }
@@ -168,7 +190,9 @@ fn report(
     if app.screen.json() {
         return app.screen.value(&value(ran, test, had));
     }
-    if options.quiet {
+    // A program that did what it was for has no need of what it was refused.
+    let well = ended(ran) == Exit::Program(0);
+    if options.quiet && well {
         return Ok(());
     }
     let all = told::of_end(&ran.end, had, &ran.hops);
@@ -178,7 +202,7 @@ fn report(
     // What was not shown is not there, which nobody is told of (a kernel has no cheap way to). A
     // person who watches may see it from what was; a script that ends with 1 has its own reasons.
     let failed = ran.signal.is_none() && ran.end.code.is_some_and(|code| code != 0);
-    if failed && all.is_empty() && io::stderr().is_terminal() {
+    if failed && !options.quiet && all.is_empty() && io::stderr().is_terminal() {
         app.screen.note(told::had(manifest));
     }
     Ok(())

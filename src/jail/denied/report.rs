@@ -119,6 +119,7 @@ pub fn of_limit(limit: &str, had: Quantities) -> Option<Denial> {
         "memory" => ("memory_mib", MIB, had.memory, "use more memory"),
         "processes" => ("processes", 1, had.processes, "start more processes"),
         "output" => ("output_mib", MIB, had.output, "write more output"),
+        "file" => ("file_mib", MIB, had.file, "write a longer file"),
         _ => return None,
     };
     let doubled = value.saturating_mul(2).div_ceil(unit);
@@ -233,7 +234,7 @@ mod tests {
             "a limit refused `use more memory than limits.memory_mib = 512`; to allow it, the \
              manifest needs `limits.memory_mib = 1024`"
         );
-        for limit in ["wall", "cpu", "processes", "output"] {
+        for limit in ["wall", "cpu", "processes", "output", "file"] {
             assert!(of_limit(limit, had).unwrap().allow.is_some(), "{limit}");
         }
         assert_eq!(of_limit("killed", had), None);

@@ -71,6 +71,25 @@ pub(super) fn no_pipe(manifest: &Manifest, path: &Path, found: &OwnedFd) -> Resu
     Err(Error::of(Kind::Usage, what).hint("remove the pipe, or name what is needed beside it"))
 }
 
+/// A file that is kept within what may be changed has no second name, which might lie there too.
+pub(super) fn one_name(manifest: &Manifest, path: &Path, found: &OwnedFd) -> Result<()> {
+    let names = fstat(found)
+        .context(|| "look at a path of a manifest".into())?
+        .st_nlink;
+    if names <= 1 {
+        return Ok(());
+    }
+    let shown = escaped(&path.to_string_lossy()).to_string();
+    let what = format!(
+        "manifest `{}`: `{shown}` is to be kept and has {names} names (hard links), of which only \
+         this one would be",
+        manifest.name
+    );
+    Err(Error::of(Kind::Usage, what).hint(format!(
+        "make it a file of its own: `cp -p {shown} {shown}.own && mv {shown}.own {shown}`"
+    )))
+}
+
 /// Where sockets can be connected to, there is none in what is shown: see [`sockets`].
 pub(super) fn no_socket(manifest: &Manifest, path: &Path, found: &OwnedFd) -> Result<()> {
     if !manifest.loopback || SFlag::from_bits_truncate(kind(found)?) == SFlag::S_IFLNK {

@@ -3,48 +3,27 @@
 //! a read-only mount too: whoever listens there acts outside of the jail on the jail's word. Programs
 //! may make them only where their manifest says `loopback`; then no view holds one when it is made.
 
-use std::collections::VecDeque;
 use std::fs;
 use std::io;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
-/// Entries looked at beneath one path.
-const ENTRIES_MAX: usize = 1_000_000;
+use super::find::first_beneath;
 
 /// The first socket at or beneath `path`; links are not followed.
 ///
 /// # Errors
-/// Fails where a directory cannot be read, or more than [`ENTRIES_MAX`] entries would have to be:
-/// nobody knows then.
+/// Fails where not all of it can be looked at that a jail could go into: nobody knows then.
 pub fn first(path: &Path) -> io::Result<Option<PathBuf>> {
     // The path itself may be the link by which a descriptor is named.
     let kind = fs::metadata(path)?.file_type();
     if kind.is_socket() {
         return Ok(Some(path.into()));
     }
-    let mut left = VecDeque::new();
-    if kind.is_dir() {
-        left.push_back(path.to_owned());
+    if !kind.is_dir() {
+        return Ok(None);
     }
-    let mut seen = 0;
-    while let Some(directory) = left.pop_front() {
-        for entry in fs::read_dir(&directory)? {
-            let entry = entry?;
-            seen += 1;
-            if seen > ENTRIES_MAX {
-                return Err(io::Error::other("too many files to look for sockets among"));
-            }
-            let kind = entry.file_type()?;
-            if kind.is_socket() {
-                return Ok(Some(entry.path()));
-            }
-            if kind.is_dir() {
-                left.push_back(entry.path());
-            }
-        }
-    }
-    Ok(None)
+    first_beneath(path, |entry| Ok(entry.file_type()?.is_socket()))
 }
 
 #[cfg(test)]

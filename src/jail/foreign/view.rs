@@ -13,7 +13,7 @@ use nix::sys::stat::{Mode, mkdirat};
 
 use super::nest::{Nest, is_private};
 use super::opened::{directory, file_or_directory, open_once, open_within, source};
-use super::refuse::{few, no_pipe, no_socket, nothing_lent, wrong};
+use super::refuse::{few, no_pipe, no_socket, nothing_lent, one_name, wrong};
 use super::tree::{Source, Tree, beneath};
 use super::users::Users;
 use crate::error::{Context, Result};
@@ -324,6 +324,9 @@ fn changed(manifest: &Manifest, nest: Nest<'_>) -> Result<Vec<Copied>> {
         let directory = file_or_directory(&found).map_err(fail)?;
         if kind == Copy::Kept {
             no_pipe(manifest, &path, &found)?;
+            if !directory {
+                one_name(manifest, &path, &found)?;
+            }
         }
         let tree = mounts::clone_open(found.as_fd(), kind).map_err(fail)?;
         copied.push(Copied {

@@ -2,11 +2,11 @@
 //! own, and has one meaning.
 
 use std::fs;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::view::{Unseen, View};
-use super::{Draft, Host, Place, Said};
+use super::{Draft, Host, Place, Said, lone};
 use crate::error::{Error, Result};
 use crate::jail::foreign::nest::{COPIES_MAX, Nest};
 use crate::jail::foreign::{HOME, pipes};
@@ -119,6 +119,13 @@ fn look(entry: &Entry<'_>, nest: Nest<'_>, host: &Host) -> Result<()> {
     }
     if !entry.writable && nest.covered(path) {
         only_read(entry, &real)?;
+    }
+    if !entry.writable && nest.kept_in(path).is_some() && kind.is_file() && meta.nlink() > 1 {
+        let what = format!(
+            "is to be kept and has {} names (hard links), of which only this one would be",
+            meta.nlink()
+        );
+        return Err(entry.wrong(what, lone(path)));
     }
     let mode = meta.permissions().mode();
     let wanted = if kind.is_dir() { 0o005 } else { 0o004 };

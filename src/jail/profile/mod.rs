@@ -34,6 +34,7 @@ mod words;
 
 use std::fmt;
 use std::io::Read;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
 pub use kernel::{Host, refused_namespaces};
@@ -115,6 +116,8 @@ struct Origin {
     written: PathBuf,
     /// The same without links.
     real: PathBuf,
+    /// How many names it has (hard links).
+    names: u64,
     place: Place,
 }
 
@@ -209,15 +212,22 @@ impl Draft {
         nearest(&self.ro) > nearest(&self.rw)
     }
 
-    /// The file it was read from is shown read-only where it lies in what may be changed: a jail
-    /// must not say what the next one may do.
-    fn keep_file(&mut self) -> Result<()> {
+    /// Whether `path` lies at or beneath a directory that may be changed, whatever is kept in there.
+    pub fn changes(&self, path: &Path) -> bool {
+        self.rw.iter().any(|said| path.starts_with(&said.what))
+    }
+
+    /// The file it was read from does not lie in what may be changed: a jail must not say what the
+    /// next one may do. A read-only mount on the file alone is not enough: an editor outside that
+    /// saves by rename(2) takes the mount away in every jail (mount_namespaces(7), since Linux 3.18),
+    /// and the new file is the jail's to write. A directory that is kept stays where it is.
+    fn keep_file(&self) -> Result<()> {
         let Some(file) = &self.file else {
             return Ok(());
         };
         let exposed = |path: &Path| {
-            let above = self.rw.iter().any(|said| path.starts_with(&said.what));
-            above && !self.shows(path)
+            let above = path.parent().unwrap_or(path);
+            self.changes(path) && !self.shows(above)
         };
         if file.written != file.real && exposed(&file.written) {
             let what = "the way to the manifest leads through a link that the jail could change";
@@ -225,8 +235,29 @@ impl Draft {
             return Err(file.place.wrong(what, format!("name it as `{real}`")));
         }
         if exposed(&file.real) {
-            let (what, place) = (file.real.clone(), file.place.clone());
-            self.ro.push(Said { what, place });
+            let above = file.real.parent().unwrap_or(&file.real);
+            let above = escaped(&above.to_string_lossy()).to_string();
+            let what = format!(
+                "lies in what its jail may change, and a file that is replaced from outside (as \
+                 editors do) cannot be kept: `{}`",
+                escaped(&file.real.to_string_lossy())
+            );
+            let hint = match self
+                .rw
+                .iter()
+                .any(|said| Some(&*said.what) == file.real.parent())
+            {
+                true => format!("move it out of `{above}`"),
+                false => format!("move it elsewhere, or keep its directory: add `{above}` to `ro`"),
+            };
+            return Err(file.place.wrong(what, hint));
+        }
+        if file.names > 1 && !self.rw.is_empty() {
+            let what = format!(
+                "has {} names (hard links), and its jail may change what is at another one",
+                file.names
+            );
+            return Err(file.place.wrong(what, lone(&file.real)));
         }
         Ok(())
     }
@@ -236,7 +267,7 @@ impl Draft {
     ///
     /// # Errors
     /// Kind usage or degraded, with the place, what is wrong and a hint.
-    pub fn check(mut self, host: &Host) -> Result<Manifest> {
+    pub fn check(self, host: &Host) -> Result<Manifest> {
         self.keep_file()?;
         kernel::check(&self, host)?;
         host::check(&self, host)?;
@@ -261,8 +292,15 @@ fn origin(path: &Path, shown: &str) -> Result<Origin> {
     Ok(Origin {
         written: as_written(path).context(what)?,
         real: path.canonicalize().context(what)?,
+        names: path.metadata().context(what)?.nlink(),
         place: Place(format!("the manifest `{shown}`")),
     })
+}
+
+/// What makes a file of many names one that has its own.
+fn lone(path: &Path) -> String {
+    let path = escaped(&path.to_string_lossy()).to_string();
+    format!("make it a file of its own: `cp -p {path} {path}.own && mv {path}.own {path}`")
 }
 
 /// The absolute path of `path` without `.` and `..`, as it is written: links are not looked at.

@@ -399,16 +399,62 @@ fn a_manifest_is_kept_from_its_own_jail() {
     let text = format!("class = \"foreign\"\nrw = [{:?}]\n", scene.path("work"));
     fs::write(&file, &text).unwrap();
     fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    let refused = |path: &Path| {
+        let error = Draft::load(path).unwrap().check(&host()).unwrap_err();
+        assert_eq!(error.kind(), Kind::Usage);
+        format!("{}\nhint: {}", error.message(), error.hint_text().unwrap())
+    };
+    let told = refused(&file);
+    let inner = scene.path("work/inner");
+    assert!(told.contains("lies in what its jail may change"), "{told}");
+    let hint = format!("keep its directory: add `{}` to `ro`", inner.display());
+    assert!(told.ends_with(&hint), "{told}");
+    // Itself alone may be kept, and is not when an editor puts another file in its place.
+    let kept = |path: &Path| text.replacen("rw", &format!("ro = [{path:?}]\nrw"), 1);
+    fs::write(&file, kept(&file)).unwrap();
+    assert!(refused(&file).contains("lies in what its jail may change"));
+    fs::write(&file, kept(&inner)).unwrap();
     let manifest = Draft::load(&file).unwrap().check(&host()).unwrap();
-    assert_eq!(manifest.ro, std::slice::from_ref(&file));
+    assert_eq!(manifest.ro, std::slice::from_ref(&inner));
+    // Right in what may be changed there is nothing to keep it by.
+    let top = scene.path("work/top.toml");
+    fs::write(&top, &text).unwrap();
+    let told = refused(&top);
+    let hint = format!("hint: move it out of `{}`", scene.path("work").display());
+    assert!(told.ends_with(&hint), "{told}");
+    fs::write(&file, &text).unwrap();
     symlink(&file, &link).unwrap();
     let error = Draft::load(&link).unwrap().check(&host()).unwrap_err();
     assert!(error.message().contains("through a link"), "{error}");
     assert!(error.hint_text().unwrap().contains("inner/m.toml"));
     // Elsewhere it is nothing to the jail.
-    fs::write(scene.path("m.toml"), text).unwrap();
-    let manifest = Draft::load(&scene.path("m.toml")).unwrap();
+    let outside = scene.path("m.toml");
+    fs::write(&outside, text).unwrap();
+    let manifest = Draft::load(&outside).unwrap();
     assert!(manifest.check(&host()).unwrap().ro.is_empty());
+    // But for another name of the same file.
+    fs::hard_link(&outside, scene.path("work/other")).unwrap();
+    let told = refused(&outside);
+    assert!(told.contains("has 2 names (hard links)"), "{told}");
+    assert!(told.contains("make it a file of its own"), "{told}");
+}
+
+#[test]
+fn a_kept_file_has_one_name() {
+    let scene = Scene::new();
+    fs::write(scene.path("work/kept"), "").unwrap();
+    let text = "ro = [\"@/work/kept\", \"@/file\"]\nrw = [\"@/work\"]";
+    scene.check(text).unwrap();
+    // Of what is elsewhere, names do not count.
+    fs::hard_link(scene.path("file"), scene.path("file2")).unwrap();
+    scene.check(text).unwrap();
+    fs::hard_link(scene.path("work/kept"), scene.path("work/other")).unwrap();
+    let told = scene.told(text);
+    assert!(
+        told.contains("`@/work/kept` is to be kept and has 2 names (hard links)"),
+        "{told}"
+    );
+    assert!(told.contains("cp -p @/work/kept @/work/kept.own"), "{told}");
 }
 
 #[test]

@@ -1,7 +1,5 @@
 //! State of this process: what a tool must find as it is.
 
-use std::ffi::c_long;
-
 use super::raw;
 
 /// State that a tool of a native jail must find as it is: the name of each check, and whether it is
@@ -50,22 +48,5 @@ pub fn limit(resource: u32) -> Option<u64> {
 
 /// How many of the numbers below `most` are open descriptors.
 pub fn open_descriptors(most: i32) -> usize {
-    (0..most).filter(|number| is_open(*number)).count()
-}
-
-#[expect(
-    unsafe_code,
-    reason = "asks about a number that may not be a descriptor"
-)]
-fn is_open(number: i32) -> bool {
-    let arguments = [
-        c_long::from(number),
-        c_long::from(libc::F_GETFD),
-        0,
-        0,
-        0,
-        0,
-    ];
-    // SAFETY: all arguments are numbers.
-    unsafe { raw::call(libc::SYS_fcntl, arguments) }.is_ok()
+    (0..most).filter(|number| raw::is_open(*number)).count()
 }

@@ -1,12 +1,15 @@
 //! Limits, signals, and that nothing is left behind.
 
 use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::{directory, jail, manifest, native, program, run, with_argument};
-use crate::harness::eventually;
+use super::{
+    Ended, directory, jail, keepgate, manifest, native, needs, program, run, with_argument,
+};
+use crate::harness::{OWNER, binary, eventually};
 
 #[test]
 fn a_program_that_runs_too_long_is_ended_and_told() {
@@ -40,6 +43,98 @@ fn a_flood_of_output_is_cut_at_the_limit() {
 }
 
 #[test]
+fn a_success_whose_output_was_cut_is_none_and_is_told() {
+    let directory = directory();
+    let file = manifest(directory.path(), &limited("output_mib = 1"));
+    // It has written all of that into the pipe before anybody can have ended it.
+    let head = ["--", "head", "-c", "1048577", "/dev/zero"];
+    for options in [&["-q"][..], &[]] {
+        let ended = run(&[options, &["--profile", &file], &head].concat()).code(137);
+        assert_eq!(ended.out.len(), 1 << 20);
+        assert!(ended.err.contains("`limits.output_mib = 2`"), "{ended:?}");
+    }
+    let json = run(&[&["--json", "--profile", &file], &head[..]].concat()).code(137);
+    assert_eq!(json.json()["limit"], "output");
+    let all = ["--", "head", "-c", "1048576", "/dev/zero"];
+    let whole = run(&[&["-q", "--profile", &file], &all[..]].concat()).code(0);
+    assert_eq!(whole.out.len(), 1 << 20);
+}
+
+#[test]
+fn a_file_that_grew_too_long_is_told() {
+    let directory = directory();
+    let file = manifest(directory.path(), &limited("file_mib = 1"));
+    let end = ["--", "sh", "-c", "exec head -c 2000000 /dev/zero >/tmp/f"];
+    let ended = run(&[&["-q", "--profile", &file], &end[..]].concat()).code(128 + libc::SIGXFSZ);
+    assert!(
+        ended
+            .err
+            .contains("`write a longer file than limits.file_mib = 1`")
+            && ended.err.contains("`limits.file_mib = 2`"),
+        "{ended:?}"
+    );
+    let json = run(&[&["--json", "--profile", &file], &end[..]].concat()).json();
+    assert_eq!(json["limit"], "file");
+    assert_eq!(json["denials"][0]["allow"], "limits.file_mib = 2");
+}
+
+#[test]
+fn quiet_hides_what_a_program_did_without_and_not_why_it_failed() {
+    let denied = "import os, socket, sys\n\
+        try: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW)\n\
+        except OSError: sys.exit(int(sys.argv[1]))";
+    let err = |quiet: &[&str], code: &str| {
+        let words = [quiet, &["--", "python3", "-c", denied, code]].concat();
+        run(&words).code(code.parse().unwrap()).err
+    };
+    assert_eq!(err(&["-q"], "0"), "");
+    for told in [err(&["-q"], "3"), err(&[], "0")] {
+        assert!(
+            told.contains("denied: ") && told.contains("AF_NETLINK"),
+            "{told}"
+        );
+    }
+}
+
+#[test]
+fn lower_limits_of_the_caller_stay() {
+    // Those that a jail sets; but for the length of files, which a copy of this very binary has to
+    // stay below, and that is long without optimisation.
+    let lower = "ulimit -Sn 64; ulimit -Hn 400; ulimit -t 20 -s 4096 -c 0 -i 16 -q 0 -l 0 -d 400000 && exec setpriv --reuid=\"$0\" --clear-groups \"$@\"";
+    let user = OWNER.to_string();
+    let inside = |words: &[&str], program: &[&str]| {
+        let mut command = Command::new(needs("bash"));
+        command.args(["-c", lower, &user]).arg(binary());
+        command.args(["jail", "run", "-q"]).args(words).arg("--");
+        command.args(program).current_dir("/");
+        Ended::of(command.stdin(Stdio::null()).output().unwrap())
+    };
+    let ended = inside(
+        &[],
+        &[
+            "bash",
+            "-c",
+            "ulimit -Ht; ulimit -Hs; ulimit -Hn; ulimit -Hd",
+        ],
+    );
+    assert_eq!(ended.code(0).out, "20\n4096\n400\n400000\n");
+    let tool = program().to_str().unwrap();
+    let few = ["-c", "ulimit -n 128 && exec \"$0\" jail run -- true"];
+    let mut command = Command::new(needs("bash"));
+    let ended = command
+        .args(few)
+        .arg(binary())
+        .stdin(Stdio::null())
+        .output();
+    Ended::of(ended.unwrap())
+        .code(125)
+        .says("this process may open 128 descriptors");
+    for class in ["native", "native-generic"] {
+        inside(&["--profile", class], &[tool, "exit", "4"]).code(4);
+    }
+}
+
+#[test]
 fn memory_and_processes_have_limits() {
     let grow = "import sys\ntry: bytearray(400 << 20)\nexcept MemoryError: sys.exit(3)";
     run(&["-q", "--memory", "200", "--", "python3", "-c", grow]).code(3);
@@ -47,6 +142,17 @@ fn memory_and_processes_have_limits() {
     let fork = "import os, sys\ntry:\n  for _ in range(20):\n    if os.fork() == 0: os.execvp('sleep', ['sleep', '600'])\nexcept OSError: sys.exit(3)";
     run(&["-q", "--processes", "8", "--", "python3", "-c", fork]).code(3);
     run(&["-q", "--processes", "64", "--", "python3", "-c", fork]).code(0);
+}
+
+/// A foreign manifest with one limit of its own.
+fn limited(limit: &str) -> String {
+    let shown = keepgate(&["jail", "check", "foreign"]).code(0).out;
+    let (name, _) = limit.split_once(" = ").unwrap();
+    let lines = shown.lines().map(|line| match line.starts_with(name) {
+        true => limit,
+        false => line,
+    });
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 /// Starts a jail that says `ready` and then waits, with a word of its own among its arguments.

@@ -1,7 +1,7 @@
 //! What is read-only within what may be changed, and the other way round.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
@@ -9,7 +9,7 @@ use std::process::Command;
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 
-use super::{Ended, directory, jail, run};
+use super::{Ended, directory, jail, manifest, run};
 use crate::harness::{OWNER, binary};
 
 /// A work tree of somebody else's, closed to others.
@@ -135,9 +135,94 @@ fn a_jail_does_not_change_its_own_manifest() {
     assert!(all.unwrap().success());
     let script = "echo >>conf/tool.toml && echo wrote; mv conf c && echo moved; echo >x && echo x";
     let file_text = file.to_str().unwrap();
-    let ended = run(&["-q", "--profile", file_text, "--", "sh", "-c", script]).code(0);
+    let words = ["-q", "--profile", file_text];
+    let end = ["--", "sh", "-c", script];
+    run(&[&words[..], &end].concat())
+        .code(125)
+        .says("lies in what its jail may change")
+        .says("hint: move it elsewhere, or keep its directory: add `");
+    // Keeping the file alone is refused too: an editor would put another in its place.
+    run(&[&words[..], &["--ro", file_text], &end].concat())
+        .code(125)
+        .says("lies in what its jail may change");
+    let conf = dir.join("work/conf");
+    let kept = ["--ro", conf.to_str().unwrap()];
+    let ended = run(&[&words[..], &kept, &end].concat()).code(0);
     assert_eq!(ended.out, "x\n", "{ended:?}");
     assert_eq!(fs::read_to_string(&file).unwrap(), text);
+}
+
+#[test]
+fn what_is_kept_is_not_where_a_link_of_the_jails_own_leads() {
+    let directory = directory();
+    let dir = directory.path().canonicalize().unwrap();
+    fs::create_dir_all(dir.join("g/.git2/hooks")).unwrap();
+    symlink(".git2", dir.join("g/.git")).unwrap();
+    let (g, out) = (dir.join("g"), dir.join("out"));
+    symlink(&g, &out).unwrap();
+    let script = "rm .git && mkdir -p .git/hooks && echo evil > .git/hooks/pre-commit";
+    let tries = |options: &[&str]| {
+        let words = [&["-q"], options, &["--", "sh", "-c", script]].concat();
+        Ended::of(jail(&words).current_dir(&g).output().unwrap())
+    };
+    let through = out.join(".git/hooks");
+    let [g_text, through] = [&g, &through].map(|path| path.to_str().unwrap());
+    for kept in [
+        ".git/hooks",
+        ".git/hooks/../hooks",
+        // By a link from outside of it.
+        through,
+    ] {
+        tries(&["--rw", ".", "--ro", kept])
+            .code(125)
+            .says(&format!("`--ro {kept}`: goes through a symbolic link"))
+            .says("hint: write where it leads: `")
+            .says("g/.git2/hooks`");
+    }
+    assert!(dir.join("g/.git").is_symlink());
+    // Said in a manifest.
+    let text = format!(
+        "class = \"foreign\"\nro = [\"/usr\", \"/bin\", {:?}]\nrw = [{g:?}]\n",
+        g.join(".git/hooks")
+    );
+    let file = manifest(&dir, &text);
+    run(&["--profile", &file, "--", "true"])
+        .code(125)
+        .says("goes through a symbolic link");
+    // Where nothing may be changed links are fine, and so is the way that it leads.
+    let ended = Ended::of(
+        jail(&["-q", "--ro", through, "--", "ls", "-A", g_text])
+            .output()
+            .unwrap(),
+    );
+    assert_eq!(ended.code(0).out, ".git2\n");
+    let ended = tries(&["--rw", ".", "--ro", ".git2/hooks"]).code(0);
+    assert_eq!(fs::read_dir(dir.join("g/.git2/hooks")).unwrap().count(), 0);
+    drop(ended);
+}
+
+#[test]
+fn a_kept_file_with_another_name_is_refused() {
+    let directory = directory();
+    let dir = directory.path().canonicalize().unwrap();
+    let (work, kept) = (dir.join("work"), dir.join("work/kept"));
+    fs::create_dir(&work).unwrap();
+    fs::write(&kept, "old\n").unwrap();
+    let words = [
+        "-q",
+        "--rw",
+        work.to_str().unwrap(),
+        "--ro",
+        kept.to_str().unwrap(),
+        "--",
+        "true",
+    ];
+    run(&words).code(0);
+    fs::hard_link(&kept, work.join("other")).unwrap();
+    run(&words)
+        .code(125)
+        .says("is to be kept and has 2 names (hard links)")
+        .says("make it a file of its own: `cp -p");
 }
 
 #[test]

@@ -1,10 +1,11 @@
 //! Manifest files, `jail check`, and mistakes in either.
 
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
+use std::os::unix::process::CommandExt;
 
-use super::{directory, keepgate, manifest, run};
-use crate::harness::Appliance;
+use super::{Ended, directory, jail, keepgate, manifest, run};
+use crate::harness::{Appliance, OWNER};
 
 #[test]
 fn a_file_is_the_jail() {
@@ -129,6 +130,15 @@ fn mistakes_on_the_command_line_are_no_programs_end() {
         .code(125)
         .says("--no-such-option");
     keepgate(&["jail", "run"]).code(125);
+    for words in [
+        &["jail", "run", "--json", "--no-such-option", "--", "true"][..],
+        &["jail", "--json", "run", "--wall", "x", "--", "true"],
+        &["--json", "jail", "run"],
+    ] {
+        let ended = keepgate(words).code(125);
+        let told: serde_json::Value = serde_json::from_str(&ended.err).unwrap();
+        assert_eq!(told["error"]["exit"], 125, "{ended:?}");
+    }
     // Words of the program are not ours.
     let ended = run(&["-q", "--", "/bin/echo", "--json", "--dir"]).code(0);
     assert_eq!(ended.out, "--json --dir\n");
@@ -216,6 +226,30 @@ fn a_socket_in_a_shown_directory_is_of_no_use() {
             .code(125)
             .says("deep/service");
     }
+}
+
+#[test]
+fn a_closed_directory_of_others_hides_no_socket_and_one_that_can_be_gone_into_is_named() {
+    let directory = directory();
+    let dir = directory.path().canonicalize().unwrap();
+    let closed = dir.join("closed");
+    std::fs::create_dir(&closed).unwrap();
+    let shown = dir.to_str().unwrap();
+    let run_as_other = |mode: u32| {
+        std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(mode)).unwrap();
+        let mut command = jail(&["-q", "--loopback", "--ro", shown, "--", "true"]);
+        command.uid(OWNER).gid(OWNER).current_dir("/");
+        Ended::of(command.output().unwrap())
+    };
+    run_as_other(0o700).code(0);
+    run_as_other(0o711)
+        .code(125)
+        .says("read the directory `closed` in it: Permission denied")
+        .says(shown);
+    run_as_other(0o755).code(0);
+    let listener = UnixListener::bind(closed.join("service")).unwrap();
+    run_as_other(0o755).code(125).says("closed/service");
+    drop(listener);
 }
 
 #[test]

@@ -4,9 +4,10 @@ use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use super::{Ended, directory, jail, native, program, run};
+use crate::harness::binary;
 
 /// Ten MiB in which no two pieces are the same.
 fn much() -> Vec<u8> {
@@ -122,6 +123,28 @@ fn output_that_could_not_be_passed_on_is_no_success() {
     let ended = Ended::of(command.stdout(full()).output().unwrap());
     assert_eq!(ended.code, Some(125), "{ended:?}");
     assert!(ended.err.contains("No space left"), "{ended:?}");
+}
+
+#[test]
+fn an_output_that_is_closed_is_no_success() {
+    let closed = |words: &str| {
+        let line = format!("exec \"$0\" jail run {words}");
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", &line]).arg(binary());
+        Ended::of(command.stdin(Stdio::null()).output().unwrap())
+    };
+    for options in ["-q", "--json"] {
+        let ended = closed(&format!("{options} -- echo lost >&-")).code(125);
+        assert!(ended.err.contains("standard output is closed"), "{ended:?}");
+    }
+    closed("-q -- echo kept 2>&-").code(125);
+    closed("-q -- echo lost >/dev/null").code(0);
+    closed("-q -- cat <&-").code(0);
+    // Nobody reads it, and it is all in the object.
+    let json = closed("--json -- sh -c 'echo told >&2' 2>&-")
+        .code(0)
+        .json();
+    assert_eq!(json["stderr"], "told\n");
 }
 
 #[test]
