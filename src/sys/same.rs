@@ -116,7 +116,12 @@ fn a_search_finds_what_the_chain_found() {
         let borders = borders(&linear);
         let mut answers = BTreeSet::new();
         for clone3 in [Clone3::Missing, Clone3::Ruled] {
-            let chain = Filter(head(clone3, &texts).into_iter().chain(linear.clone()).collect());
+            let chain = Filter(
+                head(clone3, &texts)
+                    .into_iter()
+                    .chain(linear.clone())
+                    .collect(),
+            );
             let search = Filter::compile(&texts, clone3).unwrap();
             assert!(
                 search.0.len() < chain.0.len() || linear.len() == 4,
