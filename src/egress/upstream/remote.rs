@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::client::{Client, Does, Message, Order, Phase, Settings};
 use super::meta::STATELESS;
 use super::post::{self, Came, Endpoint, Post};
-use super::teller::Teller;
+use super::teller::{Teller, refuse};
 use crate::egress::Net;
 use crate::wire::messages::Era;
 
@@ -60,6 +60,7 @@ pub(super) async fn run(
     let why = remote
         .serve(&mut client, &mut coming, &mut orders, teller)
         .await;
+    refuse(&mut orders, teller).await;
     remote.running.shutdown().await;
     client.end(&why, false, &[]);
     while let Some(does) = client.next() {

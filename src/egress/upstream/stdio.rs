@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep_until};
 use super::client::{Client, Does, Order, Settings};
 use super::frames::MESSAGE_MAX;
 use super::large::{self, Large};
-use super::teller::Teller;
+use super::teller::{Teller, refuse};
 use crate::error::{Context, Error, Result};
 use crate::wire::line::{Line, Lines};
 use crate::wire::messages::WORDS_MAX;
@@ -169,6 +169,7 @@ pub(super) async fn run(
         words: &mut words,
     };
     let why = serve(&mut client, ends, &mut orders, teller, &mut large).await;
+    refuse(&mut orders, teller).await;
     // It may go now: its standard input ends.
     drop((input, output));
     words.last(&mut vec![0; PIECE]).await;

@@ -119,6 +119,8 @@ impl Upstreams {
         match self.put(&using, question, until, heard) {
             // It ended before it could be asked; the next one may do better.
             Err(Failure::Unavailable(_)) => {
+                let key = Key::of(question.agent, server);
+                self.pool.left(&key, using.upstream);
                 drop(using);
                 let using = self.using(server, question.agent, until)?;
                 self.put(&using, question, until, heard)

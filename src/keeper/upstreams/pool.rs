@@ -197,6 +197,17 @@ impl Pool {
         self.turned.notify_all();
     }
 
+    /// It is not there any more, though that is not yet known here: whoever wants one waits for its
+    /// end.
+    pub(super) fn left(&self, key: &Key, upstream: Id) {
+        let mut known = self.known();
+        known.change(key, |entry| {
+            if matches!(entry.state, State::Open(id, _) if id == upstream) {
+                entry.state = State::Ending(upstream);
+            }
+        });
+    }
+
     /// Nobody may use it any more.
     pub(super) fn ending(&self, key: &Key, upstream: Id) {
         let mut known = self.known();
