@@ -132,11 +132,13 @@ impl fmt::Debug for Model {
 /// What Cedar's generator makes of the tools, as a JSON schema without its namespace.
 fn generate(catalog: &Catalog) -> Result<Value> {
     let what = || "make the policy schema of the tools".to_owned();
+    let names = generator_names(catalog);
     let described: Vec<Value> = catalog
         .tools()
-        .map(|tool| {
+        .zip(&names)
+        .map(|(tool, name)| {
             let arguments = Fields::of(tool.input_schema()).plain();
-            json!({"name": tool.wire(), "inputSchema": arguments})
+            json!({"name": name, "inputSchema": arguments})
         })
         .collect();
     let described = ServerDescription::from_json_str(&Value::from(described).to_string());
@@ -155,7 +157,34 @@ fn generate(catalog: &Catalog) -> Result<Value> {
     let inner = value.get_mut(NAMESPACE).map(Value::take);
     let mut inner = inner.ok_or_else(|| Error::new(what()))?;
     unqualify(&mut inner);
+    let actions = inner.get_mut("actions").and_then(Value::as_object_mut);
+    let actions = actions.ok_or_else(|| Error::new(what()))?;
+    for (tool, name) in catalog.tools().zip(names) {
+        if let Some(action) = actions.remove(&name) {
+            actions.insert(tool.wire().into(), action);
+        }
+    }
     Ok(inner)
+}
+
+/// What the generator is told that the tools are called, in order: it makes names of types of it,
+/// which have letters, digits and `_` only, while tools may have `-` and `/` in theirs.
+fn generator_names(catalog: &Catalog) -> Vec<String> {
+    let mut taken = BTreeSet::new();
+    let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
+    catalog
+        .tools()
+        .map(|tool| {
+            let mut name: String = tool.wire().chars().map(plain).collect();
+            if !name.starts_with(|first: char| first.is_ascii_alphabetic()) {
+                name.insert_str(0, "t_");
+            }
+            while !taken.insert(name.clone()) {
+                name.push('_');
+            }
+            name
+        })
+        .collect()
 }
 
 /// Drops the namespace from every name.
