@@ -138,7 +138,7 @@ impl Life<'_> {
         let say = KeeperToEgress::Upstream {
             upstream,
             remote,
-            era: self.upstreams.pool.era(&server.digest),
+            era: self.upstreams.pool.era(self.key),
             limits: server.limits,
             allow: server.allow,
         };
@@ -248,6 +248,10 @@ impl Life<'_> {
             return Ok(());
         }
         let why = format!("its tools are not the approved ones: {difference}");
+        // It was vetted in the other era where it speaks that, and may list them otherwise there.
+        if !self.opened && self.upstreams.pool.shun(self.key) {
+            return Err(Why::Failed(why));
+        }
         let others = self.upstreams.pool.quarantine(&self.key.digest, &why);
         for other in others.into_iter().filter(|other| *other != self.upstream) {
             self.upstreams.links.wake(other);
@@ -301,7 +305,7 @@ impl Life<'_> {
             ..
         } = gone.unwrap_or_default();
         if mute && !self.opened {
-            pool.doubt(&self.key.digest);
+            pool.doubt(self.key);
         }
         let jail = jail.flatten();
         let mut text = match why {
