@@ -20,6 +20,7 @@ readonly VENV="$root/target/venv"
 # shellcheck disable=SC2034
 readonly VENV_2="$root/target/venv-2" PYTHON="$VENV/bin/python"
 readonly NODE_PACKAGES="$root/target/node"
+readonly CONFORMANCE="$root/target/conformance"
 # Read by the scripts that source this file.
 # shellcheck disable=SC2034
 readonly TARGET=x86_64-unknown-linux-gnu BINARY="$root/target/keepgate"
@@ -217,6 +218,32 @@ need_node() {
         fail "npm could not install the MCP SDK" "see the messages above; then run this script again"
     chmod -R go+rX -- "$NODE_PACKAGES"
     cp -- "$wanted/package-lock.json" "$NODE_PACKAGES/package-lock.json"
+}
+
+# need_conformance: the official MCP conformance suite in target/conformance, with a Node of its own:
+# it needs a newer one than Debian has. Both at fixed versions and with the digests they must have.
+need_conformance() {
+    local wanted=tests/programs/conformance file same=1
+    for file in package-lock.json requirements.txt; do
+        cmp -s "$wanted/$file" "$CONFORMANCE/$file" || same=0
+    done
+    ((same == 0)) || return 0
+    command -v npm >/dev/null || need_apt npm
+    step "installing the MCP conformance suite into target/conformance"
+    rm -rf -- "$CONFORMANCE"
+    mkdir -p -- "$CONFORMANCE"
+    "$PYTHON" -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
+        --only-binary :all: --target "$CONFORMANCE/python" --requirement "$wanted/requirements.txt" ||
+        fail "pip could not install Node" "see the messages above; then run this script again"
+    cp -- "$wanted/package.json" "$CONFORMANCE/package.json"
+    cp -- "$wanted/package-lock.json" "$CONFORMANCE/npm-shrinkwrap.json"
+    # npm runs with the system's Node, which the suite does not want; nothing of it is run here.
+    (cd -- "$CONFORMANCE" && npm ci --ignore-scripts --no-audit --no-fund --silent) ||
+        fail "npm could not install the MCP conformance suite" \
+            "see the messages above; then run this script again"
+    chmod -R go+rX -- "$CONFORMANCE"
+    # Last: only a whole installation has them.
+    cp -- "$wanted/requirements.txt" "$wanted/package-lock.json" "$CONFORMANCE/"
 }
 
 # need_go: any compiler of Go, for a static program that tests run in a jail.

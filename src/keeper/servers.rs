@@ -174,6 +174,7 @@ impl Keeper {
         question.when_gone(move || upstreams.cancel(ticket));
         let asked = upstreams::Question {
             agent: &question.agent,
+            era: question.era,
             ticket,
             method,
             params,

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::call::id::Id;
-use crate::call::tool::Tool;
-use crate::call::{Call, Caller, admit};
+use crate::call::tool::{EffectClass, Method, Reversibility, Tool};
+use crate::call::{Call, Caller, Listed, admit};
 use crate::catalog::Catalog;
 use crate::time::Timestamp;
 use crate::wire::admin::Mode;
@@ -549,4 +549,29 @@ fn a_policy_that_no_longer_fits_the_tools_permits_nothing() {
         Engine::load("", "p.cedar", &catalog).unwrap().trouble(),
         None
     );
+}
+
+#[test]
+fn tools_may_have_names_that_are_no_names_of_types() {
+    let raw = |name: &str| {
+        let tool = json!({"name": name, "inputSchema": {"type": "object"}});
+        serde_json::value::to_raw_value(&tool).unwrap()
+    };
+    let tools = ["search-web", "search_web", "9"].map(|name| {
+        Tool::listed(&Listed {
+            connector: "x",
+            manifest: "",
+            raw: &raw(name),
+            class: EffectClass::Read,
+            reversibility: Reversibility::Reversible,
+            prefix: false,
+        })
+    });
+    let beside = Tool::beside("x", "", Method::Read);
+    let tools = tools.into_iter().chain([beside]).map(Result::unwrap);
+    let catalog = Catalog::with(tools.collect()).unwrap();
+    for wire in ["search-web", "search_web", "9", "x__resources/read"] {
+        let text = format!("permit (principal, action == Action::\"{wire}\", resource);");
+        Engine::load(&text, "test.cedar", &catalog).unwrap();
+    }
 }

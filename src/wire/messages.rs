@@ -201,7 +201,7 @@ impl std::fmt::Debug for DoorTls {
 }
 
 /// The two ways in which MCP is spoken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Era {
     /// Revisions up to 2025-11-25: `initialize`, then a session.
@@ -728,7 +728,8 @@ pub enum KeeperToEgress {
         upstream: Id,
         /// Where it is, where it is not in a jail.
         remote: Option<Remote>,
-        /// What it speaks, where that is known; it is asked else.
+        /// What it is spoken to in first: what it speaks, where that is known, or what its client
+        /// speaks. It is asked else.
         era: Option<Era>,
         /// How much it may do.
         limits: UpstreamLimits,

@@ -24,7 +24,7 @@ use keepgate::keeper::upstreams::plan::{Launch, Server};
 use keepgate::keeper::upstreams::{Answer, Nobody, Question, Upstreams};
 use keepgate::sys::{process, spawn};
 use keepgate::wire::frame;
-use keepgate::wire::messages::{Control, Passing, Report as Said, Role, UpstreamLimits};
+use keepgate::wire::messages::{Control, Era, Passing, Report as Said, Role, UpstreamLimits};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -221,6 +221,7 @@ pub(crate) fn measure(report: &mut Report) {
     let ask = || {
         let question = Question {
             agent: "bench",
+            era: Era::Stateless,
             ticket: Id::random().unwrap(),
             method: "tools/call",
             params: PARAMS.as_bytes(),

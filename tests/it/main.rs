@@ -11,6 +11,7 @@
 
 mod calls;
 mod cgroups;
+mod conformance;
 mod connectors;
 mod corpus;
 mod crash;

@@ -69,6 +69,7 @@ impl Client {
         self.over(&asked);
         match asked.what {
             For::Discover => self.discovered(Err(None), now),
+            For::Initialize if self.may_be_of_the_other_era(now) => Ok(()),
             For::Initialize | For::Page => Err(why.to_owned()),
             For::Listen => {
                 self.no_longer_listens(true, now);

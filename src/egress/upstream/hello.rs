@@ -177,14 +177,27 @@ impl Client {
         self.phase = Phase::Initializing;
     }
 
+    /// A server that was spoken to in the session era first may be one of the stateless era only:
+    /// it is asked for that, once. False where it was asked already.
+    pub(super) fn may_be_of_the_other_era(&mut self, now: Instant) -> bool {
+        let first = self.settings.era.take() == Some(Era::Session);
+        if first {
+            self.begin(now);
+        }
+        first
+    }
+
     /// The server answered `initialize`.
     pub(super) fn initialized(
         &mut self,
         answer: Result<&RawValue, Fault<'_>>,
         now: Instant,
     ) -> Result<(), String> {
-        let result =
-            answer.map_err(|fault| format!("it refuses `initialize`: {}", fault.shown()))?;
+        let result = match answer {
+            Ok(result) => result,
+            Err(_) if self.may_be_of_the_other_era(now) => return Ok(()),
+            Err(fault) => return Err(format!("it refuses `initialize`: {}", fault.shown())),
+        };
         let Ok(initialized) = serde_json::from_str::<Initialized<'_>>(result.get()) else {
             return Err("its answer to `initialize` is none".into());
         };

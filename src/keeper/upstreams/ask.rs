@@ -8,7 +8,7 @@ use super::pool::{Key, Turn, Using, Without};
 use super::{Offered, Upstreams, life};
 use crate::call::id::Id;
 use crate::keeper::links::Event;
-use crate::wire::messages::{EgressToKeeper, Got, KeeperToEgress, Role, Unasked};
+use crate::wire::messages::{EgressToKeeper, Era, Got, KeeperToEgress, Role, Unasked};
 
 /// Time beyond a question's own after which egress itself is taken to be stuck.
 const SLACK: Duration = Duration::from_secs(5);
@@ -22,6 +22,8 @@ const STARTS_MAX: u32 = 2;
 pub struct Question<'a> {
     /// For whom: its own process answers.
     pub agent: &'a str,
+    /// What its client speaks.
+    pub era: Era,
     /// Names the question; single use. An intent of a call that may have an effect is on disk.
     pub ticket: Id,
     /// An MCP method.
@@ -115,14 +117,14 @@ impl Upstreams {
         heard: &mut dyn FnMut(Heard),
     ) -> Result<Answer, Failure> {
         let until = Instant::now() + question.wall;
-        let using = self.using(server, question.agent, until)?;
+        let using = self.using(server, question.agent, question.era, until)?;
         match self.put(&using, question, until, heard) {
             // It ended before it could be asked; the next one may do better.
             Err(Failure::Unavailable(_)) => {
-                let key = Key::of(question.agent, server);
+                let key = Key::of(question.agent, server, question.era);
                 self.pool.left(&key, using.upstream);
                 drop(using);
-                let using = self.using(server, question.agent, until)?;
+                let using = self.using(server, question.agent, question.era, until)?;
                 self.put(&using, question, until, heard)
             }
             answer => answer,
@@ -137,9 +139,10 @@ impl Upstreams {
         &self,
         server: &Arc<Server>,
         agent: &str,
+        era: Era,
         wall: Duration,
     ) -> Result<Arc<Offered>, Failure> {
-        let using = self.using(server, agent, Instant::now() + wall)?;
+        let using = self.using(server, agent, era, Instant::now() + wall)?;
         Ok(Arc::clone(&using.offered))
     }
 
@@ -164,9 +167,10 @@ impl Upstreams {
         &self,
         server: &Arc<Server>,
         agent: &str,
+        era: Era,
         until: Instant,
     ) -> Result<Using<'_>, Failure> {
-        let key = Key::of(agent, server);
+        let key = Key::of(agent, server, era);
         let mut starts = 0;
         loop {
             match self.pool.turn(&key, server, until, starts < STARTS_MAX)? {

@@ -141,7 +141,7 @@ impl Life<'_> {
         let say = KeeperToEgress::Upstream {
             upstream,
             remote,
-            era: self.upstreams.pool.era(&server.digest),
+            era: self.upstreams.pool.era(self.key),
             limits: server.limits,
             allow: server.allow,
         };
@@ -270,6 +270,10 @@ impl Life<'_> {
             return Ok(());
         }
         let why = format!("its tools are not the approved ones: {difference}");
+        // It was vetted in the other era where it speaks that, and may list them otherwise there.
+        if !self.opened && self.upstreams.pool.shun(self.key) {
+            return Err(Why::Failed(why));
+        }
         Err(self.differs(why, Offer::Tools, tools))
     }
 
@@ -361,7 +365,7 @@ impl Life<'_> {
             ..
         } = gone.unwrap_or_default();
         if mute && !self.opened && !matches!(why, Why::Differs(_)) {
-            pool.doubt(&self.key.digest);
+            pool.doubt(self.key);
         }
         let jail = jail.flatten();
         let mut text = match why {

@@ -26,15 +26,19 @@ pub(super) struct Key {
     pub(super) agent: String,
     pub(super) digest: String,
     pub(super) secrets: String,
+    /// What its agent's client speaks, and so the server where it can: a server that speaks both
+    /// has a process for each, so that neither client is given what its era does not have.
+    pub(super) era: Era,
 }
 
 impl Key {
     /// The key of an agent's own process of this server.
-    pub(super) fn of(agent: &str, server: &Server) -> Self {
+    pub(super) fn of(agent: &str, server: &Server, era: Era) -> Self {
         Self {
             agent: agent.into(),
             digest: server.digest.clone(),
             secrets: server.secrets.clone(),
+            era,
         }
     }
 }
@@ -104,8 +108,8 @@ pub(super) struct Pool {
 #[derive(Debug, Default)]
 pub(super) struct Known {
     pub(super) entries: BTreeMap<Key, Entry>,
-    /// What servers of a pin spoke the last time.
-    eras: HashMap<String, Era>,
+    /// What servers of a pin spoke the last time, by what their clients speak.
+    eras: HashMap<(String, Era), Era>,
 }
 
 /// A question has the use of an open server.
@@ -188,7 +192,9 @@ impl Pool {
     /// It was opened.
     pub(super) fn opened(&self, key: &Key, upstream: Id, offered: Offered) {
         let mut known = self.known();
-        known.eras.insert(key.digest.clone(), offered.era);
+        known
+            .eras
+            .insert((key.digest.clone(), key.era), offered.era);
         known.change(key, |entry| {
             entry.state = State::Open(upstream, Arc::new(offered));
             entry.opened = Some(Instant::now());
@@ -256,17 +262,43 @@ impl Pool {
         running
     }
 
-    /// What a server of this pin spoke before.
-    pub(super) fn era(&self, digest: &str) -> Option<Era> {
-        self.known().eras.get(digest).copied()
+    /// What a server is spoken to in first: what one of this pin spoke before, or else its client's
+    /// era; nothing is like the stateless era, and says that it has not been heard of.
+    pub(super) fn era(&self, key: &Key) -> Option<Era> {
+        let before = self
+            .known()
+            .eras
+            .get(&(key.digest.clone(), key.era))
+            .copied();
+        before.or((key.era == Era::Session).then_some(Era::Session))
+    }
+
+    /// A server that speaks its client's era for the first time has other tools there than were
+    /// approved: its pin's servers are spoken to in the other one from now on, where that can still
+    /// be. False where it cannot: it is the one in which everything was approved.
+    pub(super) fn shun(&self, key: &Key) -> bool {
+        let mut known = self.known();
+        let first =
+            key.era == Era::Session && !known.eras.contains_key(&(key.digest.clone(), key.era));
+        if first {
+            known
+                .eras
+                .insert((key.digest.clone(), key.era), Era::Stateless);
+        }
+        first
     }
 
     /// A server of this pin ended before it was open: perhaps it cannot bear to be asked for its
     /// era, or is no longer of the one it was.
-    pub(super) fn doubt(&self, digest: &str) {
+    pub(super) fn doubt(&self, key: &Key) {
         let mut known = self.known();
-        if known.eras.remove(digest).is_none() {
-            known.eras.insert(digest.into(), Era::Session);
+        let of = (key.digest.clone(), key.era);
+        if known.eras.remove(&of).is_none() {
+            let other = match key.era {
+                Era::Session => Era::Stateless,
+                Era::Stateless => Era::Session,
+            };
+            known.eras.insert(of, other);
         }
     }
 

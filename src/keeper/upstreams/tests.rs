@@ -51,7 +51,7 @@ fn soon() -> Instant {
 
 /// Starts a server and says it is open.
 fn open(pool: &Pool, agent: &str, server: &Arc<Server>) -> (Key, Id) {
-    let key = Key::of(agent, server);
+    let key = Key::of(agent, server, Era::Stateless);
     let Turn::Start(id) = pool.turn(&key, server, soon(), true).unwrap() else {
         panic!("it runs already")
     };
@@ -106,7 +106,7 @@ fn a_server_with_a_way_out_answers_one_at_a_time() {
 fn what_failed_rests_and_what_rests_long_is_not_waited_for() {
     let pool = Pool::default();
     let server = server("1", false);
-    let key = Key::of("a", &server);
+    let key = Key::of("a", &server, Era::Stateless);
     for failures in 1..=8 {
         let begun = Instant::now() + Duration::from_secs(600);
         if failures > 1 {
@@ -138,8 +138,13 @@ fn one_agent_cannot_have_all_servers_and_all_is_not_endless() {
     let full = |agent: &str| {
         let begun = (0..1000).find(|n| {
             let server = server(&n.to_string(), false);
-            pool.turn(&Key::of(agent, &server), &server, soon(), true)
-                .is_err()
+            pool.turn(
+                &Key::of(agent, &server, Era::Stateless),
+                &server,
+                soon(),
+                true,
+            )
+            .is_err()
         });
         begun.unwrap()
     };
@@ -202,9 +207,31 @@ fn an_agent_that_is_no_more_has_no_servers() {
 #[test]
 fn what_a_pin_spoke_is_remembered_until_it_is_doubted() {
     let pool = Pool::default();
-    assert_eq!(pool.era("1"), None);
-    pool.doubt("1");
-    assert_eq!(pool.era("1"), Some(Era::Session));
-    pool.doubt("1");
-    assert_eq!(pool.era("1"), None);
+    let modern = Key::of("a", &server("1", false), Era::Stateless);
+    assert_eq!(pool.era(&modern), None);
+    pool.doubt(&modern);
+    assert_eq!(pool.era(&modern), Some(Era::Session));
+    pool.doubt(&modern);
+    assert_eq!(pool.era(&modern), None);
+    // Each client's era has its own memory, and begins with itself.
+    let old = Key::of("a", &server("1", false), Era::Session);
+    assert_eq!(pool.era(&old), Some(Era::Session));
+    pool.doubt(&old);
+    assert_eq!(pool.era(&old), Some(Era::Stateless));
+    pool.doubt(&old);
+    assert_eq!(pool.era(&old), Some(Era::Session));
+}
+
+#[test]
+fn an_era_with_other_tools_is_shunned_once_and_only_the_one_not_vetted() {
+    let pool = Pool::default();
+    let server = server("1", false);
+    let (old, modern) = (
+        Key::of("a", &server, Era::Session),
+        Key::of("a", &server, Era::Stateless),
+    );
+    assert!(!pool.shun(&modern));
+    assert!(pool.shun(&old));
+    assert_eq!(pool.era(&old), Some(Era::Stateless));
+    assert!(!pool.shun(&old));
 }

@@ -2,6 +2,7 @@
 //! nobody else waits for them.
 
 use keepgate::keeper::upstreams::Failure;
+use keepgate::wire::messages::Era;
 use serde_json::json;
 
 use super::world::{World, server};
@@ -72,6 +73,7 @@ fn a_server_that_only_talks_to_its_standard_error_hangs_alone() {
         let asked = scope.spawn(|| {
             let question = keepgate::keeper::upstreams::Question {
                 agent: "talker",
+                era: Era::Stateless,
                 ticket: keepgate::call::id::Id::random().unwrap(),
                 method: "tools/call",
                 params,

@@ -140,7 +140,10 @@ fn both_eras_are_spoken() {
     let wall = Duration::from_secs(60);
     for (mode, era) in [("good", Era::Session), ("stateless", Era::Stateless)] {
         let server = server(mode, |_| {});
-        let offered = world.upstreams.offered(&server, "a", wall).unwrap();
+        let offered = world
+            .upstreams
+            .offered(&server, "a", Era::Stateless, wall)
+            .unwrap();
         assert_eq!(offered.era, era);
         let answer = world.call("a", &server, "echo", &json!({"x": 1})).unwrap();
         match era {
@@ -255,6 +258,7 @@ fn what_is_given_up_ends_at_once_and_the_server_is_told() {
     let params = br#"{"name":"wait"}"#;
     let question = |wall| Question {
         agent: "a",
+        era: Era::Stateless,
         ticket,
         method: "tools/call",
         params,

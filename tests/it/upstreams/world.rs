@@ -19,7 +19,7 @@ use keepgate::sys::filter::Filter;
 use keepgate::sys::{process, spawn};
 use keepgate::wire::frame;
 use keepgate::wire::manifest::Manifest;
-use keepgate::wire::messages::{Control, Offer, Passing, Report, Role, UpstreamLimits};
+use keepgate::wire::messages::{Control, Era, Offer, Passing, Report, Role, UpstreamLimits};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -208,6 +208,7 @@ impl World {
         let params = serde_json::json!({"name": tool, "arguments": arguments}).to_string();
         let question = Question {
             agent,
+            era: Era::Stateless,
             ticket: Id::random().unwrap(),
             method: "tools/call",
             params: params.as_bytes(),

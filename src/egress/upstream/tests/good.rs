@@ -88,6 +88,25 @@ fn a_session_server_is_found_by_any_other_error_and_by_silence() {
     session(machine);
 }
 
+#[test]
+fn a_server_that_knows_no_sessions_is_asked_for_its_era_once() {
+    let mut machine = Machine::new(|settings| settings.era = Some(Era::Session));
+    machine.refuse(-32601, &Value::Null);
+    assert_eq!(machine.question()["method"], "server/discover");
+    machine.answer(&json!({"supportedVersions": ["2026-07-28"], "capabilities": {}}));
+    assert_eq!(opened(&machine).0, Era::Stateless);
+    // One that speaks neither is not asked for ever.
+    let mut machine = Machine::new(|settings| settings.era = Some(Era::Session));
+    machine.refuse(-32601, &Value::Null);
+    machine.refuse(-32601, &Value::Null);
+    let initialize = machine.question().clone();
+    assert_eq!(initialize["method"], "initialize");
+    let error = json!({"code": -32601, "message": "no"});
+    let no = json!({"jsonrpc": "2.0", "id": initialize["id"], "error": error});
+    let why = machine.says(&no.to_string()).unwrap_err();
+    assert!(why.contains("refuses `initialize`"), "{why}");
+}
+
 fn session(mut machine: Machine) {
     let initialize = machine.question().clone();
     assert_eq!(initialize["method"], "initialize");
