@@ -646,6 +646,12 @@ class Handler(BaseHTTPRequestHandler):
     def log_message(self, *_):
         pass
 
+    def handle_one_request(self):
+        try:
+            super().handle_one_request()
+        except ConnectionError:
+            self.close_connection = True  # Nobody waits for the answer any more.
+
     def head(self, status, headers):
         self.send_response(status)
         for name, value in headers.items():
