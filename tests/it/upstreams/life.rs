@@ -46,6 +46,35 @@ fn processes(world: &World, uid: &Value) -> Vec<i32> {
 }
 
 #[test]
+fn a_server_of_both_eras_is_spoken_to_in_its_clients_where_it_is_what_was_approved() {
+    let world = World::plain();
+    let server_of = |mode: &str| server(mode, |_| {});
+    let meta = |era, server| {
+        let asks = ("echo", &json!({}));
+        let answer = world.ask_in(era, "a", server, asks, &mut |_| {});
+        answer.unwrap_or_else(|why| panic!("{why:?} {:?}", world.ears.ended))["arguments"].clone()
+    };
+    let version = "io.modelcontextprotocol/protocolVersion";
+    let both = server_of("stateless");
+    assert_eq!(meta(Era::Session, &both)[version], Value::Null);
+    assert_eq!(meta(Era::Stateless, &both)[version], "2026-07-28");
+    // One with other tools for old clients: those are not used, and nothing is held against it.
+    let eras = server_of("eras");
+    assert_eq!(meta(Era::Session, &eras)[version], "2026-07-28");
+    assert_eq!(world.ears.differs.lock().unwrap().len(), 0);
+    let ended = world.ears.ended.lock().unwrap();
+    assert_eq!(ended.len(), 1, "{ended:?}");
+    assert!(ended[0].why.contains("not the approved ones"), "{ended:?}");
+    drop(ended);
+    // One that has other tools for everybody is found out by old clients too.
+    let changed = server_of("changed");
+    let asks = ("echo", &json!({}));
+    let answer = world.ask_in(Era::Session, "b", &changed, asks, &mut |_| {});
+    assert!(matches!(answer, Err(Failure::Quarantined(_))), "{answer:?}");
+    assert_eq!(world.ears.differs.lock().unwrap().len(), 1);
+}
+
+#[test]
 fn two_agents_never_share_a_process_and_one_agent_keeps_its_own() {
     let world = World::plain();
     let server = server("good", |_| {});

@@ -205,10 +205,22 @@ impl World {
         arguments: &Value,
         heard: &mut dyn FnMut(Heard),
     ) -> Result<Value, Failure> {
+        self.ask_in(Era::Stateless, agent, server, (tool, arguments), heard)
+    }
+
+    /// The same for a client of that era.
+    pub(super) fn ask_in(
+        &self,
+        era: Era,
+        agent: &str,
+        server: &Arc<Server>,
+        (tool, arguments): (&str, &Value),
+        heard: &mut dyn FnMut(Heard),
+    ) -> Result<Value, Failure> {
         let params = serde_json::json!({"name": tool, "arguments": arguments}).to_string();
         let question = Question {
             agent,
-            era: Era::Stateless,
+            era,
             ticket: Id::random().unwrap(),
             method: "tools/call",
             params: params.as_bytes(),

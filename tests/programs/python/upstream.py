@@ -26,7 +26,8 @@ def say(message):
 
 def tools():
     names = ["count", "echo", "wait", "progress", "ask", "fetch", "misbehave", "change", "seen"]
-    if MODE == "changed" or "change" in seen:
+    # An old client's `notifications/initialized` is what is seen of its era.
+    if MODE == "changed" or "change" in seen or MODE == "eras" and seen:
         names[1] = "echo2"
     return [{"name": name, "inputSchema": {"type": "object"}} for name in names]
 
@@ -114,7 +115,7 @@ def serve(message):
             "capabilities": {"tools": {"listChanged": True}},
             "serverInfo": {"name": "upstream", "version": "1"},
         }})
-    elif method == "server/discover" and MODE == "stateless":
+    elif method == "server/discover" and MODE in ("stateless", "eras"):
         say({"id": id, "result": {
             "resultType": "complete", "supportedVersions": ["2026-07-28"],
             "capabilities": {"tools": {}}, "ttlMs": 0, "cacheScope": "private",
@@ -127,8 +128,8 @@ def serve(message):
         arguments = params.get("arguments", {})
         if params["name"] == "progress":
             arguments = params["_meta"]["progressToken"]
-        if params["name"] == "echo" and MODE == "stateless":
-            arguments = params["_meta"]
+        if params["name"] == "echo" and MODE in ("stateless", "eras"):
+            arguments = params.get("_meta")
         say({"id": id, "result": call(id, params["name"], arguments)})
     else:
         say({"id": id, "error": {"code": -32601, "message": "no such method"}})
