@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::Value;
 
@@ -17,7 +18,7 @@ struct Server {
     name: &'static str,
     package: &'static str,
     tools: usize,
-    /// What it may change, beneath the test's directory, and the words before that path.
+    /// What it may change, beneath the directory `work`, and the words before that path.
     place: Option<(&'static str, &'static [&'static str])>,
     /// Tools that only read.
     reads: &'static [&'static str],
@@ -28,7 +29,7 @@ const SERVERS: [Server; 6] = [
         name: "files",
         package: "npm:@modelcontextprotocol/server-filesystem@2026.8.31",
         tools: 14,
-        place: Some(("work", &[])),
+        place: Some(("", &[])),
         reads: &["read_text_file", "list_directory"],
     },
     Server {
@@ -49,7 +50,7 @@ const SERVERS: [Server; 6] = [
         name: "git",
         package: "pypi:mcp-server-git@2026.10.19",
         tools: 12,
-        place: Some(("work/repo", &["--repository"])),
+        place: Some(("repo", &["--repository"])),
         reads: &["git_status"],
     },
     Server {
@@ -116,6 +117,7 @@ const ANSWERS: [(bool, &str); 9] = [
     (true, "not_permitted"),
 ];
 
+/// Installs and vets one; what it changes lies beneath `work`.
 fn install(appliance: &Appliance, work: &Path, server: &Server) {
     let name = server.name;
     let mut words = vec!["connector", "import", name, server.package];
@@ -145,8 +147,6 @@ fn install(appliance: &Appliance, work: &Path, server: &Server) {
     assert_eq!(vetted["high"], 0, "{name}: {vetted:#}");
     let tools = vetted["tools"].as_object().unwrap().len();
     assert_eq!(tools, server.tools, "{name}");
-    appliance.must(&["connector", "approve", name, "--by", "alice"]);
-    appliance.must(&["connector", "diff", name]);
 }
 
 #[test]
@@ -169,9 +169,20 @@ fn real_servers_are_installed_vetted_and_approved() {
         fs::set_permissions(place, fs::Permissions::from_mode(0o755)).unwrap();
     }
     let mut config = fs::read_to_string(appliance.path("keepgate.toml")).unwrap();
+    let next = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while let Some(server) = SERVERS.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    install(&appliance, &work, server);
+                }
+            });
+        }
+    });
     for server in &SERVERS {
-        install(&appliance, &dir, server);
         let name = server.name;
+        appliance.must(&["connector", "approve", name, "--by", "alice"]);
+        appliance.must(&["connector", "diff", name]);
         config += &format!("\n[planes.production.connectors.{name}]\nagents = [\"bot\"]\n");
     }
     fs::write(appliance.path("keepgate.toml"), config).unwrap();
