@@ -1335,6 +1335,7 @@ pub const ATTACKS: &[Attack] = &[
         tests: &[
             "catalog::connector::compare::tests::every_mutation_of_a_listing_is_told_by_its_member",
             "it::connectors::pulled::what_a_server_lists_anew_is_told_member_by_member",
+            "it::connectors::rugs::whatever_is_pulled_answers_no_call_until_it_is_approved_anew",
         ],
     },
     Attack {
@@ -1344,7 +1345,33 @@ pub const ATTACKS: &[Attack] = &[
         tests: &[
             "catalog::connector::tree::tests::every_change_changes_the_digest",
             "it::connectors::pulled::every_change_of_a_file_is_told_and_bars_the_approval",
+            "it::connectors::rugs::whatever_is_pulled_answers_no_call_until_it_is_approved_anew",
         ],
+    },
+    Attack {
+        name: "files changed between the look and the start",
+        what: "waits until a connector's files were hashed, and changes one before its server is started, or while the next start is due",
+        stage: Stage::Jailer,
+        tests: &[
+            "catalog::connector::tree::tests::what_is_still_the_same_is_not_read_again",
+            "catalog::connector::tree::tests::a_tree_within_a_root_is_the_same_and_links_stay_in_there",
+            "it::connectors::rugs::whatever_is_pulled_answers_no_call_until_it_is_approved_anew",
+        ],
+    },
+    Attack {
+        name: "files that somebody else may change at any time",
+        what: "owns a pinned file, or may write it, and changes it after its last look, by a mapping of memory too",
+        stage: Stage::Supervisor,
+        tests: &[
+            "catalog::connector::tree::tests::what_others_may_write_is_lent_to_them",
+            "it::connectors::rugs::whatever_is_pulled_answers_no_call_until_it_is_approved_anew",
+        ],
+    },
+    Attack {
+        name: "a name that takes a plane's policy away",
+        what: "lists a tool with a hyphen in its name, resources or prompts, of which no policy can be made",
+        stage: Stage::Judgement,
+        tests: &["policy::schema::tests::what_is_beside_tools_is_an_action_too"],
     },
     Attack {
         name: "two readings of one tool",

@@ -34,7 +34,8 @@ const STOP_GRACE: Duration = Duration::from_secs(10);
 /// programs that use `select(2)`, as none of these do.
 pub const DESCRIPTORS: u64 = 1 << 14;
 
-/// Serves until SIGTERM or SIGINT.
+/// Serves until SIGTERM or SIGINT. At a SIGHUP it looks at the connectors again: keeper and jailer of a
+/// plane whose connectors are approved anew, or others now, are started again with them.
 ///
 /// # Errors
 /// Fails where another supervisor serves the same directory, the configuration or directories are
@@ -47,7 +48,12 @@ pub fn serve(config: &Config, paths: &Paths) -> Result<()> {
     let observed = config.planes.values().any(|plane| plane.observe);
     crate::sys::process::harden_supervisor(observed).context(|| "harden the supervisor".into())?;
     let mut signals = SigSet::empty();
-    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGCHLD] {
+    for signal in [
+        Signal::SIGTERM,
+        Signal::SIGINT,
+        Signal::SIGHUP,
+        Signal::SIGCHLD,
+    ] {
         signals.add(signal);
     }
     signals.thread_block().context(|| "block signals".into())?;
@@ -81,6 +87,14 @@ pub fn serve(config: &Config, paths: &Paths) -> Result<()> {
         if ready.signal {
             while let Ok(Some(signal)) = signalfd.read_signal() {
                 let number = i32::try_from(signal.ssi_signo).unwrap_or(0);
+                if number == Signal::SIGHUP as i32 {
+                    if stopping.is_none() {
+                        for plane in &mut planes {
+                            plane.renew(config, paths);
+                        }
+                    }
+                    continue;
+                }
                 if number != Signal::SIGCHLD as i32 && stopping.is_none() {
                     stopping = Some(Instant::now());
                     planes.iter_mut().for_each(Plane::stop);

@@ -19,6 +19,8 @@ use crate::wire::messages::{AGENTS_MAX, Control, Proof, Report, Role};
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 /// Longest pause between starts.
 const PAUSE_MAX: Duration = Duration::from_secs(10);
+/// How long a role has to end calls in flight before it is started again with other connectors.
+const RENEWAL: Duration = Duration::from_secs(10);
 /// How long a role may leave its control link unread when there is something to tell it.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Reports read from a role that has ended.
@@ -47,6 +49,8 @@ pub(super) struct Seat {
     pub(super) why: Option<String>,
     pause: Duration,
     due: Option<Instant>,
+    /// It was asked to stop, to be started again at once; it is ended then.
+    renewed_by: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -113,6 +117,7 @@ impl Plane {
             why: None,
             pause: PAUSE_MIN,
             due: Some(now),
+            renewed_by: None,
         };
         let roles = Role::ALL.into_iter().map(|role| (role, seat())).collect();
         Ok(Self {
@@ -123,8 +128,41 @@ impl Plane {
         })
     }
 
+    /// Looks at the plane's connectors again; where they are others, keeper and jailer are started
+    /// again with them, in order. Agents stay connected.
+    pub(super) fn renew(&mut self, config: &Config, paths: &Paths) {
+        match self.setup.renew_connectors(config, paths) {
+            Ok(false) => tracing::info!(plane = self.name, "its connectors are the same"),
+            Ok(true) => {
+                tracing::info!(
+                    plane = self.name,
+                    "its connectors are others: keeper and jailer start again"
+                );
+                for role in [Role::Keeper, Role::Jailer] {
+                    if let Some(seat) = self.roles.get_mut(&role)
+                        && seat.running.is_some()
+                    {
+                        seat.renewed_by = Some(Instant::now() + RENEWAL);
+                        seat.say(&Control::Stop, &[]);
+                    }
+                }
+            }
+            Err(error) => {
+                tracing::error!(plane = self.name, %error, "its connectors stay as they were");
+            }
+        }
+    }
+
     /// Starts every role whose time has come.
     pub(super) fn start_due(&mut self, now: Instant) {
+        for seat in self.roles.values_mut() {
+            if seat.renewed_by.is_some_and(|by| by <= now)
+                && let Some(running) = &seat.running
+            {
+                seat.renewed_by = Some(now + RENEWAL);
+                running.kill();
+            }
+        }
         for role in Role::ALL {
             let due = self.roles.get(&role).and_then(|seat| seat.due);
             if due.is_some_and(|due| due <= now)
@@ -135,9 +173,13 @@ impl Plane {
         }
     }
 
-    /// When the next start is due.
+    /// When the next start is due, or the end of one that was asked to stop.
     pub(super) fn next_start(&self) -> Option<Instant> {
-        self.roles.values().filter_map(|seat| seat.due).min()
+        let seats = self.roles.values();
+        seats
+            .flat_map(|seat| [seat.due, seat.renewed_by])
+            .flatten()
+            .min()
     }
 
     /// What to watch: the control link and the process of every running role.
@@ -404,9 +446,24 @@ impl Plane {
             .running
             .take()
             .map(|running| now.duration_since(running.since));
-        tracing::error!(plane = self.name, role = role.name(), how, "role ended");
+        let renewed = seat.renewed_by.take().is_some();
+        if renewed {
+            tracing::info!(
+                plane = self.name,
+                role = role.name(),
+                how,
+                "role ended to start again"
+            );
+        } else {
+            tracing::error!(plane = self.name, role = role.name(), how, "role ended");
+        }
         if role == Role::Jailer && lived.is_some() {
             self.setup.renew_cgroup();
+        }
+        if renewed {
+            seat.pause = PAUSE_MIN;
+            seat.due = Some(now);
+            return;
         }
         if lived.is_some_and(|lived| lived > STEADY) {
             seat.pause = PAUSE_MIN;

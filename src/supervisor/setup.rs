@@ -225,6 +225,24 @@ impl Setup {
         }
     }
 
+    /// Looks at the connectors again; whether something about them is another thing now.
+    ///
+    /// # Errors
+    /// Fails where the approvals cannot be read; everything stays as it was then.
+    pub(super) fn renew_connectors(&mut self, config: &Config, paths: &Paths) -> Result<bool> {
+        let Some(plane) = config.planes.get(&self.keeper.plane) else {
+            return Ok(false);
+        };
+        let found = super::connectors::of(plane, paths)?;
+        let same = json(&found.connected)? == json(&self.keeper.connectors)?
+            && found.manifests == self.jailer.manifests
+            && found.pins == self.jailer.pins;
+        self.keeper.connectors = found.connected;
+        self.jailer.manifests = found.manifests;
+        self.jailer.pins = found.pins;
+        Ok(!same)
+    }
+
     /// The uid that owns the admin socket.
     pub(super) fn operator(&self) -> u32 {
         self.operator

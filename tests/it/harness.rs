@@ -218,6 +218,13 @@ impl Appliance {
         }
     }
 
+    /// Has the supervisor look at the connectors again.
+    pub(crate) fn reload(&self) {
+        let child = self.serve.as_ref().unwrap();
+        let pid = Pid::from_raw(i32::try_from(child.id()).unwrap());
+        kill(pid, Signal::SIGHUP).unwrap();
+    }
+
     /// Kills the supervisor, and with it all roles, and waits for them to be gone.
     pub(crate) fn kill(&mut self) {
         if let Some(mut child) = self.serve.take() {

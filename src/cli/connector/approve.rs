@@ -71,7 +71,8 @@ pub(super) fn run(app: &App, name: &str, by: &str, accept: &[String]) -> Result<
         let pin = value.get("pin").and_then(Value::as_str).unwrap_or_default();
         let short: String = pin.chars().take(16).collect();
         format!(
-            "connector {name} is approved by {}: pin {short}\nit is in force for agents from the next start of its server on",
+            "connector {name} is approved by {}: pin {short}\nplanes take it over at `systemctl reload keepgate`, \
+             or a SIGHUP to `keepgate serve`: their keeper and jailer start again, agents stay connected",
             escaped(by)
         )
     })?;

@@ -601,12 +601,15 @@ fn whatever_is_pulled_answers_no_call_until_it_is_approved_anew() {
     }
     works(&appliance, &mut session, "steady", "four");
     drop(session);
-    // A new approval and a start do.
+    // A new approval does, once it is taken over; agents stay connected.
     let anew: Vec<&Place> = places.iter().step_by(7).collect();
     approve(&appliance, &anew);
-    appliance.stop();
-    appliance.serve();
     let mut session = appliance.session("bot");
+    refused(&mut session, &places[0].name);
+    appliance.reload();
+    eventually("approvals are taken over", || {
+        state(&appliance, &places[0].name)["state"] == "approved" && appliance.serving()
+    });
     for (number, place) in places.iter().enumerate() {
         match number % 7 {
             0 => works(&appliance, &mut session, &place.name, "again"),
