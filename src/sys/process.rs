@@ -79,6 +79,19 @@ pub fn raise_descriptors(wanted: u64) -> io::Result<()> {
     Ok(())
 }
 
+/// Raises the soft limit of the length of files that this process writes (`RLIMIT_FSIZE`, bytes) to
+/// the hard one, which is given. What this process starts inherits it.
+///
+/// # Errors
+/// What the kernel says.
+pub fn raise_file_length() -> io::Result<u64> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_FSIZE)?;
+    if soft < hard {
+        setrlimit(Resource::RLIMIT_FSIZE, hard, hard)?;
+    }
+    Ok(hard)
+}
+
 /// What the supervisor keeps of root's capabilities, for itself and for the roles it starts: it
 /// gives directories away, reads what it is told to, and starts roles as other users; a jailer
 /// makes namespaces as root before it becomes one.

@@ -30,9 +30,9 @@ fn carry_out(app: &App, options: &JailRunArgs) -> Result<Exit, Failure> {
     let argv = words(options)?;
     let manifest = asked::manifest(app, options)?;
     let name = argv.first().map(String::as_str).unwrap_or_default();
+    enough()?;
     let found = program::find(&manifest, name)?;
     let users = Own::new()?;
-    descriptors()?;
     let ends = Ends::new(app.screen.json())?;
     // Only where this process was started in a cgroup of its own (`systemd-run --scope
     // --property=Delegate=yes`).
@@ -64,17 +64,23 @@ fn carry_out(app: &App, options: &JailRunArgs) -> Result<Exit, Failure> {
 }
 
 /// Lower limits of whoever starts this are a jail's too; but for what it takes to make one.
-fn descriptors() -> Result<()> {
-    let what = || "raise the limit of open descriptors".into();
+fn enough() -> Result<()> {
+    let what = || "raise the limits of this process".into();
     process::raise_descriptors(DESCRIPTORS).context(what)?;
     let (most, _) = process::descriptors().context(what)?;
+    let less = |what, has, option| {
+        let what = format!("this process may {what}, and to make jails takes {has}");
+        let hint = format!("raise the hard limit (`ulimit {option}`) where this is started");
+        Err(Error::new(what).hint(hint))
+    };
     if most < DESCRIPTORS {
-        let what = format!(
-            "this process may open {most} descriptors, and to make jails takes {DESCRIPTORS}"
-        );
-        return Err(
-            Error::new(what).hint("raise the hard limit (`ulimit -Hn`) where this is started")
-        );
+        return less(format!("open {most} descriptors"), DESCRIPTORS, "-Hn");
+    }
+    // A jailer keeps a sealed copy of this program.
+    let longest = process::raise_file_length().context(what)?;
+    let own = std::fs::metadata("/proc/self/exe").map_or(0, |meta| meta.len());
+    if longest < own {
+        return less(format!("write files of {longest} bytes"), own, "-Hf");
     }
     Ok(())
 }

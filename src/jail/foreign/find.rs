@@ -48,9 +48,9 @@ pub(super) fn first_beneath(
     Ok(None)
 }
 
-/// Nobody of this user's gets in there.
+/// Nobody of this user's gets in there. Only the path that is looked beneath may be a link.
 fn barred(directory: &Path) -> bool {
-    let theirs = fs::symlink_metadata(directory).is_ok_and(|meta| meta.uid() != geteuid().as_raw());
+    let theirs = fs::metadata(directory).is_ok_and(|meta| meta.uid() != geteuid().as_raw());
     theirs && access(directory, AccessFlags::X_OK).is_err()
 }
 

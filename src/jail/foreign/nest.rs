@@ -9,6 +9,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use crate::wire::text::escaped;
+
 /// Most directories and files that each jail has copies of: each is a descriptor of its first
 /// process.
 pub const COPIES_MAX: usize = 128;
@@ -89,6 +91,12 @@ impl<'a> Nest<'a> {
         let covered = self.ro.iter().filter(|path| self.covered(path));
         covered.count() + self.rw.len() + self.pins().len()
     }
+}
+
+/// What makes a file of many names one that has its own.
+pub fn lone(path: &Path) -> String {
+    let path = escaped(&path.to_string_lossy()).to_string();
+    format!("make it a file of its own: `cp -p {path} {path}.own && mv {path}.own {path}`")
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::sys::stat::{SFlag, fstat};
 
-use super::nest::{COPIES_MAX, Nest};
+use super::nest::{COPIES_MAX, Nest, lone};
 use super::view::Owner;
 use super::{pipes, set_uid, sockets};
 use crate::error::{Context, Error, Kind, Result};
@@ -85,9 +85,7 @@ pub(super) fn one_name(manifest: &Manifest, path: &Path, found: &OwnedFd) -> Res
          this one would be",
         manifest.name
     );
-    Err(Error::of(Kind::Usage, what).hint(format!(
-        "make it a file of its own: `cp -p {shown} {shown}.own && mv {shown}.own {shown}`"
-    )))
+    Err(Error::of(Kind::Usage, what).hint(lone(path)))
 }
 
 /// Where sockets can be connected to, there is none in what is shown: see [`sockets`].

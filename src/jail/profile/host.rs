@@ -6,9 +6,9 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::view::{Unseen, View};
-use super::{Draft, Host, Place, Said, lone};
+use super::{Draft, Host, Place, Said};
 use crate::error::{Error, Result};
-use crate::jail::foreign::nest::{COPIES_MAX, Nest};
+use crate::jail::foreign::nest::{COPIES_MAX, Nest, lone};
 use crate::jail::foreign::{HOME, pipes};
 use crate::wire::text::{Escaped, escaped};
 

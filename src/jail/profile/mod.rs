@@ -45,6 +45,7 @@ pub(crate) use text::{keys, quoted};
 pub use view::{Unseen, View};
 
 use crate::error::{Context, Error, Kind, Result};
+use crate::jail::foreign::nest::lone;
 use crate::jail::regular;
 use crate::wire::manifest::{Class, Destination, Manifest};
 use crate::wire::text::escaped;
@@ -295,12 +296,6 @@ fn origin(path: &Path, shown: &str) -> Result<Origin> {
         names: path.metadata().context(what)?.nlink(),
         place: Place(format!("the manifest `{shown}`")),
     })
-}
-
-/// What makes a file of many names one that has its own.
-fn lone(path: &Path) -> String {
-    let path = escaped(&path.to_string_lossy()).to_string();
-    format!("make it a file of its own: `cp -p {path} {path}.own && mv {path}.own {path}`")
 }
 
 /// The absolute path of `path` without `.` and `..`, as it is written: links are not looked at.

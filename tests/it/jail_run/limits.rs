@@ -100,7 +100,9 @@ fn quiet_hides_what_a_program_did_without_and_not_why_it_failed() {
 fn lower_limits_of_the_caller_stay() {
     // Those that a jail sets; but for the length of files, which a copy of this very binary has to
     // stay below, and that is long without optimisation.
-    let lower = "ulimit -Sn 64; ulimit -Hn 400; ulimit -t 20 -s 4096 -c 0 -i 16 -q 0 -l 0 -d 400000 && exec setpriv --reuid=\"$0\" --clear-groups \"$@\"";
+    let lower = "ulimit -Sn 64; ulimit -Hn 400; ulimit -Sf 1000; \
+                 ulimit -t 20 -s 4096 -c 0 -i 16 -q 0 -l 0 -d 400000 && \
+                 exec setpriv --reuid=\"$0\" --clear-groups \"$@\"";
     let user = OWNER.to_string();
     let inside = |words: &[&str], program: &[&str]| {
         let mut command = Command::new(needs("bash"));
@@ -119,16 +121,19 @@ fn lower_limits_of_the_caller_stay() {
     );
     assert_eq!(ended.code(0).out, "20\n4096\n400\n400000\n");
     let tool = program().to_str().unwrap();
-    let few = ["-c", "ulimit -n 128 && exec \"$0\" jail run -- true"];
-    let mut command = Command::new(needs("bash"));
-    let ended = command
-        .args(few)
-        .arg(binary())
-        .stdin(Stdio::null())
-        .output();
-    Ended::of(ended.unwrap())
-        .code(125)
-        .says("this process may open 128 descriptors");
+    // What it takes to make a jail.
+    for (limit, what) in [
+        ("-n 128", "this process may open 128 descriptors"),
+        ("-f 1000", "this process may write files of 1024000 bytes"),
+    ] {
+        let line = format!("ulimit {limit} && exec \"$0\" jail run -- true");
+        let mut command = Command::new(needs("bash"));
+        command.args(["-c", &line]).arg(binary());
+        Ended::of(command.stdin(Stdio::null()).output().unwrap())
+            .code(125)
+            .says(what)
+            .says("hint: raise the hard limit");
+    }
     for class in ["native", "native-generic"] {
         inside(&["--profile", class], &[tool, "exit", "4"]).code(4);
     }
