@@ -5,7 +5,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -121,9 +121,9 @@ const ANSWERS: [(bool, &str); 9] = [
 fn install(appliance: &Appliance, work: &Path, server: &Server) {
     let name = server.name;
     let mut words = vec!["connector", "import", name, server.package];
-    let place = server
-        .place
-        .map(|(place, before)| (work.join(place), before));
+    // Without the slash that joining nothing leaves.
+    let place = |below: &str| work.join(below).components().collect::<PathBuf>();
+    let place = server.place.map(|(below, before)| (place(below), before));
     if let Some((place, before)) = &place {
         let place = place.to_str().unwrap();
         words.extend(["--rw", place, "--"]);
