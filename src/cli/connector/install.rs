@@ -3,9 +3,12 @@
 //! published, and is the tree that is measured, shown to the jail and executed.
 
 use std::fs;
+use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::mpsc::channel;
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -21,6 +24,10 @@ use crate::wire::text::{Escaped, escaped};
 
 /// Where programs of the system are.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// How long an installer may take.
+const PATIENCE: Duration = Duration::from_secs(180);
+/// Longest words of one that are kept, in bytes.
+const SAID_MAX: u64 = 1 << 20;
 /// Longest file of an installer that is read, in bytes.
 const FILE_MAX: u64 = 32 << 20;
 /// Variables of the caller that say where packages come from; no others are passed on.
@@ -162,11 +169,19 @@ fn command(program: &Path) -> Command {
 }
 
 fn run(mut command: Command, what: &str) -> Result<()> {
-    let output = command.output().context(|| format!("run {what}"))?;
-    if output.status.success() {
+    // npm has been seen to wait for nothing, without a connection, for ever.
+    let mut ended = within(&mut command, what)?;
+    if ended.is_none() {
+        ended = within(&mut command, what)?;
+    }
+    let Some((status, said)) = ended else {
+        let what = format!("{what} did not end within {} s, twice", PATIENCE.as_secs());
+        return Err(Error::new(what).hint("try again; without a network, import a bundle"));
+    };
+    if status.success() {
         return Ok(());
     }
-    let said = String::from_utf8_lossy(&output.stderr);
+    let said = String::from_utf8_lossy(&said);
     let lines: Vec<&str> = said
         .lines()
         .filter(|line| !line.trim().is_empty())
@@ -177,10 +192,36 @@ fn run(mut command: Command, what: &str) -> Result<()> {
     let last = last.join(" | ");
     Err(Error::new(format!(
         "{what} failed ({}): {}",
-        output.status,
+        status,
         Escaped::cut(&last, 500)
     ))
     .hint("run it by hand to see more; without a network, import a bundle: `keepgate connector import-bundle`"))
+}
+
+/// How it ended and what it said to standard error; nothing where it had to be killed.
+fn within(command: &mut Command, what: &str) -> Result<Option<(ExitStatus, Vec<u8>)>> {
+    let what = || format!("run {what}");
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().context(what)?;
+    let errors = child.stderr.take();
+    let (tell, told) = channel();
+    std::thread::spawn(move || {
+        let mut said = Vec::new();
+        if let Some(errors) = errors {
+            // What cannot be read is not told; that it ends is what counts.
+            drop(errors.take(SAID_MAX).read_to_end(&mut said));
+        }
+        drop(tell.send(said));
+    });
+    let said = told.recv_timeout(PATIENCE).ok();
+    if said.is_none() {
+        child.kill().context(what)?;
+    }
+    let status = child.wait().context(what)?;
+    Ok(said.map(|said| (status, said)))
 }
 
 /// The first of these that is there.
