@@ -46,6 +46,12 @@ impl Connectors {
         let one = |mut said: Connected| {
             let pin = said.pin.take().map(Arc::new);
             let digest = pin.as_ref().map(|pin| pin.digest()).unwrap_or_default();
+            // The manifest was approved with its own limit; a plane can only tighten it.
+            let approved = pin
+                .as_ref()
+                .map(|pin| pin.connector.limits.calls_per_minute);
+            let most = approved.map_or(u64::MAX, u64::from);
+            said.calls_per_minute = said.calls_per_minute.min(most);
             let each = Limits {
                 entries_per_minute: said.calls_per_minute,
                 bytes_per_day: u64::MAX,
@@ -70,11 +76,14 @@ impl Connectors {
         Self(connected.into_iter().map(one).collect())
     }
 
-    /// Their tools. One that cannot be shown to a model is left out: nobody can call it.
+    /// Their tools. What nobody can call is left out: a tool that cannot be shown to a model, and
+    /// those of a connector without a server.
     pub(super) fn tools(&self) -> Vec<Tool> {
         let mut tools = Vec::new();
         for (name, connector) in &self.0 {
-            let Some(pin) = &connector.pin else { continue };
+            let (Some(pin), Some(_)) = (&connector.pin, &connector.server) else {
+                continue;
+            };
             for method in beside(pin) {
                 match Tool::beside(name, &pin.manifest_sha256, method) {
                     Ok(tool) => tools.push(tool),

@@ -3,14 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use ring::digest::{SHA256, digest};
-use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::catalog::connector::digest::Listing;
-use crate::wire::json;
-use crate::wire::messages::{Offer, RESULT_MAX};
-use crate::wire::text::{Escaped, hex};
+use crate::catalog::connector::digest::{self, Listing};
+use crate::wire::messages::Offer;
+use crate::wire::text::Escaped;
 
 /// Names shown of each kind of difference.
 const NAMES_MAX: usize = 8;
@@ -65,23 +62,12 @@ impl fmt::Display for Difference {
     }
 }
 
-/// A tool's name, as far as it has one.
-#[derive(Deserialize)]
-struct Named {
-    name: String,
-}
-
 /// Name and digest of a tool as a server sends it: SHA-256 over the canonical form (RFC 8785) of the
 /// whole object, lower-case hex. `None` where it has no name, or not one reading.
 pub fn pin(tool: &RawValue) -> Option<(String, String)> {
-    let limits = json::Limits {
-        bytes: RESULT_MAX,
-        ..json::Limits::default()
-    };
-    let value = json::parse(tool.get().as_bytes(), &limits).ok()?;
-    let Named { name } = serde_json::from_str(tool.get()).ok()?;
-    let canonical = serde_json_canonicalizer::to_vec(&value).ok()?;
-    Some((name, hex(digest(&SHA256, &canonical).as_ref())))
+    let value = digest::read(tool).ok()?;
+    let name = value.get("name")?.as_str()?.to_owned();
+    Some((name, digest::of_value(&value).ok()?))
 }
 
 /// Compares a JSON array of tools with the approved digests.
