@@ -21,6 +21,7 @@ readonly VENV="$root/target/venv"
 readonly VENV_2="$root/target/venv-2" PYTHON="$VENV/bin/python"
 readonly NODE_PACKAGES="$root/target/node"
 readonly CONFORMANCE="$root/target/conformance"
+readonly REGISTRIES="$root/target/registries"
 # Read by the scripts that source this file.
 # shellcheck disable=SC2034
 readonly TARGET=x86_64-unknown-linux-gnu BINARY="$root/target/keepgate"
@@ -244,6 +245,39 @@ need_conformance() {
     chmod -R go+rX -- "$CONFORMANCE"
     # Last: only a whole installation has them.
     cp -- "$wanted/requirements.txt" "$wanted/package-lock.json" "$CONFORMANCE/"
+}
+
+# need_registries: what npm and pip need to install the packages in tests/programs/registries once
+# more without a network, in target/registries. Only tests need it.
+need_registries() {
+    local wanted=tests/programs/registries fresh="$REGISTRIES.new" before package scratch
+    local npm=(npm install --ignore-scripts --omit=dev --no-audit --no-fund --silent)
+    [[ -x /usr/bin/npm || -x /usr/local/bin/npm ]] || need_apt npm
+    /usr/bin/python3 -m pip --version >/dev/null 2>&1 || need_apt python3-pip
+    # Which wheels fit depends on the system's Python.
+    if diff -r "$wanted" "$REGISTRIES/wanted" >/dev/null 2>&1 &&
+        [[ $(/usr/bin/python3 --version) == "$(<"$REGISTRIES/python")" ]]; then
+        return 0
+    fi
+    step "fetching MCP servers from npm and PyPI into target/registries"
+    rm -rf -- "$REGISTRIES" "$fresh"
+    mkdir -p -- "$fresh/npm" "$fresh/pypi"
+    before=$(<"$wanted/npm-before")
+    while read -r package; do
+        scratch=$(mktemp -d -p "$fresh")
+        npm_config_before="$before" npm_config_cache="$fresh/npm" "${npm[@]}" --prefix "$scratch" -- "$package" ||
+            fail "npm could not fetch $package" "see the messages above; then run this script again"
+        rm -rf -- "$scratch"
+    done <"$wanted/npm.txt"
+    /usr/bin/python3 -m pip download --quiet --disable-pip-version-check --only-binary :all: \
+        --dest "$fresh/pypi" --constraint "$wanted/constraints.txt" --requirement "$wanted/pypi.txt" ||
+        fail "pip could not fetch the servers" "see the messages above; then run this script again"
+    # A list of links with digests is what pip takes for an index.
+    (cd -- "$fresh" && sha256sum -- pypi/*.whl) |
+        sed -E 's|^([0-9a-f]{64})  (.*)$|<a href="\2#sha256=\1">\2</a><br>|' >"$fresh/index.html"
+    /usr/bin/python3 --version >"$fresh/python"
+    cp -R -- "$wanted" "$fresh/wanted"
+    mv -- "$fresh" "$REGISTRIES"
 }
 
 # need_go: any compiler of Go, for a static program that tests run in a jail.

@@ -1,5 +1,6 @@
 //! A whole appliance in a temporary directory, and a plain MCP client for it.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -260,7 +261,13 @@ impl Appliance {
 
     /// Runs a command line of this appliance.
     pub(crate) fn cli(&self, arguments: &[&str]) -> Output {
+        self.cli_with(&[], arguments)
+    }
+
+    /// With these variables besides this process's own.
+    pub(crate) fn cli_with(&self, env: &[(&str, &OsStr)], arguments: &[&str]) -> Output {
         Command::new(binary())
+            .envs(env.iter().copied())
             .arg("--dir")
             .arg(self.directory.path())
             .args(arguments)

@@ -169,7 +169,7 @@ fn command(program: &Path) -> Command {
 }
 
 fn run(mut command: Command, what: &str) -> Result<()> {
-    // npm has been seen to wait for nothing, without a connection, for ever.
+    // npm may wait for ever where what answers it does not end.
     let mut ended = within(&mut command, what)?;
     if ended.is_none() {
         ended = within(&mut command, what)?;
@@ -270,6 +270,9 @@ fn npm(tree: &Path, package: &Package) -> Result<(Vec<Part>, Entry)> {
         "--no-audit",
         "--no-fund",
         "--no-update-notifier",
+        // Without a network it says so within seconds.
+        "--fetch-retries=1",
+        "--fetch-retry-mintimeout=1000",
         "--loglevel=error",
     ]);
     npm.arg("--prefix").arg(tree);
