@@ -7,7 +7,7 @@ use rusqlite::types::Value as Sql;
 use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 
 use super::entry::Entry;
-use super::reader::Reader;
+use super::reader::{Entries, Place, Reader};
 use crate::error::{Context, Error, Kind, Result};
 use crate::time::Timestamp;
 use crate::wire::admin::Filter;
@@ -29,17 +29,6 @@ const TABLES: &str = "
     CREATE INDEX IF NOT EXISTS entry_call ON entry (call) WHERE call IS NOT NULL;
     CREATE INDEX IF NOT EXISTS entry_agent ON entry (agent, seq) WHERE agent IS NOT NULL;
     CREATE INDEX IF NOT EXISTS entry_kind ON entry (kind, seq);";
-
-/// Where an entry is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place {
-    /// Its number.
-    pub seq: u64,
-    /// Number of the first entry of its segment.
-    pub segment: u64,
-    /// Offset of its frame in the segment.
-    pub at: u64,
-}
 
 /// The open index.
 #[derive(Debug)]
@@ -102,15 +91,15 @@ impl Index {
 
     /// `None` where the last indexed entry is not the log's.
     fn try_catch_up(&mut self, reader: &Reader) -> Result<Option<u64>> {
-        let next = match self.last()? {
+        let (mut entries, mut count): (Entries, u64) = match self.last()? {
             Some((place, leaf)) => match reader.entry_at(place.segment, place.at) {
-                Ok(entry) if entry.seq == place.seq && hex(&entry.leaf()) == leaf => place.seq + 1,
+                Ok(entry) if entry.seq == place.seq && hex(&entry.leaf()) == leaf => {
+                    (reader.entries_after(place)?, place.seq + 1)
+                }
                 Ok(_) | Err(_) => return Ok(None),
             },
-            None => 0,
+            None => (reader.entries(0)?, 0),
         };
-        let mut entries = reader.entries(next)?;
-        let mut count = next;
         loop {
             let chunk: Vec<Entry> = entries.by_ref().take(CHUNK).collect::<Result<_>>()?;
             let Some(last) = chunk.last() else {

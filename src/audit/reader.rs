@@ -10,6 +10,17 @@ use super::segment::{self, Segment};
 use super::tree::leaf;
 use crate::error::{Context, Error, Result};
 
+/// Where an entry is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// Its number.
+    pub seq: u64,
+    /// Number of the first entry of its segment.
+    pub segment: u64,
+    /// Offset of its frame in the segment.
+    pub at: u64,
+}
+
 /// Reads the log in a directory. What it gives was checked frame by frame; only
 /// [`super::verify::verify`] checks the chain, the tree and the payloads.
 #[derive(Debug, Clone)]
@@ -49,6 +60,25 @@ impl Reader {
             dir: self.dir.clone(),
             from,
             cursor,
+            failed: false,
+        })
+    }
+
+    /// Entries behind the one that is there, in order, without reading what lies before it: as
+    /// [`Reader::entries`] otherwise.
+    ///
+    /// # Errors
+    /// Fails where its segment cannot be read, and, as tampered, where the first entry of that is
+    /// damaged.
+    pub fn entries_after(&self, place: Place) -> Result<Entries> {
+        let mut cursor = SegmentCursor::open(Segment::new(&self.dir, place.segment))?;
+        // Its checks need to know how the segment begins.
+        cursor.next_bytes(|_| false)?;
+        cursor.go_to(place);
+        Ok(Entries {
+            dir: self.dir.clone(),
+            from: place.seq + 1,
+            cursor: Some(cursor),
             failed: false,
         })
     }
@@ -202,6 +232,12 @@ impl SegmentCursor {
         })
     }
 
+    /// The entry at `place`, in this segment, comes next.
+    fn go_to(&mut self, place: Place) {
+        self.frames.back_to(place.at);
+        self.next = place.seq;
+    }
+
     fn has_grown(&mut self) -> Result<bool> {
         let before = self.frames.length();
         let name = &self.segment.name;
@@ -238,7 +274,8 @@ impl SegmentCursor {
                     if intact {
                         return Err(self.segment.tampered(at, self.next, why));
                     }
-                    // A torn tail, or a commit that is being written right now.
+                    // A torn tail, or a commit that is being written right now: read anew next time.
+                    self.frames.back_to(at);
                     if !self.has_grown()? {
                         return Ok(None);
                     }

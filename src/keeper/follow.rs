@@ -1,29 +1,43 @@
 //! What follows the log, off the path of calls: the index, and the journal's line for each entry.
 
 use std::sync::{Arc, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use serde_json::Value;
 
 use super::Keeper;
 use crate::audit::Entry;
 use crate::audit::index::Index;
+use crate::audit::reader::Entries;
 use crate::error::Result;
 use crate::wire::text::Escaped;
+
+/// How long news may gather before it is looked at: one look for many entries, and none of it in the
+/// way of the calls that made them.
+const GATHER: Duration = Duration::from_millis(20);
 
 /// Follows for ever. An index that fails is rebuilt when it is asked next; calls do not depend on it.
 pub(super) fn run(keeper: &Arc<Keeper>) {
     let follower = keeper.log.subscribe();
     let mut next = keeper.log.head().size.saturating_sub(1);
+    // Kept: to find the place again, the whole segment before it would have to be read.
+    let mut entries = None;
     while follower.recv().is_ok() {
-        if let Err(error) = follow(keeper, &mut next) {
+        std::thread::sleep(GATHER);
+        if let Err(error) = follow(keeper, &mut entries, &mut next) {
+            entries = None;
             tracing::error!(%error, "cannot follow the log");
         }
     }
 }
 
-fn follow(keeper: &Keeper, next: &mut u64) -> Result<()> {
+fn follow(keeper: &Keeper, kept: &mut Option<Entries>, next: &mut u64) -> Result<()> {
     let reader = keeper.log.reader()?;
-    for entry in reader.entries(*next)? {
+    let entries = match kept {
+        Some(entries) => entries,
+        None => kept.insert(reader.entries(*next)?),
+    };
+    for entry in entries {
         let entry = entry?;
         tell(&keeper.setup.plane, &entry);
         *next = entry.seq + 1;

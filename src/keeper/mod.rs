@@ -87,6 +87,8 @@ struct Keeper {
     control: OwnedFd,
     /// Agents whose sockets listen, as the supervisor says.
     listening: (Mutex<BTreeSet<String>>, Condvar),
+    /// The supervisor has said who listens: whoever is enrolled gets in.
+    open: AtomicBool,
     stopping: AtomicBool,
 }
 

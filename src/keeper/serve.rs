@@ -56,6 +56,7 @@ pub fn run(control: OwnedFd, setup: Setup, fds: Vec<OwnedFd>) -> Result<()> {
                 *names.lock().unwrap_or_else(PoisonError::into_inner) =
                     agents.into_iter().collect();
                 changed.notify_all();
+                keeper.open.store(true, Ordering::Release);
             }
             Control::Stop => break,
             Control::Setup

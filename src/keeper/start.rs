@@ -80,6 +80,7 @@ impl Keeper {
             started: clock.now(),
             control,
             listening: (Mutex::default(), Condvar::new()),
+            open: false.into(),
             stopping: false.into(),
         };
         keeper.record_start()?;

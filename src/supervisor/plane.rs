@@ -37,6 +37,8 @@ pub(super) struct Plane {
     pub(super) roles: BTreeMap<Role, Seat>,
     setup: Setup,
     listeners: Listeners,
+    /// The keeper has said who its agents are.
+    enrolled: bool,
 }
 
 /// A role's place: whoever sits in it now, and its past.
@@ -125,6 +127,7 @@ impl Plane {
             roles,
             setup,
             listeners,
+            enrolled: false,
         })
     }
 
@@ -386,11 +389,21 @@ impl Plane {
             for (say, socket) in self.listeners.all() {
                 front.say(&say, &socket.into_iter().collect::<Vec<_>>());
             }
-            for (door, socket) in self.listeners.doors() {
-                match serde_json::to_vec(door) {
-                    Ok(door) => front.say_with(&Control::Door, &door, &[socket]),
-                    Err(error) => tracing::error!(%error, "a listener could not be described"),
-                }
+        }
+        self.open_doors();
+    }
+
+    /// Has a front that is ready listen for agents of other hosts and by token, once it knows who
+    /// they are: until then their connections wait, instead of being refused.
+    fn open_doors(&self) {
+        let front = self.roles.get(&Role::Front);
+        let Some(front) = front.filter(|front| front.is_ready() && self.enrolled) else {
+            return;
+        };
+        for (door, socket) in self.listeners.doors() {
+            match serde_json::to_vec(door) {
+                Ok(door) => front.say_with(&Control::Door, &door, &[socket]),
+                Err(error) => tracing::error!(%error, "a listener could not be described"),
             }
         }
     }
@@ -426,6 +439,10 @@ impl Plane {
                     tracing::error!(plane = self.name, agent, %error, "no socket for this agent");
                 }
             }
+        }
+        if !self.enrolled {
+            self.enrolled = true;
+            self.open_doors();
         }
         self.tell_who_listens();
     }

@@ -117,7 +117,8 @@ impl Drop for Bench {
     }
 }
 
-fn cli(directory: &Path, arguments: &[&str]) -> Output {
+/// Runs a command line of the appliance there.
+pub(crate) fn cli(directory: &Path, arguments: &[&str]) -> Output {
     Command::new(super::binary())
         .arg("--dir")
         .arg(directory)

@@ -67,6 +67,16 @@ fn main() {
         );
         return;
     }
+    if let [echo, kind, at, token, tool, callers, calls] = arguments.as_slice()
+        && echo == "echo"
+    {
+        let place = gateway::client::Place::parse(kind, at, token);
+        let (callers, calls) = (callers.parse().unwrap(), calls.parse().unwrap());
+        for time in gateway::client::echo(&place, tool, callers, calls) {
+            println!("{time:.1}");
+        }
+        return;
+    }
     if let [worker, kind, argument] = arguments.as_slice()
         && worker == jail::WORKER
     {

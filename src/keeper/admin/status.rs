@@ -1,5 +1,7 @@
 //! `status`: the plane on one screen.
 
+use std::sync::atomic::Ordering;
+
 use serde_json::{Value, json};
 
 use crate::keeper::Keeper;
@@ -17,6 +19,7 @@ impl Keeper {
         let fitness = links.fitness();
         let head = self.log.head();
         let blocked = self.log.blocked();
+        let open = self.open.load(Ordering::Acquire);
         let fit = fitness.as_ref().is_some_and(|fitness| fitness.fit);
         let mut degraded: Vec<String> = fitness
             .as_ref()
@@ -57,7 +60,7 @@ impl Keeper {
             "unknown": {"calls": state.unknown.iter().map(|(call, seq)| json!({"request": call, "seq": seq})).collect::<Vec<_>>(), "total": state.unknown_total},
             "degraded": degraded,
             "accepted": self.setup.accept,
-            "serving": fit && blocked.is_none() && trouble.is_none(),
+            "serving": fit && open && blocked.is_none() && trouble.is_none(),
             "uptime_s": uptime / 1_000_000,
         })
     }

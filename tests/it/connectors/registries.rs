@@ -153,7 +153,8 @@ fn install(appliance: &Appliance, registries: &Path, work: &Path, server: &Serve
     }
     fs::write(&manifest, text).unwrap();
     let output = appliance.cli(&["--json", "connector", "vet", name]);
-    let vetted: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let vetted = serde_json::from_slice(&output.stdout);
+    let vetted: Value = vetted.unwrap_or_else(|_| panic!("{name}: {output:?}"));
     assert_eq!(vetted["high"], 0, "{name}: {vetted:#}");
     let tools = vetted["tools"].as_object().unwrap().len();
     assert_eq!(tools, server.tools, "{name}");

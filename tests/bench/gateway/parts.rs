@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
@@ -28,7 +27,7 @@ use keepgate::wire::messages::{Control, Era, Passing, Report as Said, Role, Upst
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::report::{Report, median};
+use crate::report::{Report, median};
 
 /// Questions of one turn, and turns.
 const QUESTIONS: usize = 200;
@@ -43,24 +42,9 @@ const USERS: Users = Users {
 const MOST: f64 = 23.0;
 
 /// An MCP server with one tool; it says again what it is told.
-const SERVER: &str = r#"
-import json, sys
-for line in sys.stdin:
-    asked = json.loads(line)
-    method = asked.get("method")
-    if method == "initialize":
-        result = {"protocolVersion": "2025-06-18", "capabilities": {"tools": {}}, "serverInfo": {"name": "e", "version": "1"}}
-    elif method == "tools/list":
-        result = {"tools": [{"name": "echo"}]}
-    elif method == "tools/call":
-        result = {"content": [{"type": "text", "text": asked["params"]["arguments"]["text"]}]}
-    elif "id" in asked:
-        print(json.dumps({"jsonrpc": "2.0", "id": asked["id"], "error": {"code": -32601, "message": "no"}}), flush=True)
-        continue
-    else:
-        continue
-    print(json.dumps({"jsonrpc": "2.0", "id": asked["id"], "result": result}), flush=True)
-"#;
+const SERVER: &str = include_str!("echo.py");
+/// Its tool, as it lists it.
+const TOOL: &str = r#"{"name":"echo","inputSchema":{"type":"object","properties":{"text":{"type":"string"}},"required":["text"]}}"#;
 const PARAMS: &str = r#"{"name":"echo","arguments":{"text":"hello"}}"#;
 
 /// A role of the product, ready and linked.
@@ -76,7 +60,7 @@ impl Process {
         let (hold, released) = channel::<()>();
         std::thread::spawn(move || {
             process::no_new_privs().unwrap();
-            let program = File::open(super::binary()).unwrap();
+            let program = File::open(crate::binary()).unwrap();
             let child = spawn::role(OwnedFd::from(program), role, "bench", theirs.as_fd()).unwrap();
             drop(theirs);
             // The end of this thread is the role's.
@@ -161,10 +145,7 @@ fn confine(uid: u32) -> Confine {
 
 /// Measures it.
 pub(crate) fn measure(report: &mut Report) {
-    if !nix::unistd::geteuid().is_root() || !Path::new("/usr/bin/python3").exists() {
-        return report.note("gateway: not measured", "needs root and python3".into());
-    }
-    let manifest = super::jail::foreign();
+    let manifest = crate::jail::foreign();
     let jailer = Process::start(
         "jailer",
         &JailerSetup {
@@ -201,7 +182,7 @@ pub(crate) fn measure(report: &mut Report) {
         let links = Arc::clone(&links);
         std::thread::spawn(move || links.read(role, &socket));
     }
-    let tool = RawValue::from_string("{\"name\":\"echo\"}".into()).unwrap();
+    let tool = RawValue::from_string(TOOL.into()).unwrap();
     let server = Arc::new(Server {
         name: "echo".into(),
         digest: "echo".into(),
