@@ -1,7 +1,8 @@
 //! How many calls are carried at once, and how many of them one agent's. Whoever finds no seat is
 //! told so at once: nobody waits behind somebody else's calls.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -13,6 +14,10 @@ const SEATS: usize = 256;
 /// moment after its call is answered.
 const SHARE: usize = 96;
 
+/// Threads that are kept while nobody needs them, and how long: starting one costs as much as a call.
+const KEPT: usize = 16;
+const KEPT_FOR: Duration = Duration::from_secs(10);
+
 /// No seat is free.
 #[derive(Debug)]
 pub(super) struct Full;
@@ -21,6 +26,71 @@ pub(super) struct Full;
 #[derive(Debug, Clone, Default)]
 pub(super) struct Seats {
     taken: Arc<(Mutex<Taken>, Condvar)>,
+    threads: Arc<Threads>,
+}
+
+type Work = Box<dyn FnOnce() + Send>;
+
+/// Threads without work, and work that is meant for them.
+#[derive(Default)]
+struct Threads {
+    kept: Mutex<Kept>,
+    work: Condvar,
+}
+
+#[derive(Default)]
+struct Kept {
+    idle: usize,
+    /// Never more than there are idle threads.
+    work: VecDeque<Work>,
+}
+
+impl fmt::Debug for Threads {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Threads")
+            .field("idle", &lock(&self.kept).idle)
+            .finish()
+    }
+}
+
+impl Threads {
+    /// Runs `work` on a thread that has none, or on a new one.
+    fn run(self: &Arc<Self>, work: Work) -> std::io::Result<()> {
+        let mut kept = lock(&self.kept);
+        if kept.idle > kept.work.len() {
+            kept.work.push_back(work);
+            drop(kept);
+            self.work.notify_one();
+            return Ok(());
+        }
+        drop(kept);
+        let threads = Arc::clone(self);
+        let thread = std::thread::Builder::new()
+            .name("call".into())
+            .stack_size(EVALUATION_STACK);
+        let started = thread.spawn(move || {
+            let mut next = Some(work);
+            while let Some(work) = next {
+                work();
+                next = threads.wait();
+            }
+        });
+        started.map(drop)
+    }
+
+    /// More work; nothing where there is none for a while, or others wait for it already.
+    fn wait(&self) -> Option<Work> {
+        let mut kept = lock(&self.kept);
+        if kept.idle >= KEPT {
+            return None;
+        }
+        kept.idle += 1;
+        let none = |kept: &mut Kept| kept.work.is_empty();
+        let waited = self.work.wait_timeout_while(kept, KEPT_FOR, none);
+        let (mut kept, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        kept.idle -= 1;
+        kept.work.pop_front()
+    }
 }
 
 #[derive(Debug, Default)]
@@ -30,19 +100,16 @@ struct Taken {
 }
 
 impl Seats {
-    /// Runs `work` for `agent` on a thread of its own, if there is a seat.
+    /// Runs `work` for `agent` on a thread that does nothing else meanwhile, if there is a seat.
     pub(super) fn seat(&self, agent: &str, work: impl FnOnce() + Send + 'static) -> Option<Full> {
         if !self.take(agent) {
             return Some(Full);
         }
         let (seats, name) = (self.clone(), agent.to_owned());
-        let thread = std::thread::Builder::new()
-            .name("call".into())
-            .stack_size(EVALUATION_STACK);
-        let started = thread.spawn(move || {
+        let started = self.threads.run(Box::new(move || {
             work();
             seats.leave(&name);
-        });
+        }));
         if let Err(error) = started {
             // As good as full: the link this was read from has to go on.
             tracing::error!(%error, "cannot start a thread for a call");
@@ -87,13 +154,35 @@ impl Seats {
     }
 }
 
-fn lock(taken: &Mutex<Taken>) -> MutexGuard<'_, Taken> {
-    taken.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_thread_is_used_again_and_all_that_are_needed_run_at_once() {
+        let seats = Seats::default();
+        let (say, said) = std::sync::mpsc::channel();
+        let mut seen = std::collections::HashSet::new();
+        for _ in 0..100 {
+            let say = say.clone();
+            let work = move || say.send(std::thread::current().id()).unwrap();
+            assert!(seats.seat("a", work).is_none());
+            seen.insert(said.recv().unwrap());
+            assert!(seats.empty(Duration::from_secs(60)));
+        }
+        assert!(seen.len() < 100, "no thread was used twice");
+        let all = Arc::new(std::sync::Barrier::new(KEPT * 2 + 1));
+        for _ in 0..KEPT * 2 {
+            let all = Arc::clone(&all);
+            assert!(seats.seat("a", move || drop(all.wait())).is_none());
+        }
+        all.wait();
+        assert!(seats.empty(Duration::from_secs(60)));
+    }
 
     #[test]
     fn one_agent_cannot_take_all_seats() {
