@@ -19,6 +19,8 @@ pub const PAYLOAD_MAX: usize = 64 << 20;
 pub(crate) const SALT: usize = 32;
 const PAYLOAD_TAG: &[u8] = b"keepgate/v1/payload\0";
 const CHUNK: usize = 1 << 20;
+/// The first read of a file: often only one frame of it is wanted.
+const CHUNK_MIN: usize = 8 << 10;
 /// Most bytes hashed while looking for a frame behind a damaged place.
 const SEARCH_MAX: usize = 1 << 30;
 
@@ -123,6 +125,8 @@ pub(crate) struct Frames {
     buffer: Vec<u8>,
     /// Where in `buffer` the next frame begins.
     next: usize,
+    /// Bytes of the next read, at least.
+    chunk: usize,
 }
 
 impl Frames {
@@ -135,6 +139,7 @@ impl Frames {
             base: at,
             buffer: Vec::new(),
             next: 0,
+            chunk: CHUNK_MIN,
         })
     }
 
@@ -177,7 +182,8 @@ impl Frames {
         self.next = 0;
         let from = self.base + offset(have);
         let left = usize::try_from(self.length.saturating_sub(from)).unwrap_or(usize::MAX);
-        let more = left.min((want - have).max(CHUNK));
+        let more = left.min((want - have).max(self.chunk));
+        self.chunk = (self.chunk * 4).min(CHUNK);
         self.buffer.resize(have + more, 0);
         let Some(target) = self.buffer.get_mut(have..) else {
             return Ok(());
