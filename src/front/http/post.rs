@@ -214,9 +214,10 @@ impl Post<'_> {
         let era = question.era;
         let (outlet, mut queue) = Outlet::new(self.agent);
         let key = question.id.key().clone();
-        if let Err(refusal) = talk.put(question, outlet) {
-            return refuse(self.agent, era, &refusal, self.written);
-        }
+        let flight = match talk.put(question, outlet) {
+            Ok(flight) => flight,
+            Err(refusal) => return refuse(self.agent, era, &refusal, self.written),
+        };
         // In a session an answer that finds nobody is lost, and nothing is given up by that.
         let hanging = match era {
             Era::Stateless => Some(Hanging::new(talk, key)),
@@ -236,6 +237,15 @@ impl Post<'_> {
                 let events = Events::new(first, queue, every, self.written);
                 answer::events(events.hanging(hanging))
             }
+            // No answer comes after a cancellation, and that is no failure: clients that see one end
+            // their whole session.
+            None if flight.is_cancelled() => match self.reads.events {
+                true => {
+                    let every = self.agent.house.limits.heartbeat;
+                    answer::events(Events::new(None, queue, every, self.written))
+                }
+                false => answer::bare(StatusCode::ACCEPTED),
+            },
             // The agent was revoked, or leaves too much unread.
             None => answer::bare(StatusCode::SERVICE_UNAVAILABLE),
         }
