@@ -32,6 +32,7 @@ mod http;
 mod limits;
 mod links;
 mod news;
+mod pages;
 mod refusals;
 mod stateless;
 mod tls;
