@@ -1426,7 +1426,7 @@ pub const ATTACKS: &[Attack] = &[
         what: "puts other files into an installed package, or another package in its place",
         stage: Stage::Operator,
         tests: &[
-            "it::connectors::registries::real_servers_are_installed_vetted_and_approved",
+            "it::connectors::registries::real_servers_serve_real_clients_until_a_file_changes",
         ],
     },
     Attack {
