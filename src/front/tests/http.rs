@@ -505,3 +505,26 @@ fn a_resource_that_is_not_there_is_told_as_each_era_does() {
     assert_eq!(told.json()["error"]["data"]["uri"], "a:b");
     rig.stop();
 }
+
+#[test]
+fn a_call_that_takes_long_shows_signs_of_life() {
+    let rig = Rig::new(Limits {
+        heartbeat: std::time::Duration::from_millis(20),
+        ..chatty()
+    });
+    let mut web = Web::connect(rig.door()).with(TOKEN);
+    let body = modern(1, "tools/call", r#","name":"t__t""#);
+    web.send("POST", &CALL, &body);
+    let (id, _) = opened(&rig);
+    let stream = web.response();
+    assert_eq!(stream.header("content-type"), Some("text/event-stream"));
+    assert_eq!(web.chunk().unwrap(), b":\n\n");
+    rig.reply(&KeeperToFront::Answer { id }, br#"{"content":[]}"#);
+    assert_eq!(web.event().unwrap()["id"], 1);
+    assert!(web.event().is_none());
+    let (FrontToKeeper::Delivered { id: delivered }, _) = rig.asked() else {
+        panic!()
+    };
+    assert_eq!(delivered, id);
+    rig.stop();
+}

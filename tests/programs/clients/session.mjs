@@ -30,7 +30,10 @@ async function refusal(asking) {
 const client = new Client({ name: "test", version: "1" });
 const way = transport();
 const wrong = [];
-client.onerror = (error) => wrong.push(String(error));
+client.onerror = (error) => {
+  // Progress that comes together with the answer is handled after it, and then belongs to no call.
+  if (!String(error).includes("progress notification for an unknown token")) wrong.push(String(error));
+};
 await client.connect(way);
 const told = { version: way.protocolVersion ?? "2025-11-25", server: client.getServerVersion().name };
 told.can = Object.keys(client.getServerCapabilities()).sort();
@@ -71,7 +74,7 @@ const long = (duration, steps) => ({
   name: "everything__trigger-long-running-operation",
   arguments: { duration, steps },
 });
-await client.callTool(long(0.2, 2), undefined, {
+await client.callTool(long(1, 2), undefined, {
   onprogress: ({ progress, total }) => told.progress.push([progress, total]),
 });
 const given_up = new AbortController();

@@ -84,7 +84,7 @@ async def main(asked):
             steps.append([done, total])
 
         long = "everything__trigger-long-running-operation"
-        arguments = {"duration": 0.2, "steps": 2}
+        arguments = {"duration": 1, "steps": 2}
         await session.call_tool(long, arguments, progress_callback=progress)
         told["progress"] = steps
         # The SDK says itself that it has given this one up.

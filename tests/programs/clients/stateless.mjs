@@ -29,7 +29,10 @@ async function refusal(asking) {
 
 const client = new Client({ name: "test", version: "2" }, { versionNegotiation: { mode: "auto" } });
 const wrong = [];
-client.onerror = (error) => wrong.push(String(error));
+client.onerror = (error) => {
+  // Progress that comes together with the answer is handled after it, and then belongs to no call.
+  if (!String(error).includes("progress notification for an unknown token")) wrong.push(String(error));
+};
 await client.connect(transport());
 const told = { version: client.getNegotiatedProtocolVersion(), server: client.getServerVersion().name };
 told.can = Object.keys(client.getServerCapabilities()).sort();
@@ -70,7 +73,7 @@ const long = (duration, steps) => ({
   name: "everything__trigger-long-running-operation",
   arguments: { duration, steps },
 });
-await client.callTool(long(0.2, 2), {
+await client.callTool(long(1, 2), {
   onprogress: ({ progress, total }) => told.progress.push([progress, total]),
 });
 const given_up = new AbortController();

@@ -21,7 +21,9 @@ async def connected(server):
         async with Client(parameters) as client:
             yield client
     else:
-        http = httpx2.AsyncClient(headers={"Authorization": f"Bearer {server['token']}"})
+        headers = {"Authorization": f"Bearer {server['token']}"}
+        # Otherwise it waits five seconds, for calls too.
+        http = httpx2.AsyncClient(headers=headers, timeout=httpx2.Timeout(30, read=300))
         async with http, Client(streamable_http_client(server["url"], http_client=http)) as client:
             yield client
 
@@ -74,7 +76,7 @@ async def main(asked):
             steps.append([done, total])
 
         long = "everything__trigger-long-running-operation"
-        arguments = {"duration": 0.2, "steps": 2}
+        arguments = {"duration": 1, "steps": 2}
         await client.call_tool(long, arguments, progress_callback=progress)
         told["progress"] = steps
         # The SDK says itself that it has given this one up.
