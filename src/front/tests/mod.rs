@@ -28,6 +28,7 @@ use crate::wire::text::hex;
 
 mod calls;
 mod door;
+mod endings;
 mod http;
 mod limits;
 mod links;
