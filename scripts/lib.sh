@@ -22,6 +22,7 @@ readonly VENV_2="$root/target/venv-2" PYTHON="$VENV/bin/python"
 readonly NODE_PACKAGES="$root/target/node"
 readonly CONFORMANCE="$root/target/conformance"
 readonly REGISTRIES="$root/target/registries"
+readonly CLIENTS="$root/target/clients"
 # Read by the scripts that source this file.
 # shellcheck disable=SC2034
 readonly TARGET=x86_64-unknown-linux-gnu BINARY="$root/target/keepgate"
@@ -245,6 +246,25 @@ need_conformance() {
     chmod -R go+rX -- "$CONFORMANCE"
     # Last: only a whole installation has them.
     cp -- "$wanted/requirements.txt" "$wanted/package-lock.json" "$CONFORMANCE/"
+}
+
+# need_clients: MCP clients that people use, at fixed versions in target/clients. They run with the
+# conformance suite's Node, and Claude Code is the program of its package: no script installs it.
+need_clients() {
+    local wanted=tests/programs/clients
+    cmp -s "$wanted/package-lock.json" "$CLIENTS/package-lock.json" && return 0
+    command -v npm >/dev/null || need_apt npm
+    step "installing MCP clients into target/clients"
+    rm -rf -- "$CLIENTS"
+    mkdir -p -- "$CLIENTS"
+    cp -- "$wanted/package.json" "$CLIENTS/package.json"
+    cp -- "$wanted/package-lock.json" "$CLIENTS/npm-shrinkwrap.json"
+    (cd -- "$CLIENTS" && npm ci --ignore-scripts --no-audit --no-fund --silent) ||
+        fail "npm could not install the MCP clients" \
+            "see the messages above; then run this script again"
+    chmod -R go+rX -- "$CLIENTS"
+    # Last: only a whole installation has it.
+    cp -- "$wanted/package-lock.json" "$CLIENTS/package-lock.json"
 }
 
 # need_registries: what npm and pip need to install the packages in tests/programs/registries once

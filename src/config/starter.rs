@@ -96,10 +96,10 @@ unattended = true
 # others with a client certificate (`--cert FILE`); then the listener needs its own.
 # [planes.production.listen.local]
 # address = "127.0.0.1:7411"
+# origins = []                       # web pages that may, for example "https://tools.example.net"
 # [planes.production.listen.remote]
 # address = "0.0.0.0:7443"
 # hosts = ["gate.example.net"]       # the names it is reached by
-# origins = []                       # web pages that may, for example "https://tools.example.net"
 # cert = "/etc/keepgate/tls/gate.pem"
 # key = "/etc/keepgate/tls/gate.key"
 

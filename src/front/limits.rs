@@ -32,7 +32,8 @@ pub(super) struct Limits {
     pub(super) head: Duration,
     /// For the body of an HTTP request.
     pub(super) body: Duration,
-    /// Between two signs of life on a stream that has nothing to say.
+    /// Between two signs of life on a stream that has nothing to say; an answer that takes longer
+    /// becomes a stream.
     pub(super) heartbeat: Duration,
     /// Bytes of one line from an agent.
     pub(super) line: usize,

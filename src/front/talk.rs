@@ -43,12 +43,21 @@ pub(super) struct Talk {
 
 /// A request in flight.
 #[derive(Debug, Default)]
-struct Flight {
+pub(super) struct Flight {
     /// The keeper's number for it, once it was asked.
     id: Cell<Option<u64>>,
     /// The agent has lost interest.
     gone: Cell<bool>,
+    /// It said so of this request.
+    cancelled: Cell<bool>,
     ended: Notify,
+}
+
+impl Flight {
+    /// The client said that it wants no answer, and gets none.
+    pub(super) fn is_cancelled(&self) -> bool {
+        self.cancelled.get()
+    }
 }
 
 /// All that is known of a request while its answer is awaited.
@@ -105,6 +114,7 @@ impl Talk {
     pub(super) fn cancel(&self, key: &Key) {
         let flight = self.in_flight.borrow().get(key).cloned();
         if let Some(flight) = flight {
+            flight.cancelled.set(true);
             self.give_up(&flight);
         }
     }
@@ -142,7 +152,8 @@ impl Talk {
         self.agent.house.keeper.tell(said, raw.to_vec());
     }
 
-    /// Puts a question to the keeper, in a task of its own; what comes goes to `outlet`.
+    /// Puts a question to the keeper, in a task of its own; what comes goes to `outlet`, which ends
+    /// without an answer where nobody wants one any more.
     ///
     /// # Errors
     /// Refuses where too much is in flight, or something under the same id.
@@ -150,7 +161,7 @@ impl Talk {
         self: &Rc<Self>,
         question: Question<'_>,
         outlet: Rc<Outlet>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Rc<Flight>, Refusal> {
         let Question {
             id,
             era,
@@ -214,7 +225,7 @@ impl Talk {
             form,
             token,
             is_call,
-            flight,
+            flight: Rc::clone(&flight),
         };
         let talk = Rc::clone(self);
         spawn_local(async move {
@@ -224,7 +235,7 @@ impl Talk {
             // A cancelled call holds its place until the keeper is done with it.
             drop(shares);
         });
-        Ok(())
+        Ok(flight)
     }
 
     async fn see_through(
@@ -359,7 +370,10 @@ impl Talk {
                 code,
                 message,
                 data,
-            }) => (reply::error(Some(id), code, &message, &data), Some(code)),
+            }) => {
+                let code = shape::code(*era, code);
+                (reply::error(Some(id), code, &message, &data), Some(code))
+            }
             Err(NoReply::Absent) => error("the keeper is not available; nothing was done"),
             Err(NoReply::Lost) => error(
                 "the keeper is not available any more; whether the call took effect is unknown",

@@ -141,6 +141,16 @@ pub const ATTACKS: &[Attack] = &[
         ],
     },
     Attack {
+        name: "a page of another site",
+        what: "has the browser of somebody on this host send requests, or read what is answered",
+        stage: Stage::Front,
+        tests: &[
+            "front::tests::pages::a_browser_that_asks_first_is_told_for_listed_origins_only",
+            "front::tests::pages::a_page_of_a_listed_origin_reads_its_answers",
+            "front::tests::tls::names_count_here_too",
+        ],
+    },
+    Attack {
         name: "forged token or certificate",
         what: "shows no token, another's certificate without its key, or one that has ended",
         stage: Stage::Front,
@@ -1415,7 +1425,9 @@ pub const ATTACKS: &[Attack] = &[
         name: "package that is not what was published",
         what: "puts other files into an installed package, or another package in its place",
         stage: Stage::Operator,
-        tests: &["it::connectors::registries::real_servers_are_installed_vetted_and_approved"],
+        tests: &[
+            "it::connectors::registries::real_servers_serve_real_clients_until_a_file_changes",
+        ],
     },
     Attack {
         name: "package name as an option",

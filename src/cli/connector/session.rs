@@ -40,10 +40,13 @@ pub(super) struct Session<T> {
     until: Instant,
 }
 
-enum Answer {
-    Result(Box<RawValue>),
-    Fault(i64, String),
-    Silence,
+/// A result, or code and text of an error.
+type Answer = std::result::Result<Box<RawValue>, (i64, String)>;
+
+/// What a server says of itself, in the era it speaks.
+enum Greeted {
+    Discovered(Value),
+    Initialized(Value),
 }
 
 impl<T: Transport> Session<T> {
@@ -93,36 +96,72 @@ impl<T: Transport> Session<T> {
     /// Finds out how it speaks; gives what it says of itself.
     fn open(&mut self) -> Result<Value> {
         let probe = self.until.min(Instant::now() + PROBE);
-        if let Answer::Result(result) = self.ask("server/discover", json!({}), probe)? {
-            let about = value(&result)?;
-            let known = about
-                .get("supportedVersions")
-                .and_then(Value::as_array)
-                .is_some_and(|all| all.iter().any(|one| one == STATELESS));
-            if known {
-                return Ok(about);
-            }
-        }
+        let discover = self.put("server/discover", json!({}))?;
+        let late = match self.hear(&[discover], probe)? {
+            Some((_, Ok(result))) => match stateless(&result)? {
+                Some(about) => return Ok(about),
+                None => None,
+            },
+            Some((_, Err(_))) => None,
+            None => Some(discover),
+        };
         self.era = Era::Session;
         let params = json!({
             "protocolVersion": SESSION,
             "capabilities": {},
             "clientInfo": client(),
         });
-        let about = match self.ask("initialize", params, self.until)? {
-            Answer::Result(result) => value(&result)?,
-            Answer::Fault(code, text) => return Err(fault("initialize", code, &text)),
-            Answer::Silence => return Err(silent("initialize")),
-        };
-        if about
-            .get("protocolVersion")
-            .and_then(Value::as_str)
-            .is_none()
-        {
-            return Err(Error::new("the server names no version of MCP"));
+        let initialize = self.put("initialize", params)?;
+        match self.greeted(initialize, late)? {
+            Greeted::Discovered(about) => {
+                self.era = Era::Stateless;
+                Ok(about)
+            }
+            Greeted::Initialized(about) => {
+                if about
+                    .get("protocolVersion")
+                    .and_then(Value::as_str)
+                    .is_none()
+                {
+                    return Err(Error::new("the server names no version of MCP"));
+                }
+                self.write(&json!({"jsonrpc": "2.0", "method": "notifications/initialized"}))?;
+                Ok(about)
+            }
         }
-        self.write(&json!({"jsonrpc": "2.0", "method": "notifications/initialized"}))?;
-        Ok(about)
+    }
+
+    /// What a server answers that was asked in both eras. One that was only slow answers the first
+    /// question, `late`, after all, and then refuses `initialize`, because it speaks as it began.
+    fn greeted(&mut self, initialize: u64, mut late: Option<u64>) -> Result<Greeted> {
+        let mut refused = None;
+        loop {
+            let open: Vec<u64> = late.into_iter().chain([initialize]).collect();
+            let open = match &refused {
+                None => open.as_slice(),
+                Some(_) => late.as_slice(),
+            };
+            match self.hear(open, self.until)? {
+                None => return Err(refused.unwrap_or_else(|| silent("initialize"))),
+                Some((id, Ok(result))) if id == initialize => {
+                    return Ok(Greeted::Initialized(value(&result)?));
+                }
+                Some((id, Err((code, text)))) if id == initialize => {
+                    refused = Some(fault("initialize", code, &text));
+                }
+                Some((_, answer)) => {
+                    late = None;
+                    if let Ok(result) = answer
+                        && let Some(about) = stateless(&result)?
+                    {
+                        return Ok(Greeted::Discovered(about));
+                    }
+                }
+            }
+            if let Some(refused) = refused.take_if(|_| late.is_none()) {
+                return Err(refused);
+            }
+        }
     }
 
     /// All pages of a listing; none where the server has no such method and need not have it.
@@ -134,11 +173,12 @@ impl<T: Transport> Session<T> {
                 Some(cursor) => json!({"cursor": cursor}),
                 None => json!({}),
             };
-            let result = match self.ask(method, params, self.until)? {
-                Answer::Result(result) => result,
-                Answer::Fault(NO_METHOD, _) if !must && cursor.is_none() => return Ok(all),
-                Answer::Fault(code, text) => return Err(fault(method, code, &text)),
-                Answer::Silence => return Err(silent(method)),
+            let asked = self.put(method, params)?;
+            let result = match self.hear(&[asked], self.until)? {
+                Some((_, Ok(result))) => result,
+                Some((_, Err((NO_METHOD, _)))) if !must && cursor.is_none() => return Ok(all),
+                Some((_, Err((code, text)))) => return Err(fault(method, code, &text)),
+                None => return Err(silent(method)),
             };
             let (mut objects, next) = page(&result, key)?;
             all.append(&mut objects);
@@ -156,7 +196,8 @@ impl<T: Transport> Session<T> {
         )))
     }
 
-    fn ask(&mut self, method: &str, mut params: Value, until: Instant) -> Result<Answer> {
+    /// Asks; gives the question's number.
+    fn put(&mut self, method: &str, mut params: Value) -> Result<u64> {
         self.asked += 1;
         if let (Era::Stateless, Some(members)) = (self.era, params.as_object_mut()) {
             let meta = json!({
@@ -168,15 +209,25 @@ impl<T: Transport> Session<T> {
         }
         let id = self.asked;
         self.write(&json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params}))?;
+        Ok(id)
+    }
+
+    /// The next answer to one of the questions `open`; nothing where none comes until then.
+    fn hear(&mut self, open: &[u64], until: Instant) -> Result<Option<(u64, Answer)>> {
         loop {
             let Some(line) = self.transport.receive(until)? else {
-                return Ok(Answer::Silence);
+                return Ok(None);
             };
             match Message::parse(&line)? {
-                Message::Result(to, result) if to == id => return Ok(Answer::Result(result)),
-                Message::Fault(to, code, text) if to == id => return Ok(Answer::Fault(code, text)),
-                // An answer to a probe that was given up.
-                Message::Result(to, _) | Message::Fault(to, ..) if to < id && to > 0 => {}
+                Message::Result(to, result) if open.contains(&to) => {
+                    return Ok(Some((to, Ok(result))));
+                }
+                Message::Fault(to, code, text) if open.contains(&to) => {
+                    return Ok(Some((to, Err((code, text)))));
+                }
+                // An answer to a question that was given up.
+                Message::Result(to, _) | Message::Fault(to, ..)
+                    if (1..self.asked).contains(&to) => {}
                 Message::Result(to, _) | Message::Fault(to, ..) => {
                     let what = format!("the server answers the question {to}, which nobody asked");
                     return Err(Error::new(what));
@@ -214,6 +265,16 @@ impl<T: Transport> Session<T> {
 
 fn client() -> Value {
     json!({"name": "keepgate-vet", "version": env!("CARGO_PKG_VERSION")})
+}
+
+/// What a server says of itself that speaks the stateless era; nothing, where it does not.
+fn stateless(result: &RawValue) -> Result<Option<Value>> {
+    let about = value(result)?;
+    let known = about
+        .get("supportedVersions")
+        .and_then(Value::as_array)
+        .is_some_and(|all| all.iter().any(|one| one == STATELESS));
+    Ok(known.then_some(about))
 }
 
 fn value(raw: &RawValue) -> Result<Value> {
@@ -340,6 +401,45 @@ mod tests {
         .unwrap();
         assert_eq!((listed.era, listed.prompts.len()), (Era::Stateless, 1));
         assert_eq!(fake.asked.len(), 3);
+    }
+
+    /// It was asked for both eras by the time it answers the first question, and speaks that one.
+    #[test]
+    fn a_slow_server_of_both_eras_is_one_of_the_stateless_era() {
+        const ABOUT: &str = r#"{"resultType":"complete","supportedVersions":["2026-07-28"],"capabilities":{"tools":{}}}"#;
+        fn refused(value: &Value) -> Vec<String> {
+            let id = &value["id"];
+            vec![format!(
+                r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":-32022,"message":"it is served otherwise"}}}}"#
+            )]
+        }
+        type Answers = fn(&str, &Value) -> Vec<String>;
+        let in_order: Answers = |method, value| match method {
+            "server/discover" => Vec::new(),
+            "initialize" => [say(&json!({"id": 1}), ABOUT), refused(value)].concat(),
+            "tools/list" => say(value, r#"{"tools":[{"name":"a"}]}"#),
+            _ => no(value),
+        };
+        let turned: Answers = |method, value| match method {
+            "initialize" => [refused(value), say(&json!({"id": 1}), ABOUT)].concat(),
+            _ => Vec::new(),
+        };
+        let (listed, fake) = list(in_order).unwrap();
+        assert_eq!((listed.era, listed.tools.len()), (Era::Stateless, 1));
+        assert_eq!(fake.asked, ["server/discover", "initialize", "tools/list"]);
+        // It is asked for its tools in that era, whichever answer came first.
+        let error = list(turned).unwrap_err();
+        assert!(
+            error.message().contains("does not answer `tools/list`"),
+            "{error}"
+        );
+        // One that refuses both is told by what it said to the second.
+        let neither: Answers = |method, value| match method {
+            "initialize" => [refused(value), no(&json!({"id": 1}))].concat(),
+            _ => Vec::new(),
+        };
+        let error = list(neither).unwrap_err();
+        assert!(error.message().contains("refuses `initialize`"), "{error}");
     }
 
     #[test]

@@ -32,7 +32,7 @@ pub(super) fn members<'a, T: Deserialize<'a> + Default>(
 }
 
 /// Raw JSON of `params`, of a bounded length.
-pub(super) fn raw(params: Option<&RawValue>) -> Result<&[u8], Refusal> {
+fn raw(params: Option<&RawValue>) -> Result<&[u8], Refusal> {
     let raw = params.map_or("{}", RawValue::get);
     match raw.len() <= ARGUMENTS_MAX {
         true => Ok(raw.as_bytes()),
@@ -44,11 +44,28 @@ pub(super) fn raw(params: Option<&RawValue>) -> Result<&[u8], Refusal> {
 
 /// A `tools/list`, which has one page.
 pub(super) fn list<'a>(params: Option<&RawValue>) -> Result<(Ask<'a>, Form), Refusal> {
+    first_page(params)?;
+    Ok((Ask::List, Form::Kept))
+}
+
+/// A method that is the keeper's to answer.
+pub(super) fn other<'a>(
+    method: &'static str,
+    params: Option<&'a RawValue>,
+) -> Result<Ask<'a>, Refusal> {
+    if method.ends_with("/list") {
+        first_page(params)?;
+    }
+    let params = raw(params)?;
+    Ok(Ask::Other { method, params })
+}
+
+/// Lists have one page each, so that no cursor was ever given out.
+fn first_page(params: Option<&RawValue>) -> Result<(), Refusal> {
     let page: Page<'_> = members(params)?;
     match page.cursor {
-        // The list has one page, so no cursor was ever given out.
         Some(_) => Err(invalid("unknown `cursor`")),
-        None => Ok((Ask::List, Form::Kept)),
+        None => Ok(()),
     }
 }
 

@@ -80,16 +80,16 @@ impl Session {
             "tools/call" => params::call(params)?,
             "resources/subscribe" => {
                 let uri = params::uri(params)?;
-                let ask = other("resources/subscribe", params)?;
+                let ask = params::other("resources/subscribe", params)?;
                 (ask, Form::Subscribed { uri })
             }
             "resources/unsubscribe" => {
                 let uri = params::uri(params)?;
-                let ask = other("resources/unsubscribe", params)?;
+                let ask = params::other("resources/unsubscribe", params)?;
                 (ask, Form::Unsubscribed { uri })
             }
             _ => match PASSED.iter().find(|known| **known == method) {
-                Some(known) => (other(known, params)?, Form::Plain),
+                Some(known) => (params::other(known, params)?, Form::Plain),
                 None => return Err(Refusal::unknown(method)),
             },
         };
@@ -119,7 +119,7 @@ impl Session {
             .iter()
             .find(|known| **known == version)
             .unwrap_or(&LATEST);
-        let ask = other("initialize", params)?;
+        let ask = params::other("initialize", params)?;
         self.client.replace(params::label(wanted.client_info));
         self.open.set(true);
         Ok((ask, Form::Hello { version }))
@@ -131,11 +131,6 @@ fn is_known(method: &str) -> bool {
         method,
         "tools/list" | "tools/call" | "resources/subscribe" | "resources/unsubscribe"
     ) || PASSED.contains(&method)
-}
-
-fn other<'a>(method: &'static str, params: Option<&'a RawValue>) -> Result<Ask<'a>, Refusal> {
-    let params = params::raw(params)?;
-    Ok(Ask::Other { method, params })
 }
 
 fn notification<'a>(method: &str, params: Option<&RawValue>) -> Step<'a> {
@@ -290,6 +285,14 @@ mod tests {
             r#"resources/unsubscribe {"uri":"a:b"} Unsubscribed { uri: "a:b" }"#
         );
         assert!(ask("resources/subscribe", "{}").contains("`uri` is missing"));
+        // Each list has one page.
+        for method in ["resources/list", "resources/templates/list", "prompts/list"] {
+            let told = ask(method, r#"{"cursor":"2"}"#);
+            assert!(
+                told.contains("-32602") && told.contains("unknown `cursor`"),
+                "{told}"
+            );
+        }
     }
 
     #[test]

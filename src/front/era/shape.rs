@@ -4,9 +4,21 @@
 use serde_json::json;
 
 use super::{Form, SUBSCRIPTION_KEY, stateless};
-use crate::front::message::RequestId;
+use crate::front::message::{INVALID_PARAMS, RequestId};
 use crate::front::object::{Object, completed};
 use crate::wire::messages::Era;
+
+/// MCP until 2025-11-25: there is no such resource.
+const NO_RESOURCE: i64 = -32002;
+
+/// The code of an error that a client of `era` gets. What there is no resource for is a parameter that
+/// is invalid since 2026-07-28, and the number it had before means nothing any more.
+pub(in crate::front) fn code(era: Era, code: i64) -> i64 {
+    match (era, code) {
+        (Era::Stateless, NO_RESOURCE) => INVALID_PARAMS,
+        (_, code) => code,
+    }
+}
 
 /// The result that a client of `era` gets.
 pub(in crate::front) fn result(era: Era, form: &Form, raw: &[u8], server: &str) -> Vec<u8> {
@@ -120,6 +132,13 @@ mod tests {
         let hello: Value = serde_json::from_slice(&hello).unwrap();
         assert_eq!(hello["protocolVersion"], "2025-06-18");
         assert_eq!(hello["serverInfo"]["name"], "keepgate");
+    }
+
+    #[test]
+    fn a_resource_that_is_not_there_has_the_code_of_the_era() {
+        assert_eq!(code(Era::Session, NO_RESOURCE), NO_RESOURCE);
+        assert_eq!(code(Era::Stateless, NO_RESOURCE), INVALID_PARAMS);
+        assert_eq!(code(Era::Stateless, -32001), -32001);
     }
 
     #[test]

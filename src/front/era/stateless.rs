@@ -78,7 +78,7 @@ fn request<'a>(
         return Err(Refusal::new(UNSUPPORTED_VERSION, "unsupported protocol version").with(&data));
     }
     let (ask, form) = match method {
-        "server/discover" => (other("server/discover", params)?, Form::Discovered),
+        "server/discover" => (params::other("server/discover", params)?, Form::Discovered),
         "tools/list" => params::list(params)?,
         "tools/call" => {
             let (mut ask, form) = params::call(params)?;
@@ -88,7 +88,7 @@ fn request<'a>(
             (ask, form)
         }
         _ => match PASSED.iter().find(|(known, _)| *known == method) {
-            Some((known, form)) => (other(known, params)?, form.clone()),
+            Some((known, form)) => (params::other(known, params)?, form.clone()),
             None => return Err(Refusal::unknown(method)),
         },
     };
@@ -100,11 +100,6 @@ fn request<'a>(
         token: params::token(params)?,
         form,
     }))
-}
-
-fn other<'a>(method: &'static str, params: Option<&'a RawValue>) -> Result<Ask<'a>, Refusal> {
-    let params = params::raw(params)?;
-    Ok(Ask::Other { method, params })
 }
 
 /// What every request says of itself.
@@ -247,6 +242,18 @@ mod tests {
             let told = refused(&line(method, META), None);
             assert_eq!(told["error"]["code"], -32601, "{method}");
             assert_eq!(told["id"], 7);
+        }
+    }
+
+    #[test]
+    fn each_list_has_one_page() {
+        for (method, _) in PASSED
+            .iter()
+            .filter(|(method, _)| method.ends_with("/list"))
+        {
+            let told = refused(&line(method, &format!(r#"{META},"cursor":"2""#)), None);
+            assert_eq!(told["error"]["code"], -32602, "{method}");
+            assert_eq!(told["error"]["message"], "unknown `cursor`");
         }
     }
 

@@ -4,12 +4,12 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use hyper::body::Incoming;
-use hyper::header::{ALLOW, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use hyper::header::{ALLOW, HeaderValue, ORIGIN, RETRY_AFTER, WWW_AUTHENTICATE};
 use hyper::{Method, Request, Response, StatusCode};
 
 use super::answer::{self, Answer};
 use super::wire::Written;
-use super::{gate, post};
+use super::{cors, gate, post};
 use crate::front::agent::Agent;
 use crate::front::house::House;
 use crate::front::message::INVALID_REQUEST;
@@ -65,13 +65,45 @@ impl Door {
         proved: &Cell<bool>,
         written: &Rc<Written>,
     ) -> Response<Answer> {
-        let agent = match self.admit(&request, caller) {
-            Ok(agent) => {
-                proved.set(true);
-                agent
-            }
-            Err(refused) => return refused.response(written),
+        if let Err(refused) = self.is_for_us(&request) {
+            return refused.response(written);
+        }
+        // A page of one of the door's own origins.
+        let page = match caller {
+            Caller::Token => request.headers().get(ORIGIN).cloned(),
+            Caller::Certificate(_) => None,
         };
+        let response = match page {
+            Some(_) if request.uri().path() == ENDPOINT && cors::is_preflight(&request) => {
+                cors::preflight(request.headers())
+            }
+            Some(_) | None => self.serve(request, caller, proved, written).await,
+        };
+        match page {
+            Some(origin) => cors::readable(response, origin),
+            None => response,
+        }
+    }
+
+    async fn serve(
+        &self,
+        request: Request<Incoming>,
+        caller: &Caller,
+        proved: &Cell<bool>,
+        written: &Rc<Written>,
+    ) -> Response<Answer> {
+        let Some(agent) = self.who(&request, caller) else {
+            self.notes.note("HTTP from nobody that is enrolled");
+            let why = match caller {
+                Caller::Token => "a bearer token of an enrolled agent is needed",
+                Caller::Certificate(_) => "a valid certificate of an enrolled agent is needed",
+            };
+            return Refused(StatusCode::UNAUTHORIZED, why).response(written);
+        };
+        proved.set(true);
+        if request.uri().path() != ENDPOINT {
+            return Refused(StatusCode::NOT_FOUND, "there is only `/mcp` here").response(written);
+        }
         let method = request.method().clone();
         if method == Method::POST {
             return post::post(&agent, request, written).await;
@@ -88,7 +120,8 @@ impl Door {
         response
     }
 
-    fn admit(&self, request: &Request<Incoming>, caller: &Caller) -> Result<Rc<Agent>, Refused> {
+    /// The request was sent to a name of the door, from no page or one of its origins.
+    fn is_for_us(&self, request: &Request<Incoming>) -> Result<(), Refused> {
         let headers = request.headers();
         let authority = request
             .uri()
@@ -104,18 +137,7 @@ impl Door {
             let why = "`Origin` is not a site that may use this server";
             return Err(Refused(StatusCode::FORBIDDEN, why));
         }
-        let Some(agent) = self.who(request, caller) else {
-            self.notes.note("HTTP from nobody that is enrolled");
-            let why = match caller {
-                Caller::Token => "a bearer token of an enrolled agent is needed",
-                Caller::Certificate(_) => "a valid certificate of an enrolled agent is needed",
-            };
-            return Err(Refused(StatusCode::UNAUTHORIZED, why));
-        };
-        if request.uri().path() != ENDPOINT {
-            return Err(Refused(StatusCode::NOT_FOUND, "there is only `/mcp` here"));
-        }
-        Ok(agent)
+        Ok(())
     }
 
     fn who(&self, request: &Request<Incoming>, caller: &Caller) -> Option<Rc<Agent>> {

@@ -16,7 +16,7 @@ pub(super) const SESSION: HeaderName = HeaderName::from_static("mcp-session-id")
 const VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 const METHOD: HeaderName = HeaderName::from_static("mcp-method");
 /// Headers that repeat an argument begin with this.
-const PARAM: &str = "mcp-param-";
+pub(super) const PARAM: &str = "mcp-param-";
 const NAME: HeaderName = HeaderName::from_static("mcp-name");
 
 /// The only value of a header, as text; nothing where it is missing, comes twice or is no text.

@@ -3,7 +3,8 @@
 //!
 //! What comes is checked in this order, and the first that fails is answered: the names in `Host`
 //! and `Origin` (a web page that had its own name lead here has another one), who it is, path and
-//! method, sizes, and then the message itself, which decides alone what is done.
+//! method, sizes, and then the message itself, which decides alone what is done. A browser that asks
+//! whether a page may send something shows no proof: it is answered by the names and the path.
 //!
 //! ```text
 //! socket ─▶ tls ─▶ wire ─▶ hyper ─▶ door ─▶ post ─▶ era, talk
@@ -11,6 +12,7 @@
 //! ```
 
 mod answer;
+mod cors;
 mod door;
 mod gate;
 mod post;

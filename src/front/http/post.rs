@@ -208,37 +208,49 @@ impl Post<'_> {
         response
     }
 
-    /// Puts a question, and answers with what comes: at once where that is the whole answer, else
-    /// as a stream.
+    /// Puts a question, and answers with what comes: where that is the whole answer, as one message;
+    /// else, or where nothing comes for a while, as a stream.
     async fn ask(&self, talk: &Rc<Talk>, question: Question<'_>) -> Response<Answer> {
         let era = question.era;
         let (outlet, mut queue) = Outlet::new(self.agent);
         let key = question.id.key().clone();
-        if let Err(refusal) = talk.put(question, outlet) {
-            return refuse(self.agent, era, &refusal, self.written);
-        }
+        let flight = match talk.put(question, outlet) {
+            Ok(flight) => flight,
+            Err(refusal) => return refuse(self.agent, era, &refusal, self.written),
+        };
         // In a session an answer that finds nobody is lost, and nothing is given up by that.
         let hanging = match era {
             Era::Stateless => Some(Hanging::new(talk, key)),
             Era::Session => None,
         };
-        match self.first(&mut queue).await {
-            Some(Queued {
+        let every = self.agent.house.limits.heartbeat;
+        // Clients and proxies that hear nothing at all for long take it for lost.
+        let first = match self.reads.events {
+            true => timeout(every, self.first(&mut queue)).await,
+            false => Ok(self.first(&mut queue).await),
+        };
+        let first = match first {
+            Ok(Some(Queued {
                 line,
                 last: Some(last),
                 ..
-            }) if self.reads.json => {
+            })) if self.reads.json => {
                 let status = last.code.map_or(StatusCode::OK, |code| status(era, code));
-                answer::json(status, line, last.delivery, self.written)
+                return answer::json(status, line, last.delivery, self.written);
             }
-            first @ Some(_) => {
-                let every = self.agent.house.limits.heartbeat;
-                let events = Events::new(first, queue, every, self.written);
-                answer::events(events.hanging(hanging))
-            }
+            Ok(first @ Some(_)) => first,
+            Err(_) => None,
+            // No answer comes after a cancellation, and that is no failure: some clients end their
+            // whole session where they see one.
+            Ok(None) if flight.is_cancelled() => match self.reads.events {
+                true => None,
+                false => return answer::bare(StatusCode::ACCEPTED),
+            },
             // The agent was revoked, or leaves too much unread.
-            None => answer::bare(StatusCode::SERVICE_UNAVAILABLE),
-        }
+            Ok(None) => return answer::bare(StatusCode::SERVICE_UNAVAILABLE),
+        };
+        let events = Events::new(first, queue, every, self.written);
+        answer::events(events.hanging(hanging))
     }
 
     /// The first message that the client can read.

@@ -7,28 +7,28 @@ use super::{HELLO, META, Rig, TOKEN, chatty};
 use crate::front::limits::Limits;
 use crate::wire::messages::{Era, FrontToKeeper, KeeperToFront, What};
 
-fn call(id: u32, params: &str) -> String {
+pub(super) fn call(id: u32, params: &str) -> String {
     format!(
         r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{"name":"t__t"{params}}}}}"#
     )
 }
 
-fn modern(id: u32, method: &str, params: &str) -> String {
+pub(super) fn modern(id: u32, method: &str, params: &str) -> String {
     format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}","params":{{{META}{params}}}}}"#)
 }
 
 /// The headers of a request of the stateless era.
-fn says(method: &str) -> [&str; 2] {
+pub(super) fn says(method: &str) -> [&str; 2] {
     ["MCP-Protocol-Version: 2026-07-28", method]
 }
 
-const CALL: [&str; 3] = [
+pub(super) const CALL: [&str; 3] = [
     "MCP-Protocol-Version: 2026-07-28",
     "Mcp-Method: tools/call",
     "Mcp-Name: t__t",
 ];
 
-fn opened(rig: &Rig) -> (u64, Era) {
+pub(super) fn opened(rig: &Rig) -> (u64, Era) {
     match rig.asked() {
         (FrontToKeeper::Open { id, era, agent, .. }, _) => {
             assert_eq!(agent, "w");
@@ -38,7 +38,7 @@ fn opened(rig: &Rig) -> (u64, Era) {
     }
 }
 
-fn session(rig: &Rig, web: &mut Web<std::net::TcpStream>) -> String {
+pub(super) fn session(rig: &Rig, web: &mut Web<std::net::TcpStream>) -> String {
     web.send("POST", &[], HELLO);
     rig.greet();
     let hello = web.response();

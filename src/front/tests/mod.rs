@@ -28,10 +28,12 @@ use crate::wire::text::hex;
 
 mod calls;
 mod door;
+mod endings;
 mod http;
 mod limits;
 mod links;
 mod news;
+mod pages;
 mod refusals;
 mod stateless;
 mod tls;

@@ -165,5 +165,14 @@ fn names_count_here_too() {
         assert_eq!(web.post(&more, HELLO).status, 403);
         assert_eq!(world.rig.noted_of("-"), noted);
     }
+    // A browser would add the certificate by itself: no page of another origin is allowed anything.
+    let own = format!("Origin: http://gate.example.net:{}", world.address.port());
+    let asks = "Access-Control-Request-Method: POST";
+    for method in ["OPTIONS", "GET"] {
+        web.send(method, &[&own, asks], "");
+        let told = web.response();
+        assert_eq!(told.status, 405, "{method}");
+        assert_eq!(told.header("access-control-allow-origin"), None);
+    }
     world.rig.stop();
 }

@@ -3,9 +3,11 @@
 //! for, and KEEPGATE_REGISTRIES names where it lies.
 
 use std::ffi::OsStr;
+mod clients;
+
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::os::unix::process::CommandExt;
+use std::net::TcpListener;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -37,7 +39,13 @@ const SERVERS: [Server; 6] = [
         package: "npm:@modelcontextprotocol/server-everything@2026.8.31",
         tools: 13,
         place: None,
-        reads: &["echo", "get-sum"],
+        reads: &[
+            "echo",
+            "get-structured-content",
+            "get-sum",
+            "get-tiny-image",
+            "trigger-long-running-operation",
+        ],
     },
     Server {
         name: "memory",
@@ -69,53 +77,31 @@ const SERVERS: [Server; 6] = [
     },
 ];
 
-const CLIENT: &str = r#"
-import asyncio, json, sys
-from mcp import ClientSession, StdioServerParameters
-from mcp.client.stdio import stdio_client
+/// All six behind a gate, and who may use it.
+struct Served {
+    appliance: Appliance,
+    /// What servers may change.
+    work: PathBuf,
+    /// A directory of the agent's user.
+    home: PathBuf,
+    /// Where an agent with [`Served::token`] is served.
+    url: String,
+    token: String,
+    /// What the operator was told to paste for Claude Code: the one that starts a program, and the one
+    /// with the token.
+    pasted: [String; 2],
+}
 
-async def main(binary, directory, work):
-    server = StdioServerParameters(command=binary, args=["--dir", directory, "mcp", "--agent", "bot"])
-    asked = [
-        ("time__get_current_time", {"timezone": "Asia/Tokyo"}),
-        ("git__git_status", {"repo_path": work + "/repo"}),
-        ("fetch__fetch", {"url": "http://192.0.2.1/"}),
-        ("files__read_text_file", {"path": work + "/hello.txt"}),
-        ("files__read_text_file", {"path": "/etc/passwd"}),
-        ("everything__echo", {"message": "through the gate"}),
-        ("everything__get-sum", {"a": 19, "b": 23}),
-        ("memory__read_graph", {}),
-        ("memory__create_entities", {"entities": []}),
-    ]
-    async with stdio_client(server) as (read, write):
-        async with ClientSession(read, write) as session:
-            await session.initialize()
-            tools = (await session.list_tools()).tools
-            told = {"tools": len([tool for tool in tools if tool.name not in OWN]), "calls": []}
-            for name, arguments in asked:
-                result = await session.call_tool(name, arguments)
-                text = " ".join(getattr(one, "text", "") for one in result.content)
-                told["calls"].append([name, result.isError, text])
-            told["prompts"] = len((await session.list_prompts()).prompts)
-            told["resources"] = len((await session.list_resources()).resources)
-            print(json.dumps(told))
-
-OWN = {"file__read", "file__list", "file__write", "http__request"}
-asyncio.run(main(*sys.argv[1:]))
-"#;
-
-/// In the order of the client's calls: whether it is an error, and what the answer holds.
-const ANSWERS: [(bool, &str); 9] = [
-    (false, "Asia/Tokyo"),
-    (false, "nothing to commit"),
-    (true, "Refused to fetch"),
-    (false, "hello"),
-    (true, "Access denied"),
-    (false, "Echo: through the gate"),
-    (false, "The sum of 19 and 23 is 42."),
-    (false, "entities"),
-    (true, "not_permitted"),
-];
+impl Served {
+    /// What an agent without a token starts.
+    fn command(&self) -> Vec<String> {
+        let dir = self.appliance.directory.path().canonicalize().unwrap();
+        let words = [binary(), "--dir".into(), dir, "mcp".into()];
+        let words = words.map(|word| word.into_os_string().into_string().unwrap());
+        let agent = ["--agent", "bot"].map(str::to_owned);
+        words.into_iter().chain(agent).collect()
+    }
+}
 
 /// Installs and vets one; what it changes lies beneath `work`.
 fn install(appliance: &Appliance, registries: &Path, work: &Path, server: &Server) {
@@ -160,17 +146,18 @@ fn install(appliance: &Appliance, registries: &Path, work: &Path, server: &Serve
     assert_eq!(tools, server.tools, "{name}");
 }
 
-#[test]
-fn real_servers_are_installed_vetted_and_approved() {
+/// Installs, vets, approves and serves all.
+fn served() -> Served {
     let registries = std::env::var_os("KEEPGATE_REGISTRIES")
         .expect("KEEPGATE_REGISTRIES must name what npm and pip install from; run scripts/test");
     let registries = PathBuf::from(registries);
-    let python = std::env::var("KEEPGATE_PYTHON")
-        .expect("KEEPGATE_PYTHON must name a Python with the `mcp` package; run scripts/test");
     let mut appliance = Appliance::init("");
     let dir = appliance.directory.path().canonicalize().unwrap();
-    let work = dir.join("work");
-    fs::create_dir(&work).unwrap();
+    let (work, home) = (dir.join("work"), dir.join("home"));
+    for place in [&work, &home] {
+        fs::create_dir(place).unwrap();
+    }
+    chown(&home, Some(AGENT), Some(AGENT)).unwrap();
     fs::write(work.join("hello.txt"), "hello\n").unwrap();
     let mut made = Command::new("git");
     made.args(["init", "--quiet"]).arg(work.join("repo"));
@@ -186,33 +173,35 @@ fn real_servers_are_installed_vetted_and_approved() {
         let name = server.name;
         appliance.must(&["connector", "approve", name, "--by", "alice"]);
         appliance.must(&["connector", "diff", name]);
-        config += &format!("\n[planes.production.connectors.{name}]\nagents = [\"bot\"]\n");
+        config += &format!("\n[planes.production.connectors.{name}]\nagents = [\"*\"]\n");
     }
+    // A port that was free a moment ago.
+    let port = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    config += &format!("\n[planes.production.listen.local]\naddress = \"127.0.0.1:{port}\"\n");
     fs::write(appliance.path("keepgate.toml"), config).unwrap();
     appliance.serve();
-    appliance.enrol("bot");
-
-    let done = Command::new(python)
-        .args(["-I", "-c", CLIENT])
-        .args([binary().as_path(), &dir, &work])
-        .current_dir("/")
-        .uid(AGENT)
-        .gid(AGENT)
-        .output()
-        .unwrap();
-    let said = appliance.diagnostics();
-    assert!(done.status.success(), "{done:?}\n{said}");
-    let told: Value = serde_json::from_slice(&done.stdout).unwrap();
-    let tools: usize = SERVERS.iter().map(|server| server.tools).sum();
-    assert_eq!(told["tools"], tools, "{told:#}");
-    for ((error, text), call) in ANSWERS.iter().zip(told["calls"].as_array().unwrap()) {
-        assert_eq!(call[1], *error, "{call}\n{said}");
-        assert!(call[2].as_str().unwrap().contains(text), "{call}\n{said}");
+    let bot = appliance.must(&["agent", "add", "bot", "--uid", &AGENT.to_string()]);
+    let web = appliance.must(&["agent", "add", "web", "--token"]);
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    Served {
+        url: text(&web["url"]),
+        token: text(&web["token"]),
+        pasted: [&bot, &web].map(|told| text(&told["snippets"]["claude_code"])),
+        appliance,
+        work,
+        home,
     }
-    assert_eq!(
-        (&told["prompts"], &told["resources"]),
-        (&5.into(), &8.into())
-    );
+}
+
+#[test]
+fn real_servers_serve_real_clients_until_a_file_changes() {
+    let served = served();
+    clients::all(&served);
+    let mut appliance = served.appliance;
     assert_eq!(
         appliance.entries("connector.quarantined"),
         Vec::<Value>::new()
