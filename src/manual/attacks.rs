@@ -1457,7 +1457,7 @@ pub const ATTACKS: &[Attack] = &[
         what: "is a skill whose instructions or scripts go beyond what was looked at",
         stage: Stage::Operator,
         tests: &[
-            "catalog::connector::skill::tests::scripts_are_tools_and_allowed_tools_only_narrows",
+            "catalog::connector::skill::scripts::tests::scripts_are_tools_and_allowed_tools_only_narrows",
             "it::connectors::skills::a_skill_is_imported_vetted_and_pinned_whole",
         ],
     },
