@@ -2,13 +2,17 @@
 //!
 //! What becomes of one: each script beneath `scripts/` is a tool that runs in a jail of its own for
 //! each call ([`order`]), the folder read-only. The instructions are served as a prompt
-//! ([`Skill::prompt`]) that an agent, or the person before it, has to ask for: nothing of a skill is
-//! put before a model by itself. `allowed-tools` only narrows: a skill that names what it uses, and no
-//! way to run a script among it, gets no script run.
+//! ([`Skill::prompt`]), and with the texts beside them as resources ([`resources`]), that an agent, or
+//! the person before it, has to ask for: nothing of a skill is put before a model by itself.
+//! `allowed-tools` only narrows: a skill that names what it uses, and no way to run a script among it,
+//! gets no script run; what else it names is given by nobody.
 
 mod front;
+mod interpreter;
+pub mod resources;
 mod scripts;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
@@ -16,9 +20,12 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::error::{Context, Error, Kind, Result};
+use crate::wire::manifest::Manifest;
 use crate::wire::text::{Escaped, escaped};
 
-pub use scripts::{Order, Script, order, tools};
+use resources::Resources;
+use scripts::{DEPTH_MAX, walk};
+pub use scripts::{Lack, Narrowing, Order, Script, Unfit, lacks, order, tools};
 
 /// Longest `SKILL.md`, in bytes.
 pub const FILE_MAX: u64 = 1 << 20;
@@ -118,6 +125,40 @@ impl Skill {
             "title": self.name,
             "description": self.description,
         }))
+    }
+}
+
+/// A skill as it was found in its folder, beside what a manifest says of it.
+#[derive(Debug)]
+pub struct Looked {
+    /// Its instructions.
+    pub skill: Skill,
+    /// What of it can be read.
+    pub resources: Resources,
+    /// Scripts that nothing runs.
+    pub lacks: Vec<Lack>,
+    /// What `allowed-tools` comes to.
+    pub narrowing: Narrowing,
+}
+
+impl Looked {
+    /// Looks at the skill of the connector `connector`.
+    ///
+    /// # Errors
+    /// As [`Skill::load`] and [`resources::served`].
+    pub fn at(
+        connector: &str,
+        folder: &Path,
+        scripts: &BTreeMap<String, Script>,
+        jail: &Manifest,
+    ) -> Result<Self> {
+        let skill = Skill::load(folder)?;
+        Ok(Self {
+            narrowing: skill.narrowing(scripts),
+            resources: resources::served(connector, folder)?,
+            lacks: lacks(folder, scripts, jail),
+            skill,
+        })
     }
 }
 

@@ -2,23 +2,28 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::super::LISTED_MAX;
-use super::{Skill, raw};
+use super::{Skill, interpreter, raw};
 use crate::error::{Context, Error, Kind, Result};
+use crate::wire::manifest::Manifest;
 use crate::wire::text::escaped;
 
-/// Arguments of one call, and the longest of them in bytes.
+/// Arguments of one call, and the longest of them in characters.
 const ARGUMENTS_MAX: usize = 64;
 const ARGUMENT_MAX: usize = 4_096;
-/// Longest standard input of one call, in bytes.
-const INPUT_MAX: usize = 256 << 10;
+/// Longest arguments together, the program's own among them, as JSON: a frame holds 64 KiB.
+const WRITTEN_MAX: usize = 48 << 10;
+/// Longest standard input of one call, in characters; a call's arguments are not longer together.
+const INPUT_MAX: usize = 1 << 20;
+/// Directories inside each other, and files, that are looked at.
+pub(super) const DEPTH_MAX: usize = 8;
+const FOUND_MAX: usize = 4 * LISTED_MAX;
 
 /// One script of a skill: a tool that runs in a jail of its own for each call.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,23 +39,31 @@ pub struct Script {
 }
 
 impl Skill {
-    /// The scripts of its folder that may run: those beneath `scripts/` for which there is an
-    /// interpreter, or that run by themselves, and that [`Skill::allowed`] does not exclude.
+    /// The scripts of its folder that may run: those of [`Skill::every_script`] that
+    /// [`Skill::allowed`] does not exclude.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn scripts(&self, folder: &Path) -> Result<BTreeMap<String, Script>> {
+        let mut scripts = self.every_script(folder)?;
+        scripts.retain(|_, script| self.allows(script));
+        Ok(scripts)
+    }
+
+    /// The scripts of its folder: what lies beneath `scripts/` and says what runs it, by its first
+    /// line or its name's end.
     ///
     /// # Errors
     /// Fails where the folder cannot be read, or two scripts have the same name.
-    pub fn scripts(&self, folder: &Path) -> Result<BTreeMap<String, Script>> {
+    pub fn every_script(&self, folder: &Path) -> Result<BTreeMap<String, Script>> {
         let mut scripts = BTreeMap::new();
         let mut found = Vec::new();
         walk(folder, Path::new("scripts"), 0, &mut found)?;
         found.sort();
         for path in found {
-            let Some(with) = interpreter(&folder.join(&path)) else {
+            let Some(with) = interpreter::of(&folder.join(&path)) else {
                 continue;
             };
-            if !self.allows(&path) {
-                continue;
-            }
             let name = tool_name(&path);
             let script = Script {
                 script: path,
@@ -69,36 +82,94 @@ impl Skill {
     }
 
     /// Whether it says that it runs this script, or says nothing of what it uses.
-    pub fn allows(&self, script: &Path) -> bool {
+    pub fn allows(&self, script: &Script) -> bool {
         let Some(allowed) = &self.allowed else {
             return true;
         };
-        let path = script.to_string_lossy();
-        allowed.iter().any(|word| {
-            if word == "Bash" {
-                return true;
+        allowed.iter().any(|word| names(word, script))
+    }
+
+    /// What `allowed-tools` comes to among these scripts.
+    pub fn narrowing(&self, scripts: &BTreeMap<String, Script>) -> Narrowing {
+        let (mut offered, mut left_out) = (Vec::new(), Vec::new());
+        for (name, script) in scripts {
+            match self.allows(script) {
+                true => offered.push(name.clone()),
+                false => left_out.push(name.clone()),
             }
-            let inner = word
-                .strip_prefix("Bash(")
-                .and_then(|rest| rest.strip_suffix(')'));
-            // `Bash(*)`, `Bash(python scripts/fill.py:*)`
-            inner.is_some_and(|inner| {
-                inner == "*"
-                    || inner
-                        .trim_end_matches(":*")
-                        .split_ascii_whitespace()
-                        .any(|part| part.trim_start_matches("./") == path)
-            })
-        })
+        }
+        let says = self.allowed.clone();
+        let gives_nothing = |word: &&String| !scripts.values().any(|script| names(word, script));
+        let without_effect = says.iter().flatten().filter(gives_nothing).cloned();
+        Narrowing {
+            offered,
+            left_out,
+            without_effect: without_effect.collect(),
+            says,
+        }
     }
 }
 
-/// The tools that scripts are, as `tools/list` would show them.
+/// What `allowed-tools` comes to: it takes scripts away, and gives nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Narrowing {
+    /// Its words; nothing where there is none, and every script is offered.
+    pub says: Option<Vec<String>>,
+    /// Tools of scripts that are offered.
+    pub offered: Vec<String>,
+    /// Those that are not, because no word names them.
+    pub left_out: Vec<String>,
+    /// Words that name no script of it: tools of others are not a skill's to give.
+    pub without_effect: Vec<String>,
+}
+
+/// Whether a word of `allowed-tools` names this script: `Bash`, `Bash(*)`, or `Bash(COMMAND)` with the
+/// script in the command or, behind a star, with a command that would run it.
+fn names(word: &str, script: &Script) -> bool {
+    if word == "Bash" {
+        return true;
+    }
+    let command = word
+        .strip_prefix("Bash(")
+        .and_then(|rest| rest.strip_suffix(')'));
+    let Some(command) = command.map(str::trim) else {
+        return false;
+    };
+    let path = script.script.to_string_lossy();
+    let start = command.strip_suffix('*');
+    let text = start
+        .map(|text| text.strip_suffix(':').unwrap_or(text))
+        .unwrap_or(command)
+        .trim();
+    let part = |part: &str| part.trim_start_matches("./") == path;
+    text.split_ascii_whitespace().any(part)
+        || start.is_some() && commands(&path, script).any(|one| one.starts_with(text))
+}
+
+/// How somebody at a shell would run a script.
+fn commands(path: &str, script: &Script) -> impl Iterator<Item = String> {
+    let program = script.with.first().and_then(|program| {
+        let name = Path::new(program).file_name()?;
+        Some(name.to_string_lossy().into_owned())
+    });
+    let short = program
+        .as_deref()
+        .map(|name| name.trim_end_matches(|end: char| end.is_ascii_digit() || end == '.'));
+    let programs = [program.clone(), short.map(str::to_owned)];
+    let with = programs.into_iter().flatten().map(|name| name + " ");
+    let all = with.chain([String::new()]);
+    let path = path.to_owned();
+    all.flat_map(move |program| [format!("{program}{path}"), format!("{program}./{path}")])
+}
+
+/// The tools that scripts are, as `tools/list` shows them: those of the manifest that `allowed-tools`
+/// does not leave out.
 ///
 /// # Errors
-/// Fails where serialisation does.
+/// Fails where there is no skill any more, or serialisation does.
 pub fn tools(folder: &Path, scripts: &BTreeMap<String, Script>) -> Result<Vec<Box<RawValue>>> {
     let skill = Skill::load(folder)?;
+    let offered = scripts.iter().filter(|(_, script)| skill.allows(script));
     let tool = |(name, script): (&String, &Script)| {
         let path = script.script.to_string_lossy();
         let about = script
@@ -112,13 +183,13 @@ pub fn tools(folder: &Path, scripts: &BTreeMap<String, Script>) -> Result<Vec<Bo
             "inputSchema": {
                 "type": "object",
                 "properties": {
-                    "arguments": {
+                    "args": {
                         "type": "array",
                         "items": {"type": "string", "maxLength": ARGUMENT_MAX},
                         "maxItems": ARGUMENTS_MAX,
-                        "description": "Arguments of the script.",
+                        "description": "Arguments of the script, each as it is: no shell reads them.",
                     },
-                    "input": {
+                    "stdin": {
                         "type": "string",
                         "maxLength": INPUT_MAX,
                         "description": "Standard input of the script.",
@@ -126,55 +197,108 @@ pub fn tools(folder: &Path, scripts: &BTreeMap<String, Script>) -> Result<Vec<Bo
                 },
                 "additionalProperties": false,
             },
+            "outputSchema": {
+                "type": "object",
+                "properties": {
+                    "exitCode": {
+                        "type": "integer",
+                        "description": "Exit status; 128 and its number where a signal ended it.",
+                    },
+                    "ended": {
+                        "type": "string",
+                        "description": "What ended it: `exit`, `signal`, or the limit it met.",
+                    },
+                    "stdout": {"type": "string"},
+                    "stderr": {"type": "string"},
+                    "truncated": {
+                        "type": "boolean",
+                        "description": "It wrote more than is here.",
+                    },
+                },
+                "required": ["exitCode", "ended", "stdout", "stderr", "truncated"],
+                "additionalProperties": false,
+            },
         }))
     };
-    scripts.iter().map(tool).collect()
+    offered.map(tool).collect()
+}
+
+/// Scripts that nothing can run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lack {
+    /// Its tool.
+    pub tool: String,
+    /// Why.
+    pub why: String,
+}
+
+/// The scripts that such a jail has no program for, or that are no files of the folder.
+pub fn lacks(folder: &Path, scripts: &BTreeMap<String, Script>, jail: &Manifest) -> Vec<Lack> {
+    let one = |(tool, script): (&String, &Script)| {
+        let path = folder.join(&script.script);
+        let why = match path.symlink_metadata() {
+            Ok(meta) if meta.is_file() => interpreter::lacking(jail, &script.with, &path)?,
+            Ok(_) => "the script is no file".into(),
+            Err(_) => "there is no such script in the folder".into(),
+        };
+        Some(Lack {
+            tool: tool.clone(),
+            why,
+        })
+    };
+    scripts.iter().filter_map(one).collect()
 }
 
 /// One run of a script.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Order {
     /// Absolute path of the program, as the jail sees it.
-    pub program: PathBuf,
+    pub program: String,
     /// Its name and arguments.
     pub argv: Vec<String>,
     /// Its standard input.
     pub input: Vec<u8>,
 }
 
-/// What a call with `arguments` runs.
+/// What a call with `arguments` runs. The script's own path comes before them, so that none of them
+/// is read as an option of what runs it.
 ///
 /// # Errors
 /// Says which argument does not fit; a call was checked against the tool's schema before.
-pub fn order(folder: &Path, script: &Script, arguments: &Value) -> Result<Order> {
-    let wrong = |what: &str| Error::of(Kind::Usage, what.to_owned());
+pub fn order(
+    folder: &Path,
+    script: &Script,
+    arguments: &Map<String, Value>,
+) -> Result<Order, Unfit> {
     let path = folder.join(&script.script).to_string_lossy().into_owned();
     let mut argv = script.with.clone();
-    let program = match argv.first() {
-        Some(program) => PathBuf::from(program),
-        None => PathBuf::from(&path),
-    };
+    let program = argv.first().cloned().unwrap_or_else(|| path.clone());
     argv.push(path);
-    let more = match arguments.get("arguments") {
+    let more = match arguments.get("args") {
         None => Vec::new(),
         Some(Value::Array(items)) => items
             .iter()
             .map(|item| item.as_str().map(str::to_owned))
             .collect::<Option<Vec<_>>>()
-            .ok_or_else(|| wrong("`arguments` holds something else than texts"))?,
-        Some(_) => return Err(wrong("`arguments` is no list")),
+            .ok_or(Unfit::args("`args` holds something else than texts"))?,
+        Some(_) => return Err(Unfit::args("`args` is no list")),
     };
-    if more.len() > ARGUMENTS_MAX || more.iter().any(|one| one.len() > ARGUMENT_MAX * 4) {
-        return Err(wrong("`arguments` are too many or too long"));
+    if more.len() > ARGUMENTS_MAX || more.iter().any(|one| one.chars().count() > ARGUMENT_MAX) {
+        return Err(Unfit::args("there are too many, or one is too long"));
     }
     if more.iter().any(|one| one.contains('\0')) {
-        return Err(wrong("`arguments` hold a NUL"));
+        return Err(Unfit::args("one holds a NUL, which ends an argument"));
     }
     argv.extend(more);
-    let input = match arguments.get("input") {
+    // They travel in one frame, written as JSON.
+    if Value::from(argv.clone()).to_string().len() > WRITTEN_MAX {
+        let say = "they are too long together: give the script its input as `stdin`";
+        return Err(Unfit::args(say));
+    }
+    let input = match arguments.get("stdin") {
         None => Vec::new(),
         Some(Value::String(text)) => text.clone().into_bytes(),
-        Some(_) => return Err(wrong("`input` is no text")),
+        Some(_) => return Err(Unfit::stdin("`stdin` is no text")),
     };
     Ok(Order {
         program,
@@ -183,10 +307,31 @@ pub fn order(folder: &Path, script: &Script, arguments: &Value) -> Result<Order>
     })
 }
 
+/// An argument that no script can be given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unfit {
+    /// Which.
+    pub argument: &'static str,
+    /// What is wrong with it.
+    pub say: &'static str,
+}
+
+impl Unfit {
+    fn args(say: &'static str) -> Self {
+        let argument = "args";
+        Self { argument, say }
+    }
+
+    fn stdin(say: &'static str) -> Self {
+        let argument = "stdin";
+        Self { argument, say }
+    }
+}
+
 /// Files beneath `at`, from the folder on; links are passed over.
-fn walk(folder: &Path, at: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<()> {
+pub(super) fn walk(folder: &Path, at: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<()> {
     let dir = folder.join(at);
-    if depth > 8 || !dir.symlink_metadata().is_ok_and(|meta| meta.is_dir()) {
+    if depth > DEPTH_MAX || !dir.symlink_metadata().is_ok_and(|meta| meta.is_dir()) {
         return Ok(());
     }
     let what = || format!("list `{}`", escaped(&dir.to_string_lossy()));
@@ -196,29 +341,11 @@ fn walk(folder: &Path, at: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Res
         let kind = entry.file_type().context(what)?;
         if kind.is_dir() {
             walk(folder, &path, depth + 1, found)?;
-        } else if kind.is_file() && path.to_str().is_some() && found.len() < LISTED_MAX {
+        } else if kind.is_file() && path.to_str().is_some() && found.len() < FOUND_MAX {
             found.push(path);
         }
     }
     Ok(())
-}
-
-/// What runs a script; nothing where it is none.
-fn interpreter(path: &Path) -> Option<Vec<String>> {
-    let by = |program: &str| Some(vec![program.to_owned()]);
-    match path.extension().and_then(|end| end.to_str()) {
-        Some("py") => by("/usr/bin/python3"),
-        Some("sh") => by("/bin/sh"),
-        Some("bash") => by("/bin/bash"),
-        Some("js" | "mjs" | "cjs") => by("/usr/bin/node"),
-        _ => {
-            let mode = path.metadata().ok()?.permissions().mode();
-            let head = fs::read(path).ok()?;
-            let runs =
-                mode & 0o111 != 0 && (head.starts_with(b"#!/") || head.starts_with(b"\x7fELF"));
-            runs.then(Vec::new)
-        }
-    }
 }
 
 /// `scripts/sub/fill form.py` → `sub-fill_form`.
@@ -275,22 +402,89 @@ mod tests {
 
         let listed = tools(folder, &one).unwrap();
         assert!(listed[0].get().contains("\"name\":\"fill\""));
-        let arguments = json!({"arguments": ["-x", "a b"], "input": "in"});
-        let order = order(folder, &one["fill"], &arguments).unwrap();
-        assert_eq!(order.program, Path::new("/usr/bin/python3"));
-        let path = folder
-            .join("scripts/fill.py")
-            .to_string_lossy()
-            .into_owned();
-        assert_eq!(order.argv, ["/usr/bin/python3", &path, "-x", "a b"]);
-        assert_eq!(order.input, b"in");
-        for bad in [
-            json!({"arguments": "x"}),
-            json!({"arguments": [1]}),
-            json!({"arguments": ["a\u{0}b"]}),
-            json!({"input": 1}),
+        // A manifest that names another script does not give it.
+        skill("");
+        let every = Skill::load(folder).unwrap().scripts(folder).unwrap();
+        skill("allowed-tools: Read Bash(./scripts/fill.py *)\n");
+        assert_eq!(tools(folder, &every).unwrap().len(), 1);
+        let narrowed = Skill::load(folder).unwrap().narrowing(&every);
+        assert_eq!(narrowed.offered, ["fill"]);
+        assert_eq!(narrowed.left_out, ["sub-check_it"]);
+        assert_eq!(narrowed.without_effect, ["Read"]);
+    }
+
+    #[test]
+    fn a_word_names_the_scripts_that_its_command_would_run() {
+        let script = |path: &str, with: &str| Script {
+            script: path.into(),
+            with: vec![with.into()],
+            about: None,
+        };
+        let fill = script("scripts/fill.py", "/usr/bin/python3");
+        let check = script("scripts/check.sh", "/bin/bash");
+        for (word, of_fill, of_check) in [
+            ("Bash", true, true),
+            ("Bash(*)", true, true),
+            ("Bash(:*)", true, true),
+            ("Bash(python3 scripts/fill.py)", true, false),
+            ("Bash(python scripts/fill.py:*)", true, false),
+            ("Bash(python:*)", true, false),
+            ("Bash(python3 *)", true, false),
+            ("Bash(bash:*)", false, true),
+            ("Bash(./scripts/*)", true, true),
+            ("Bash(scripts/c*)", false, true),
+            ("Bash(python3)", false, false),
+            ("Bash(rm:*)", false, false),
+            ("Bash()", false, false),
+            ("bash", false, false),
+            ("Python(*)", false, false),
+            ("*", false, false),
         ] {
-            assert!(super::order(folder, &one["fill"], &bad).is_err(), "{bad}");
+            assert_eq!(names(word, &fill), of_fill, "{word}");
+            assert_eq!(names(word, &check), of_check, "{word}");
+        }
+    }
+
+    #[test]
+    fn arguments_stay_what_they_are_and_within_bounds() {
+        let script = Script {
+            script: "scripts/fill.py".into(),
+            with: vec!["/usr/bin/python3".into(), "-I".into()],
+            about: None,
+        };
+        let order = |arguments: Value| {
+            let arguments = arguments.as_object().unwrap();
+            order(Path::new("/s"), &script, arguments)
+        };
+        let odd = ["--", "-x", "", "a b", "'\"`$(id)\n;", "*", "\u{1b}\u{202e}"];
+        let made = order(json!({"args": odd, "stdin": "in"})).unwrap();
+        assert_eq!(made.program, "/usr/bin/python3");
+        let own = ["/usr/bin/python3", "-I", "/s/scripts/fill.py"];
+        assert_eq!(made.argv, own.into_iter().chain(odd).collect::<Vec<_>>());
+        assert_eq!(made.input, b"in");
+        let alone = Script {
+            with: Vec::new(),
+            ..script.clone()
+        };
+        let made = super::order(Path::new("/s"), &alone, &Map::new()).unwrap();
+        assert_eq!(made.program, "/s/scripts/fill.py");
+        assert_eq!((made.argv, made.input), (vec![made.program], Vec::new()));
+        let long = "x".repeat(ARGUMENT_MAX);
+        assert!(order(json!({"args": vec![long.clone(); 8]})).is_ok());
+        for (bad, argument) in [
+            (json!({"args": "x"}), "args"),
+            (json!({"args": [1]}), "args"),
+            (json!({"args": ["a\u{0}b"]}), "args"),
+            (json!({"args": vec!["x"; ARGUMENTS_MAX + 1]}), "args"),
+            (json!({"args": [format!("{long}x")]}), "args"),
+            (json!({"args": vec![long.clone(); 12]}), "args"),
+            (
+                json!({"args": vec!["\u{1}".repeat(ARGUMENT_MAX); 2]}),
+                "args",
+            ),
+            (json!({"stdin": 1}), "stdin"),
+        ] {
+            assert_eq!(order(bad).unwrap_err().argument, argument);
         }
     }
 }
