@@ -131,7 +131,8 @@ impl World {
 
     fn vet(&self, name: &str) {
         let done = self.appliance.cli(&["connector", "vet", name]);
-        assert_eq!(done.status.code(), Some(0), "{done:?}");
+        // Two skills of the same folder have tools of the same names, which is worth a word.
+        assert!(matches!(done.status.code(), Some(0 | 3)), "{done:?}");
     }
 
     fn approve(&self, name: &str) {
@@ -244,7 +245,7 @@ fn a_skill_is_listed_read_and_run_with_the_official_sdks() {
             ["read", "skill://reports/references/deep/limits%20of%20tables.md"],
             ["read", "skill://reports/assets/logo.png"],
             ["read", "skill://reports/scripts/echo.py"],
-            ["read", "skill://reports/references/../SKILL.md"],
+            ["read", "skill://reports/references/nothing.md"],
             ["call", "reports__echo", {"args": ["a"], "stdin": "figures"}],
             ["call", "reports__unlisted", {}],
         ]);
@@ -283,7 +284,8 @@ fn a_skill_is_listed_read_and_run_with_the_official_sdks() {
         let blob = told[6]["contents"][0]["blob"].as_str().unwrap();
         assert!(blob.starts_with("iVBORw0KGgo"), "{blob}");
         for refused in &told[7..9] {
-            let why = refused["error"].as_str().unwrap();
+            let why = refused["error"].as_str();
+            let why = why.unwrap_or_else(|| panic!("{refused}"));
             assert!(why.contains("no resource"), "{why}");
         }
         let ran = said(&told[9]);
@@ -295,6 +297,29 @@ fn a_skill_is_listed_read_and_run_with_the_official_sdks() {
         let gone = told[10].to_string();
         assert!(gone.contains("unknown tool"), "{gone}");
     }
+    // No other way of writing a name leads anywhere, whatever a client's library makes of it.
+    let mut session = world.appliance.session("bot");
+    for uri in [
+        "skill://reports/references/../SKILL.md",
+        "skill://reports/references/%2E%2E/scripts/echo.py",
+        "skill://reports//SKILL.md",
+        "skill://reports/SKILL%2Emd",
+        "skill://reports/",
+        "skill://other/SKILL.md",
+        "file:///etc/passwd",
+    ] {
+        let told = session.request("resources/read", json!({"uri": uri}));
+        assert_eq!(told["error"]["code"], -32002, "{uri}: {told}");
+    }
+    let wish = json!({"uri": "skill://reports/SKILL.md"});
+    let told = session.request("resources/subscribe", wish);
+    assert_eq!(told["result"], json!({}), "{told}");
+    let told = session.request(
+        "completion/complete",
+        json!({"ref": {"type": "ref/prompt", "name": "reports__reports"},
+               "argument": {"name": "x", "value": ""}}),
+    );
+    assert_eq!(told["result"]["completion"]["values"], json!([]), "{told}");
     // Reads are calls like any other: judged, and written down before and after.
     let tools: Vec<String> = world
         .appliance
@@ -679,17 +704,18 @@ fn a_script_that_is_not_declared_harmless_is_not_run() {
         ["call", "reports__echo", {"args": ["x"]}],
         ["prompt", "reports__reports"],
     ]);
+    // Permitted by policy is not enough.
+    world.appliance.policy(
+        "permit (principal, action == Action::\"reports__echo\", resource);\n\
+         permit (principal, action in Action::\"read\", resource);",
+    );
     let told = world.asks(ERAS[0], &asked);
     assert_eq!(told[0]["_meta"]["keepgate/class"], "rehearsed_not_executed");
     assert!(told[1]["messages"].is_array(), "{}", told[1]);
     world.appliance.must(&["mode", "live"]);
     let told = world.asks(ERAS[0], &asked);
     assert_eq!(told[0]["isError"], true, "{}", told[0]);
-    let class = &told[0]["_meta"]["keepgate/class"];
-    assert!(
-        class == "needs_person" || class == "not_permitted",
-        "{class}"
-    );
+    assert_eq!(told[0]["_meta"]["keepgate/class"], "needs_person");
     let ran = world
         .appliance
         .entries("call.outcome")

@@ -400,10 +400,10 @@ mod tests {
         assert_eq!(names(one.clone()), ["fill"]);
         assert!(skill("allowed-tools: Read Write\n").is_empty());
 
+        skill("");
         let listed = tools(folder, &one).unwrap();
         assert!(listed[0].get().contains("\"name\":\"fill\""));
         // A manifest that names another script does not give it.
-        skill("");
         let every = Skill::load(folder).unwrap().scripts(folder).unwrap();
         skill("allowed-tools: Read Bash(./scripts/fill.py *)\n");
         assert_eq!(tools(folder, &every).unwrap().len(), 1);
