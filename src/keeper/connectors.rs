@@ -250,6 +250,9 @@ impl Keeper {
         tracing::error!(connector = name, why, "a connector is quarantined");
         let digest = self.connectors.get(name).map_or("", |c| &c.digest);
         self.upstreams.withdraw(digest);
+        if let Some(skill) = self.connectors.get(name).and_then(|c| c.skill.as_ref()) {
+            skill.end_scripts(self.hands.links());
+        }
         let mut body = named(name, digest);
         body.insert("why".into(), why.into());
         body.insert("changes".into(), changes.len().into());

@@ -7,7 +7,7 @@ use super::now::{Stage, manifest, pin};
 use super::vet::one;
 use crate::catalog::connector::declared::Declared;
 use crate::catalog::connector::manifest::reversible;
-use crate::catalog::connector::skill::{Narrowing, Skill};
+use crate::catalog::connector::skill::{Narrowing, Script, Skill};
 use crate::catalog::connector::{Connector, Launch, Pin};
 use crate::cli::app::App;
 use crate::cli::exit::Exit;
@@ -152,6 +152,7 @@ fn about(connector: &Connector) -> Value {
         "publisher": connector.publisher,
         "package": connector.package,
         "launch": connector.launch.name(),
+        "scripts": scripts(connector),
         "url": url,
         "reads": reads,
         "writes": writes,
@@ -159,6 +160,18 @@ fn about(connector: &Connector) -> Value {
         "secrets": secrets,
         "allow": connector.allow,
     })
+}
+
+/// The scripts of a skill, and what runs each; nothing where it is none.
+fn scripts(connector: &Connector) -> Option<Vec<Value>> {
+    let Launch::Skill { scripts, .. } = &connector.launch else {
+        return None;
+    };
+    let one = |(name, script): (&String, &Script)| {
+        let path = shown(&script.script);
+        json!({"name": name, "script": path, "runs_by": script.with})
+    };
+    Some(scripts.iter().map(one).collect())
 }
 
 fn approved(pin: &Pin) -> Value {
@@ -267,6 +280,14 @@ pub(super) fn markdown(facts: &Value) -> String {
             "executes",
             format!("`{}`, `{}`", text(&tree, "path"), text(&tree, "sha256")),
         );
+    }
+    for script in list("scripts") {
+        let by = script.get("runs_by").and_then(Value::as_array).cloned();
+        let by = match words(&by.unwrap_or_default()) {
+            none if none.is_empty() => String::new(),
+            some => format!(", run by {some}"),
+        };
+        line("script", format!("`{}`{by}", text(&script, "script")));
     }
     line("set of tools", format!("`{}`", part("set_sha256")));
     page += "\n| tool | class | reversibility | SHA-256 |\n|---|---|---|---|\n";

@@ -45,12 +45,12 @@ impl Pins {
         self.check(manifest).map_err(Unread::Altered)?;
         let missing = || Trouble::new(JailFault::NotFound, "no pinned file has that name");
         let pinned = self.by_manifest.get(manifest).into_iter().flatten();
-        let found = pinned.filter_map(|one| {
+        let mut found = pinned.filter_map(|one| {
             let below = path.strip_prefix(&one.tree.path).ok()?;
             let entry = one.was.as_ref()?.entries.get(below.to_str()?)?;
             Some((one, below, entry))
         });
-        let (pinned, below, entry) = found.last().ok_or_else(missing)?;
+        let (pinned, below, entry) = found.next_back().ok_or_else(missing)?;
         let Content::File(approved) = &entry.content else {
             return Err(Trouble::new(JailFault::WrongKind, "it is no file").into());
         };

@@ -71,7 +71,9 @@ impl Keeper {
         order: &Order,
     ) -> Result<Ran, Failure> {
         let at_once = skill.limits.calls_at_a_time;
-        let place = skill.places.take(&question.agent, &skill.name, at_once);
+        let place = skill
+            .places
+            .take(&question.agent, &skill.name, at_once, ticket);
         let _place = place.ok_or(Failure::Busy)?;
         let links = self.hands.links();
         let wall = Duration::from_millis(skill.limits.call_ms);
@@ -105,6 +107,15 @@ impl Keeper {
             output,
             hops,
         })
+    }
+}
+
+impl Skill {
+    /// Ends all of its scripts that run.
+    pub(in crate::keeper) fn end_scripts(&self, links: &Links) {
+        for ticket in self.places.of(&self.name) {
+            kill(links, ticket);
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 //! the official Python SDKs of both eras through `keepgate mcp`.
 
 use std::fs;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
@@ -460,10 +460,7 @@ fn how_a_script_ends_is_what_the_agent_is_told() {
         assert!((300 << 10..4 << 20).contains(&length), "{length}");
     }
     assert!(told[3].to_string().len() < 1 << 20);
-    assert!(
-        stdout(&told[5]).ends_with("~\u{7f}".to_owned().as_str())
-            || stdout(&told[5]).contains('\u{fffd}')
-    );
+    assert!(stdout(&told[5]).contains('\u{fffd}'));
     assert_eq!(stdout(&told[6]), "left\n");
     // Nothing of one call is there in the next.
     for place in [7, 8] {
@@ -484,15 +481,8 @@ fn how_a_script_ends_is_what_the_agent_is_told() {
     };
     assert_eq!(of("timed_out"), ["failed"]);
     assert_eq!(of("result_too_large"), ["failed", "failed"]);
-    eventually("no jail is left", || {
-        let all = fs::read_dir("/proc").unwrap().flatten();
-        let left = all.filter(|entry| {
-            let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
-            let line = String::from_utf8_lossy(&line).into_owned();
-            line.contains(world.folder("").to_str().unwrap()) && line.contains("try.py")
-        });
-        left.count() == 0
-    });
+    let marker = world.folder("").display().to_string();
+    eventually("no jail is left", || running(&marker) == 0);
 }
 
 #[test]
@@ -756,4 +746,95 @@ fn scripts_have_the_limits_of_their_manifest() {
         let told = session.call("few__echo", json!({}));
         assert_eq!(told["_meta"]["keepgate/class"].as_str(), class, "{told}");
     }
+}
+
+#[test]
+fn a_script_goes_where_its_manifest_says_and_nowhere_else() {
+    let listed = web("figures");
+    let other = web("secrets");
+    let mut world = World::new();
+    world.approved("reports", |text| {
+        let to = format!(
+            "net = [{{ host = \"127.0.0.1\", port = {listed}, private = [\"127.0.0.1/32\"] }}]"
+        );
+        reads(text).replace("net = []", &to)
+    });
+    world.serve();
+    let url = |port| format!("http://127.0.0.1:{port}/");
+    let asked = json!([
+        ["call", "reports__try", {"args": ["fetch", url(listed)]}],
+        ["call", "reports__try", {"args": ["fetch", url(other)]}],
+        ["call", "reports__try", {"args": ["reach", "127.0.0.1", other.to_string()]}],
+    ]);
+    let told = world.asks(ERAS[0], &asked);
+    assert_eq!(said(&told[0])["got"], "figures");
+    for refused in &told[1..] {
+        assert!(said(refused)["refused"].is_string(), "{refused}");
+    }
+    // What left and what was to leave is written down.
+    let entries = world.appliance.entries("call.outcome");
+    let went = entries.iter().map(|one| one["body"]["hops"].to_string());
+    let went: String = went.collect();
+    assert!(went.contains(&listed.to_string()), "{went}");
+}
+
+/// Answers every request with a text; gives its port.
+fn web(text: &'static str) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut reader = BufReader::new(stream.try_clone().unwrap());
+            let mut line = String::new();
+            while reader.read_line(&mut line).is_ok_and(|len| len > 2) {
+                line.clear();
+            }
+            let length = text.len();
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n");
+            drop(write!(stream, "{head}Connection: close\r\n\r\n{text}"));
+        }
+    });
+    port
+}
+
+#[test]
+fn scripts_that_run_end_when_their_skill_is_quarantined() {
+    let mut world = World::new();
+    world.approved("reports", reads);
+    world.serve();
+    let mut session = world.appliance.session("bot");
+    let sleeps = json!({"name": "reports__try", "arguments": {"args": ["sleep", "x"]}});
+    let sleeps = session.ask("tools/call", sleeps);
+    eventually("the script runs", || {
+        let marker = world.folder("reports").join("scripts/try.py");
+        running(marker.to_str().unwrap()) > 0
+    });
+    fs::write(world.folder("reports").join("references/layout.md"), "new").unwrap();
+    let reads = session.ask("resources/read", json!({"uri": "skill://reports/SKILL.md"}));
+    let mut open = vec![sleeps, reads];
+    while !open.is_empty() {
+        let told = session.next();
+        let id = told["id"].as_u64();
+        if id == Some(sleeps) {
+            assert_eq!(told["result"]["isError"], true, "{told}");
+            assert_eq!(
+                told["result"]["structuredContent"]["ended"], "killed",
+                "{told}"
+            );
+        } else if id == Some(reads) {
+            let why = told["error"]["message"].as_str().unwrap();
+            assert!(why.contains("quarantined"), "{told}");
+        }
+        open.retain(|one| Some(*one) != id);
+    }
+}
+
+/// Processes of this host with `marker` among their arguments.
+fn running(marker: &str) -> usize {
+    let all = fs::read_dir("/proc").unwrap().flatten();
+    let own = all.filter(|entry| {
+        let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&line).contains(marker)
+    });
+    own.count()
 }

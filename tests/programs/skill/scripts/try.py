@@ -6,11 +6,17 @@ import pathlib
 import socket
 import sys
 import time
+import urllib.request
 
 
 def reach(host, port):
     with socket.create_connection((host, int(port)), timeout=20) as connection:
         return repr(connection.getpeername())
+
+
+def fetch(url):
+    with urllib.request.urlopen(url, timeout=20) as answer:
+        return answer.read().decode()
 
 
 def read(path):
@@ -61,7 +67,7 @@ def fork(_):
 
 
 WAYS = {
-    "read": read, "write": write, "reach": reach, "leave": leave, "sleep": sleep, "flood": flood,
+    "fetch": fetch, "read": read, "write": write, "reach": reach, "leave": leave, "sleep": sleep, "flood": flood,
     "bytes": bytes_, "signal": signal, "fork": fork,
 }
 
