@@ -1468,8 +1468,8 @@ pub const ATTACKS: &[Attack] = &[
         what: "changes a script, its instructions or anything beside them once a skill is served",
         stage: Stage::Jailer,
         tests: &[
-            "it::connectors::served::what_changed_after_the_approval_is_neither_run_nor_served",
-            "it::connectors::served::scripts_that_run_end_when_their_skill_is_quarantined",
+            "it::connectors::served::changed::what_changed_after_the_approval_is_neither_run_nor_served",
+            "it::connectors::served::changed::scripts_that_run_end_when_their_skill_is_quarantined",
             "jailer::pins::read::tests::what_is_pinned_is_read_and_nothing_else",
         ],
     },
@@ -1479,7 +1479,7 @@ pub const ATTACKS: &[Attack] = &[
         stage: Stage::Pipeline,
         tests: &[
             "catalog::connector::skill::scripts::tests::arguments_stay_what_they_are_and_within_bounds",
-            "it::connectors::served::a_script_gets_its_arguments_as_they_are",
+            "it::connectors::served::scripts::a_script_gets_its_arguments_as_they_are",
         ],
     },
     Attack {
@@ -1488,9 +1488,9 @@ pub const ATTACKS: &[Attack] = &[
                or leave something for the next call",
         stage: Stage::Jail,
         tests: &[
-            "it::connectors::served::a_script_reaches_nothing_beyond_its_jail",
-            "it::connectors::served::a_script_goes_where_its_manifest_says_and_nowhere_else",
-            "it::connectors::served::how_a_script_ends_is_what_the_agent_is_told",
+            "it::connectors::served::scripts::a_script_reaches_nothing_beyond_its_jail",
+            "it::connectors::served::scripts::a_script_goes_where_its_manifest_says_and_nowhere_else",
+            "it::connectors::served::scripts::how_a_script_ends_is_what_the_agent_is_told",
         ],
     },
     Attack {
@@ -1498,8 +1498,8 @@ pub const ATTACKS: &[Attack] = &[
         what: "has scripts run for ever, write without end, or take every jail there is",
         stage: Stage::Pipeline,
         tests: &[
-            "it::connectors::served::how_a_script_ends_is_what_the_agent_is_told",
-            "it::connectors::served::scripts_have_the_limits_of_their_manifest",
+            "it::connectors::served::scripts::how_a_script_ends_is_what_the_agent_is_told",
+            "it::connectors::served::scripts::scripts_have_the_limits_of_their_manifest",
             "keeper::skills::places::tests::no_skill_and_no_agent_takes_all_places",
             "keeper::skills::result::tests::a_result_is_never_longer_than_it_may_be",
         ],
@@ -1519,7 +1519,7 @@ pub const ATTACKS: &[Attack] = &[
         stage: Stage::Operator,
         tests: &[
             "it::connectors::skills::allowed_tools_takes_away_and_gives_nothing",
-            "catalog::connector::skill::scripts::tests::a_word_names_the_scripts_that_its_command_would_run",
+            "catalog::connector::skill::allowed::tests::a_word_names_the_scripts_that_its_command_would_run",
         ],
     },
     // --- screens --------------------------------------------------------------------------------

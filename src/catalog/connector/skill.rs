@@ -7,6 +7,7 @@
 //! `allowed-tools` only narrows: a skill that names what it uses, and no way to run a script among it,
 //! gets no script run; what else it names is given by nobody.
 
+mod allowed;
 mod front;
 mod interpreter;
 pub mod resources;
@@ -23,9 +24,10 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::wire::manifest::Manifest;
 use crate::wire::text::{Escaped, escaped};
 
+pub use allowed::Narrowing;
 use resources::Resources;
 use scripts::{DEPTH_MAX, walk};
-pub use scripts::{Lack, Narrowing, Order, Script, Unfit, lacks, order, tools};
+pub use scripts::{Lack, Order, Script, Unfit, lacks, order, tools};
 
 /// Longest `SKILL.md`, in bytes.
 pub const FILE_MAX: u64 = 1 << 20;

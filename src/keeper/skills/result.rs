@@ -23,11 +23,7 @@ pub(super) fn of(ran: Ran, job: &Job, call: Id, mut facts: Map<String, Value>) -
         facts.insert("hops".into(), json!(hops));
     }
     let how = How::of(&end, stopped);
-    let status = match how.by_itself {
-        true => Status::Done,
-        false if job.effect => Status::Unknown,
-        false => Status::Failed,
-    };
+    let status = how.status(job.effect);
     if !how.by_itself {
         facts.insert("class".into(), how.class().into());
     }
@@ -77,6 +73,15 @@ impl How {
                 ended: if end.code.is_some() { "exit" } else { "signal" }.into(),
                 by_itself: true,
             },
+        }
+    }
+
+    /// What had not done all it does may have done the half of it.
+    fn status(&self, effect: bool) -> Status {
+        match (self.by_itself, effect) {
+            (true, _) => Status::Done,
+            (false, true) => Status::Unknown,
+            (false, false) => Status::Failed,
         }
     }
 
@@ -224,6 +229,11 @@ mod tests {
                 by_itself,
             };
             assert_eq!(how, expected, "{end:?} {stopped:?}");
+            let statuses = [how.status(false), how.status(true)];
+            match by_itself {
+                true => assert_eq!(statuses, [Status::Done; 2]),
+                false => assert_eq!(statuses, [Status::Failed, Status::Unknown]),
+            }
         }
     }
 
