@@ -5,6 +5,8 @@
 //! those that were touched. What changes between the look and the program's own reading is changed by
 //! root or the install's owner: a tree that somebody else may write is not started at all.
 
+mod read;
+
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
@@ -19,6 +21,8 @@ use crate::catalog::connector::tree::{Lent, Measured, Top};
 use crate::error::{Context, Result};
 use crate::jail::foreign::view::Views;
 use crate::sys::process::FileUser;
+
+pub(super) use read::Unread;
 
 /// Bytes of what changed that are told, as JSON: it goes to the keeper in one frame.
 const TOLD_MAX: usize = 32 << 10;
@@ -102,22 +106,22 @@ impl Pins {
         else {
             return Ok(());
         };
-        // What the owner alone may read is pinned too. A confined jailer has no right to look at
-        // everything, but root's and its own files are all there may be in a pinned tree.
-        let user = match self.own {
-            0 => Some(FileUser::become_for_now(0, 0)),
-            _ => None,
-        };
-        if let Some(Err(error)) = &user {
-            return Err(Altered {
-                why: format!("its files cannot be looked at: {error}"),
-                changes: Vec::new(),
-            });
-        }
+        let _user = as_owner(self.own)?;
         pinned
             .iter_mut()
             .try_for_each(|one| one.check(self.root.as_fd(), self.own))
     }
+}
+
+/// What the owner alone may read is pinned too. A confined jailer has no right to look at
+/// everything, but root's and its own files are all there may be in a pinned tree. Until what it gives
+/// is dropped.
+fn as_owner(own: u32) -> std::result::Result<Option<FileUser>, Altered> {
+    let user = (own == 0).then(|| FileUser::become_for_now(0, 0));
+    user.transpose().map_err(|error| Altered {
+        why: format!("its files cannot be looked at: {error}"),
+        changes: Vec::new(),
+    })
 }
 
 impl Pinned {

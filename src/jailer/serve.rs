@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -10,11 +11,12 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::files::{Files, Unnamed};
 use super::jails::{Jails, Program};
-use super::pins::Pins;
+use super::pins::{Altered, Pins, Unread};
 use super::running::{Running, Source};
 use super::self_test::Verdict;
 use super::trouble::Trouble;
 use crate::call::id::Id;
+use crate::catalog::connector::digest::sha256;
 use crate::error::{Error, Result};
 use crate::jail::limits::ToolLimits;
 use crate::wire::frame::{self, Frame, sealed_memfd};
@@ -208,6 +210,7 @@ impl Server {
             KeeperToJailer::Spawn { ticket, .. }
             | KeeperToJailer::Run { ticket, .. }
             | KeeperToJailer::Inspect { ticket, .. }
+            | KeeperToJailer::ReadPinned { ticket, .. }
             | KeeperToJailer::Publish { ticket, .. }
             | KeeperToJailer::Restore { ticket, .. }
             | KeeperToJailer::Discard { ticket }
@@ -272,6 +275,12 @@ impl Server {
                 self.start(ticket, &program, &fds)
             }
             KeeperToJailer::Inspect { ticket, file, max } => self.inspect(ticket, &file, max),
+            KeeperToJailer::ReadPinned {
+                ticket,
+                manifest,
+                path,
+                max,
+            } => self.read_pinned(ticket, &manifest, Path::new(&path), max),
             KeeperToJailer::Publish {
                 ticket,
                 expected,
@@ -340,16 +349,7 @@ impl Server {
         }
         // The last thing before it starts: what is executed is what was pinned.
         if let Err(altered) = self.pins.check(program.manifest) {
-            tracing::error!(%ticket, why = altered.why, "a program is not what was pinned");
-            let (why, changes) = (altered.why, altered.changes);
-            self.tell(
-                &JailerToKeeper::Altered {
-                    ticket,
-                    why,
-                    changes,
-                },
-                &[],
-            );
+            self.tell_altered(ticket, altered);
             return Ok(());
         }
         let running = self.jails.run(program, fds)?;
@@ -377,6 +377,49 @@ impl Server {
         let fds: Vec<BorrowedFd<'_>> = copy.iter().map(AsFd::as_fd).collect();
         self.tell(&JailerToKeeper::Inspected { ticket, state }, &fds);
         Ok(())
+    }
+
+    fn read_pinned(
+        &mut self,
+        ticket: Id,
+        manifest: &str,
+        path: &Path,
+        max: u64,
+    ) -> Result<(), Trouble> {
+        let max = max.min(u64::try_from(CONTENT_MAX).unwrap_or(u64::MAX));
+        let (content, mode) = match self.pins.read(manifest, path, max) {
+            Ok(read) => read,
+            Err(Unread::Trouble(trouble)) => return Err(trouble),
+            Err(Unread::Altered(altered)) => {
+                self.tell_altered(ticket, altered);
+                return Ok(());
+            }
+        };
+        let state = FileState::Present {
+            len: u64::try_from(content.len()).unwrap_or(u64::MAX),
+            sha256: sha256(&content),
+            mode,
+        };
+        let copy = sealed_memfd("pinned", &content);
+        let copy = copy.map_err(|error| Trouble::new(JailFault::Failed, error.message()))?;
+        self.tell(
+            &JailerToKeeper::Inspected { ticket, state },
+            &[copy.as_fd()],
+        );
+        Ok(())
+    }
+
+    fn tell_altered(&mut self, ticket: Id, altered: Altered) {
+        let Altered { why, changes } = altered;
+        tracing::error!(%ticket, why, "what is pinned is not what it was");
+        self.tell(
+            &JailerToKeeper::Altered {
+                ticket,
+                why,
+                changes,
+            },
+            &[],
+        );
     }
 
     fn publish(&mut self, ticket: Id, expected: &FileState, sha256: &str) -> Result<(), Trouble> {

@@ -38,6 +38,15 @@ pub(super) fn rehearse(
             ),
             facts: Map::new(),
         },
+        Plan::Skill(job) if !job.effect => keeper.ask_skill(ticket, asked, &job),
+        Plan::Skill(_) => Outcome {
+            status: Status::Skipped,
+            value: told(
+                "rehearsed_not_executed",
+                "the call was checked and the script was not run",
+            ),
+            facts: Map::new(),
+        },
         Plan::Http { effect: true, .. } => Outcome {
             status: Status::Skipped,
             value: told(
@@ -76,6 +85,7 @@ pub(super) fn carry_out(
 ) -> Outcome {
     match (plan, before) {
         (Plan::Upstream(upstream), _) => keeper.ask_upstream(ticket, asked, &upstream),
+        (Plan::Skill(job), _) => keeper.ask_skill(ticket, asked, &job),
         (Plan::Write { file, sha256, .. }, Some(before)) => {
             let absent = *before == FileState::Absent;
             let order = order(call, Mode::Live, absent);
@@ -121,7 +131,7 @@ fn read<M>(keeper: &Keeper, ticket: &Authorized<M>, call: &Call, plan: Plan) -> 
         Plan::Roots => return roots(keeper),
         Plan::Read(file) => (vec![file], None),
         Plan::Http { lease, .. } => (Vec::new(), Some(lease)),
-        Plan::Write { .. } | Plan::Upstream(_) => (Vec::new(), None),
+        Plan::Write { .. } | Plan::Upstream(_) | Plan::Skill(_) => (Vec::new(), None),
     };
     let tool = call.tool().name();
     let mut facts = Map::new();

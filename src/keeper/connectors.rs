@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::refuse::Refusal;
 use super::servers;
+use super::skills::Skill;
 use super::state::Quarantine;
 use super::upstreams::plan::Server;
 use super::{Connected, Keeper, Trouble};
@@ -35,6 +36,8 @@ pub(super) struct Connector {
     pub(super) pin: Option<Arc<Pin>>,
     /// Its server, where one can be asked.
     pub(super) server: Option<Arc<Server>>,
+    /// The skill, where it is one.
+    pub(super) skill: Option<Arc<Skill>>,
     /// [`Pin::digest`]; empty where nothing was approved.
     pub(super) digest: String,
     /// Calls of each agent.
@@ -43,6 +46,7 @@ pub(super) struct Connector {
 
 impl Connectors {
     pub(super) fn new(connected: Vec<Connected>) -> Self {
+        let places = Arc::default();
         let one = |mut said: Connected| {
             let pin = said.pin.take().map(Arc::new);
             let digest = pin.as_ref().map(|pin| pin.digest()).unwrap_or_default();
@@ -64,8 +68,12 @@ impl Connectors {
             let server = pin
                 .as_ref()
                 .and_then(|pin| servers::of(&name, pin, &digest));
+            let skill = pin
+                .as_ref()
+                .and_then(|pin| Skill::of(&name, pin, &digest, &places));
             let connector = Connector {
                 server: server.map(Arc::new),
+                skill: skill.map(Arc::new),
                 said,
                 pin,
                 digest,
@@ -77,11 +85,12 @@ impl Connectors {
     }
 
     /// Their tools. What nobody can call is left out: a tool that cannot be shown to a model, and
-    /// those of a connector without a server.
+    /// those of a connector that nothing answers for.
     pub(super) fn tools(&self) -> Vec<Tool> {
         let mut tools = Vec::new();
         for (name, connector) in &self.0 {
-            let (Some(pin), Some(_)) = (&connector.pin, &connector.server) else {
+            let answers = connector.server.is_some() || connector.skill.is_some();
+            let (Some(pin), true) = (&connector.pin, answers) else {
                 continue;
             };
             for method in beside(pin) {
@@ -241,6 +250,9 @@ impl Keeper {
         tracing::error!(connector = name, why, "a connector is quarantined");
         let digest = self.connectors.get(name).map_or("", |c| &c.digest);
         self.upstreams.withdraw(digest);
+        if let Some(skill) = self.connectors.get(name).and_then(|c| c.skill.as_ref()) {
+            skill.end_scripts(self.hands.links());
+        }
         let mut body = named(name, digest);
         body.insert("why".into(), why.into());
         body.insert("changes".into(), changes.len().into());
@@ -249,10 +261,24 @@ impl Keeper {
         let draft = Draft::new("connector.quarantined", body);
         self.log
             .append(draft.payload("changes", self.masker.mask(&told)))?;
+        let pin = self.connectors.get(name).and_then(|one| one.pin.as_ref());
+        let lists = [
+            (What::Tools, true),
+            (
+                What::Prompts,
+                pin.is_some_and(|pin| !pin.prompts.is_empty()),
+            ),
+            (
+                What::Resources,
+                pin.is_some_and(|pin| !pin.resources.is_empty()),
+            ),
+        ];
         let agents: Vec<String> = self.state().agents.keys().cloned().collect();
         for agent in agents {
-            let what = What::Tools;
-            self.tell_front(&KeeperToFront::Changed { agent, what }, &[]);
+            for (what, _) in lists.iter().filter(|(_, has)| *has) {
+                let (agent, what) = (agent.clone(), *what);
+                self.tell_front(&KeeperToFront::Changed { agent, what }, &[]);
+            }
         }
         Ok(())
     }

@@ -32,6 +32,9 @@ impl Keeper {
     ) -> Result<Plan, Refusal> {
         let gone = || Refusal::no_tool(call.tool().wire());
         let connector = self.connectors.get(&upstream.connector).ok_or_else(gone)?;
+        if let (Some(skill), Some(pin)) = (&connector.skill, &connector.pin) {
+            return self.plan_skill(call, skill, pin, upstream);
+        }
         let (Some(server), Some(pin)) = (&connector.server, &connector.pin) else {
             return Err(gone());
         };

@@ -352,7 +352,11 @@ fn ended(inbox: &Inbox<'_>, leased: bool) -> Result<Ended> {
     Ok(Ended { jail, hops })
 }
 
-fn answer(inbox: &Inbox<'_>) -> Result<(JailerToKeeper, Vec<OwnedFd>)> {
+/// The next thing the jailer says of a ticket, with the descriptors that came along.
+///
+/// # Errors
+/// Fails where it is gone or silent.
+pub(super) fn answer(inbox: &Inbox<'_>) -> Result<(JailerToKeeper, Vec<OwnedFd>)> {
     let until = Instant::now() + FILE_WAIT;
     loop {
         match inbox.next(until.saturating_duration_since(Instant::now())) {

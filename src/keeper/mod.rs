@@ -29,6 +29,7 @@ mod seats;
 mod serve;
 mod servers;
 mod setup;
+mod skills;
 mod start;
 mod state;
 pub mod upstreams;

@@ -46,7 +46,7 @@ impl Keeper {
         let (mut any, mut prompts, mut resources) = (false, false, false);
         for (_, connector) in self.connectors_of(agent) {
             let Some(pin) = &connector.pin else { continue };
-            any = true;
+            any |= connector.server.is_some();
             prompts |= !pin.prompts.is_empty();
             resources |= !pin.resources.is_empty();
         }
@@ -198,7 +198,8 @@ impl Keeper {
             if pin.resources.contains_key(uri) || pin.resources.keys().any(|key| fits(key)) {
                 return Ok(name.clone());
             }
-            if !pin.resources.is_empty() {
+            // A skill has what it lists, and nothing else.
+            if !pin.resources.is_empty() && connector.skill.is_none() {
                 having.push(name);
             }
         }
@@ -268,10 +269,15 @@ impl Keeper {
         method: &str,
         params: &[u8],
     ) -> Told {
-        let server = self
-            .connectors
-            .get(connector)
-            .and_then(|one| one.server.as_ref());
+        let known = self.connectors.get(connector);
+        if known.is_some_and(|one| one.skill.is_some()) {
+            // What is pinned never changes, so there will be no news; and nothing in it tells any.
+            return match method {
+                "resources/subscribe" | "resources/unsubscribe" => Told::Result(b"{}".to_vec()),
+                _ => Told::fault(super::asks::METHOD_NOT_FOUND, "a skill tells nothing"),
+            };
+        }
+        let server = known.and_then(|one| one.server.as_ref());
         let (Some(server), Ok(ticket)) = (server, Id::random()) else {
             return Told::fault(UNAVAILABLE, "the connector has no server");
         };

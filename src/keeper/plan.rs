@@ -8,6 +8,7 @@ use ring::digest::{SHA256, digest};
 use serde_json::Value;
 
 use super::hands::Lease;
+use super::skills::Job;
 use super::upstreams::plan::Server;
 use crate::call::Call;
 use crate::call::http::Target;
@@ -46,6 +47,8 @@ pub(super) enum Plan {
     },
     /// The server of a connector is asked.
     Upstream(Upstream),
+    /// A skill is asked: one of its scripts, or a text.
+    Skill(Job),
 }
 
 /// How the server of a connector is asked.

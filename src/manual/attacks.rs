@@ -1469,8 +1469,69 @@ pub const ATTACKS: &[Attack] = &[
         what: "is a skill whose instructions or scripts go beyond what was looked at",
         stage: Stage::Operator,
         tests: &[
-            "catalog::connector::skill::tests::scripts_are_tools_and_allowed_tools_only_narrows",
+            "catalog::connector::skill::scripts::tests::scripts_are_tools_and_allowed_tools_only_narrows",
             "it::connectors::skills::a_skill_is_imported_vetted_and_pinned_whole",
+            "it::connectors::skills::texts_beside_the_instructions_are_looked_at_too",
+            "it::connectors::served::a_skill_that_nobody_approved_serves_nothing",
+        ],
+    },
+    Attack {
+        name: "skill that changes after its approval",
+        what: "changes a script, its instructions or anything beside them once a skill is served",
+        stage: Stage::Jailer,
+        tests: &[
+            "it::connectors::served::changed::what_changed_after_the_approval_is_neither_run_nor_served",
+            "it::connectors::served::changed::scripts_that_run_end_when_their_skill_is_quarantined",
+            "jailer::pins::read::tests::what_is_pinned_is_read_and_nothing_else",
+        ],
+    },
+    Attack {
+        name: "arguments that become a command",
+        what: "gives a script options, quotes, line ends or substitutions for a shell or an interpreter",
+        stage: Stage::Pipeline,
+        tests: &[
+            "catalog::connector::skill::scripts::tests::arguments_stay_what_they_are_and_within_bounds",
+            "it::connectors::served::scripts::a_script_gets_its_arguments_as_they_are",
+        ],
+    },
+    Attack {
+        name: "script that reaches out",
+        what: "has a script of a skill read the host, its neighbours or a network, write its own code, \
+               or leave something for the next call",
+        stage: Stage::Jail,
+        tests: &[
+            "it::connectors::served::scripts::a_script_reaches_nothing_beyond_its_jail",
+            "it::connectors::served::scripts::a_script_goes_where_its_manifest_says_and_nowhere_else",
+            "it::connectors::served::scripts::how_a_script_ends_is_what_the_agent_is_told",
+        ],
+    },
+    Attack {
+        name: "script without end",
+        what: "has scripts run for ever, write without end, or take every jail there is",
+        stage: Stage::Pipeline,
+        tests: &[
+            "it::connectors::served::scripts::how_a_script_ends_is_what_the_agent_is_told",
+            "it::connectors::served::scripts::scripts_have_the_limits_of_their_manifest",
+            "keeper::skills::places::tests::no_skill_and_no_agent_takes_all_places",
+            "keeper::skills::result::tests::a_result_is_never_longer_than_it_may_be",
+        ],
+    },
+    Attack {
+        name: "resource that leads out of a skill",
+        what: "asks for a file of a skill by a name with `..`, a link, or another way of writing it",
+        stage: Stage::Admission,
+        tests: &[
+            "catalog::connector::skill::resources::tests::a_file_has_one_uri_and_no_uri_leads_out",
+            "it::connectors::served::a_skill_is_listed_read_and_run_with_the_official_sdks",
+        ],
+    },
+    Attack {
+        name: "skill that gives itself tools",
+        what: "names others' tools, or more than it may have, in `allowed-tools`",
+        stage: Stage::Operator,
+        tests: &[
+            "it::connectors::skills::allowed_tools_takes_away_and_gives_nothing",
+            "catalog::connector::skill::allowed::tests::a_word_names_the_scripts_that_its_command_would_run",
         ],
     },
     // --- screens --------------------------------------------------------------------------------

@@ -18,6 +18,7 @@
 //! | `connectors.lock`, reports | root's files | [`crate::catalog::connector::lock`], [`crate::catalog::connector::report`] | 64 MiB |
 //! | listings of servers | servers | [`crate::catalog::connector::listing`], [`crate::catalog::connector::digest`] | 8 MiB a message, 256 KiB an object |
 //! | skills | operator's files | [`crate::catalog::connector::skill`] | 1 MiB |
+//! | files of skills, as agents read them | operator's files | [`crate::catalog::connector::skill::resources`] | 1 MiB each |
 //! | bundles | other installs | [`crate::catalog::connector::bundle`] | 128 MiB before the files |
 //! | tool definitions | product and keeper | [`crate::catalog`] | |
 //! | paths beneath a root, URLs, request ids | everywhere | [`crate::call::path`], [`crate::call::http`], [`crate::call::id`] | 4096 bytes a path |

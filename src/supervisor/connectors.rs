@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::catalog::connector::compare::{lent, trees};
 use crate::catalog::connector::report::FILE_MAX;
 use crate::catalog::connector::tree::{Lent, Measured};
-use crate::catalog::connector::{Difference, Launch, Lock, Pin, Tree, digest};
+use crate::catalog::connector::{Difference, Lock, Pin, Tree, digest};
 use crate::config::{Paths, Plane};
 use crate::error::Result;
 use crate::keeper::{Connected, Trouble};
@@ -136,8 +136,7 @@ fn trouble(name: &str, pin: &Pin, paths: &Paths) -> Option<Trouble> {
         let mut all = jail.ro.iter().chain(&jail.rw);
         all.any(|path| tree.path.starts_with(path))
     };
-    let stdio = matches!(pin.connector.launch, Launch::Stdio { .. });
-    if let Some(tree) = pin.files.iter().find(|tree| stdio && !shown(tree)) {
+    if let Some(tree) = pin.files.iter().find(|tree| !shown(tree)) {
         let path = escaped(&tree.path.to_string_lossy());
         return Some(Trouble {
             why: format!(

@@ -488,6 +488,18 @@ pub enum KeeperToJailer {
         /// Larger files are refused.
         max: u64,
     },
+    /// Read a file that is pinned, if it and all that is pinned with it is what it was; answered with
+    /// [`JailerToKeeper::Inspected`] or [`JailerToKeeper::Altered`].
+    ReadPinned {
+        /// The single-use permission this serves.
+        ticket: Id,
+        /// Name of the manifest whose jails see it.
+        manifest: String,
+        /// Absolute path, as they see it.
+        path: String,
+        /// Larger files are refused.
+        max: u64,
+    },
     /// Give the unnamed file of `ticket` its name, if the target still is `expected`.
     Publish {
         /// The ticket whose jail wrote the unnamed file.
@@ -606,7 +618,7 @@ pub enum JailerToKeeper {
         /// Whose file.
         ticket: Id,
     },
-    /// A program was not started: what it would have executed is not what is pinned.
+    /// A program was not started, or a file not read: what is pinned is not what it was.
     Altered {
         /// Of the order.
         ticket: Id,

@@ -21,7 +21,7 @@ use keepgate::catalog::connector::bundle::{Trusted, read_head};
 use keepgate::catalog::connector::digest::Listing;
 use keepgate::catalog::connector::listing::{self, page};
 use keepgate::catalog::connector::manifest::Written;
-use keepgate::catalog::connector::skill::Skill;
+use keepgate::catalog::connector::skill::{Skill, resources};
 use keepgate::catalog::connector::{self, Connector};
 use keepgate::config::Config;
 use keepgate::egress::upstream::frames::{self, Said};
@@ -475,6 +475,15 @@ fn connector_server(bytes: &[u8]) -> bool {
 }
 
 fn connector_skill(bytes: &[u8]) -> bool {
+    if let Ok(uri) = std::str::from_utf8(bytes)
+        && let Some(path) = resources::path("pdf", uri)
+    {
+        let mut parts = path.components();
+        assert!(
+            parts.all(|part| matches!(part, std::path::Component::Normal(_))),
+            "a resource leads elsewhere: {path:?}"
+        );
+    }
     Skill::parse(bytes, "fuzz.md").is_ok_and(|skill| {
         assert!(!skill.name.contains(['/', '.']), "a name leads elsewhere");
         true

@@ -6,6 +6,7 @@ mod pulled;
 mod registries;
 mod remote;
 mod rugs;
+mod served;
 mod skills;
 
 use std::fs;

@@ -7,6 +7,7 @@ use super::now::{Stage, manifest, pin};
 use super::vet::one;
 use crate::catalog::connector::declared::Declared;
 use crate::catalog::connector::manifest::reversible;
+use crate::catalog::connector::skill::{Narrowing, Script, Skill};
 use crate::catalog::connector::{Connector, Launch, Pin};
 use crate::cli::app::App;
 use crate::cli::exit::Exit;
@@ -27,23 +28,30 @@ pub(super) fn run(app: &App, name: &str) -> Result<Exit> {
     let report = read_report(app, name)?;
     let findings = report.as_ref().map(|(report, _)| &report.findings);
     let mut value = about(&connector);
+    let narrowing = narrowing(&connector);
     if let Some(members) = value.as_object_mut() {
         members.insert("stage".into(), stage.name().into());
         members.insert("manifest_sha256".into(), manifest_sha256.into());
         members.insert("approved".into(), json!(pin.as_ref().map(approved)));
         members.insert("findings".into(), json!(findings));
+        if let Some(narrowing) = &narrowing {
+            members.insert("allowed_tools".into(), json!(narrowing));
+        }
     }
     app.screen.answer(&value, |value| {
         let mut page = format!("connector {name}: {}\n", stage.name());
         let mut rest = value.clone();
         if let Some(members) = rest.as_object_mut() {
-            for gone in ["name", "stage", "findings", "tools"] {
+            for gone in ["name", "stage", "findings", "tools", "allowed_tools"] {
                 members.remove(gone);
             }
             members.retain(|_, value| !value.is_null());
         }
         page += &outline(&rest, 1);
         page += &tools(&connector);
+        if let Some(narrowing) = &narrowing {
+            page += &allowed(narrowing);
+        }
         for finding in findings.into_iter().flatten() {
             page.push('\n');
             page += &one(&app.screen, finding);
@@ -72,6 +80,52 @@ fn tools(connector: &Connector) -> String {
     format!("\n{}", table(&rows))
 }
 
+/// What a skill's `allowed-tools` comes to; nothing where it is no skill, or not there any more.
+fn narrowing(connector: &Connector) -> Option<Narrowing> {
+    let Launch::Skill {
+        folder, scripts, ..
+    } = &connector.launch
+    else {
+        return None;
+    };
+    // What is wrong with a folder is for `vet` to say.
+    let skill = Skill::load(folder).ok()?;
+    let mut all = skill.every_script(folder).unwrap_or_default();
+    // What import left out is in no manifest.
+    let written = |path: &std::path::Path| scripts.values().any(|one| one.script == path);
+    all.retain(|_, script| !skill.allows(script) && !written(&script.script));
+    all.extend(scripts.clone());
+    Some(skill.narrowing(&all))
+}
+
+/// The same for people.
+fn allowed(narrowing: &Narrowing) -> String {
+    let list = |names: &[String]| -> String {
+        let all = names.iter().map(|name| format!("`{}`", escaped(name)));
+        all.collect::<Vec<_>>().join(", ")
+    };
+    let Some(says) = &narrowing.says else {
+        return "\nallowed-tools: not said, so every script is offered\n".into();
+    };
+    let mut text = format!(
+        "\nallowed-tools: {}\n  it only takes away: a skill gives nobody tools\n",
+        list(says)
+    );
+    for (what, names) in [
+        ("offered", &narrowing.offered),
+        ("left out", &narrowing.left_out),
+        (
+            "names no script of it, and gives nothing",
+            &narrowing.without_effect,
+        ),
+    ] {
+        if !names.is_empty() {
+            text += &format!("  {what}: {}\n", list(names));
+        }
+    }
+    text
+}
+
 fn about(connector: &Connector) -> Value {
     let (reads, writes, hosts, url) = match &connector.launch {
         Launch::Stdio { jail, .. } | Launch::Skill { jail, .. } => {
@@ -98,6 +152,7 @@ fn about(connector: &Connector) -> Value {
         "publisher": connector.publisher,
         "package": connector.package,
         "launch": connector.launch.name(),
+        "scripts": scripts(connector),
         "url": url,
         "reads": reads,
         "writes": writes,
@@ -105,6 +160,18 @@ fn about(connector: &Connector) -> Value {
         "secrets": secrets,
         "allow": connector.allow,
     })
+}
+
+/// The scripts of a skill, and what runs each; nothing where it is none.
+fn scripts(connector: &Connector) -> Option<Vec<Value>> {
+    let Launch::Skill { scripts, .. } = &connector.launch else {
+        return None;
+    };
+    let one = |(name, script): (&String, &Script)| {
+        let path = shown(&script.script);
+        json!({"name": name, "script": path, "runs_by": script.with})
+    };
+    Some(scripts.iter().map(one).collect())
 }
 
 fn approved(pin: &Pin) -> Value {
@@ -213,6 +280,14 @@ pub(super) fn markdown(facts: &Value) -> String {
             "executes",
             format!("`{}`, `{}`", text(&tree, "path"), text(&tree, "sha256")),
         );
+    }
+    for script in list("scripts") {
+        let by = script.get("runs_by").and_then(Value::as_array).cloned();
+        let by = match words(&by.unwrap_or_default()) {
+            none if none.is_empty() => String::new(),
+            some => format!(", run by {some}"),
+        };
+        line("script", format!("`{}`{by}", text(&script, "script")));
     }
     line("set of tools", format!("`{}`", part("set_sha256")));
     page += "\n| tool | class | reversibility | SHA-256 |\n|---|---|---|---|\n";

@@ -12,14 +12,14 @@ use crate::catalog::connector::digest::Listing;
 use crate::catalog::connector::listing::Listed;
 use crate::catalog::connector::report::{Era, Finding, Report, Severity, VERSION};
 use crate::catalog::connector::scan::{Material, scan};
-use crate::catalog::connector::skill::{self, Skill};
+use crate::catalog::connector::skill::{self, Looked};
 use crate::catalog::connector::tree::Measured;
 use crate::catalog::connector::{Connector, Launch, Lock};
 use crate::cli::app::App;
 use crate::cli::exit::Exit;
 use crate::cli::layout::count;
 use crate::cli::print::{Screen, Style};
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Result};
 use crate::sys::file::replace_durably;
 use crate::time::{Clock, SystemClock};
 
@@ -36,7 +36,7 @@ pub(super) struct Seen {
     pub(super) prompts: Listing,
     pub(super) resources: Listing,
     pub(super) again: Option<Listing>,
-    pub(super) skill: Option<Skill>,
+    pub(super) skill: Option<Looked>,
     pub(super) degraded: Vec<String>,
 }
 
@@ -47,6 +47,15 @@ pub(super) fn run(app: &App, name: &str) -> Result<Exit> {
         measured,
     } = now(app, name)?;
     let seen = see(&connector, TIMES)?;
+    if seen.skill.is_some() {
+        // Its texts were read after they were measured: what was looked at is what is pinned.
+        for one in &measured {
+            if Measured::read(&one.path)?.sha256() != one.sha256() {
+                let what = format!("`{}` changed while it was vetted", shown(&one.path));
+                return Err(Error::new(what).hint("vet it again when nobody works on it"));
+            }
+        }
+    }
     let (others, record) = (others(app, name)?, installed(app, name)?);
     let material = Material {
         connector: &connector,
@@ -137,13 +146,17 @@ pub(super) fn see(connector: &Connector, times: usize) -> Result<Seen> {
             })
         }
         Launch::Skill {
-            folder, scripts, ..
+            folder,
+            scripts,
+            jail,
         } => {
-            let skill = Skill::load(folder)?;
+            let mut looked = Looked::at(&connector.name, folder, scripts, jail)?;
+            let listed = std::mem::take(&mut looked.resources.listed);
             Ok(Seen {
                 tools: Listing::tools(skill::tools(folder, scripts)?)?,
-                prompts: Listing::prompts(vec![skill.prompt()?])?,
-                skill: Some(skill),
+                prompts: Listing::prompts(vec![looked.skill.prompt()?])?,
+                resources: Listing::resources(listed)?,
+                skill: Some(looked),
                 ..nothing(Era::None, "a skill".into())
             })
         }

@@ -154,7 +154,8 @@ pub(super) fn connector(material: &Material<'_>, found: &mut Found) {
             );
         }
     }
-    if material.tools.raw.is_empty() {
+    // A skill may be texts alone.
+    if material.tools.raw.is_empty() && material.skill.is_none() {
         found.add(
             "declared-nothing",
             &Subject::whole(),

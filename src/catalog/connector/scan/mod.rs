@@ -21,6 +21,7 @@
 //! | `jail-*` | jails that show or allow too much | high to low |
 //! | `not-pinned`, `others-may-write`, `set-id`, `link-leads-out` | what is executed | high, medium |
 //! | `changed-since-import`, `not-as-published`, `of-no-package`, `no-published-digest`, `wanted-a-script`, `unpinned` | packages | high to low |
+//! | `no-interpreter`, `left-out`, `not-served` | what of a skill is not offered | medium, low |
 //! | `unstable-listing` | a server that lists something else the second time | high |
 //! | `asks-clients`, `instructions`, `degraded` | worth knowing | medium, low |
 
@@ -29,6 +30,7 @@ mod jail;
 mod names;
 mod packages;
 mod schema;
+mod skills;
 mod text;
 mod trees;
 
@@ -39,7 +41,7 @@ use serde_json::Value;
 use super::digest::Listing;
 use super::installed::Installed;
 use super::report::{Finding, Severity};
-use super::skill::Skill;
+use super::skill::Looked;
 use super::tree::Measured;
 use super::{Connector, digest};
 use crate::wire::text::{Escaped, escaped};
@@ -70,8 +72,8 @@ pub struct Material<'a> {
     pub measured: &'a [Measured],
     /// What was installed.
     pub installed: Option<&'a Installed>,
-    /// Its instructions, where it is a skill.
-    pub skill: Option<&'a Skill>,
+    /// All of it, where it is a skill.
+    pub skill: Option<&'a Looked>,
     /// Protections its jail lacked while it was vetted.
     pub degraded: &'a [String],
 }
@@ -119,7 +121,7 @@ pub fn scan(material: &Material<'_>) -> Vec<Finding> {
         );
     }
     if let Some(skill) = material.skill {
-        text::skill(skill, material, &mut found);
+        skills::scan(skill, material, &mut found);
     }
     names::connector(material, &mut found);
     declared::connector(material, &mut found);

@@ -3,7 +3,6 @@
 use serde_json::Value;
 
 use super::super::report::Severity;
-use super::super::skill::Skill;
 use super::{Found, Material, Subject, texts};
 
 /// Spaces or line ends in a row behind which people stop reading.
@@ -141,18 +140,17 @@ pub(super) fn object(
 }
 
 /// Instructions are what a skill is: only what is hidden, or never honest, is told.
-pub(super) fn skill(skill: &Skill, material: &Material<'_>, found: &mut Found) {
-    let subject = Subject {
-        what: "skill",
-        name: &skill.name,
-        id: "SKILL.md".into(),
-    };
-    for (at, text) in [("description", &skill.description), ("body", &skill.body)] {
-        hidden(&subject, at, text, found);
-        ordering(&subject, at, text, false, found);
-        asking(&subject, at, text, found);
-        others(&subject, at, text, material, found);
-    }
+pub(super) fn instructions(
+    subject: &Subject<'_>,
+    at: &str,
+    text: &str,
+    material: &Material<'_>,
+    found: &mut Found,
+) {
+    hidden(subject, at, text, found);
+    ordering(subject, at, text, false, found);
+    asking(subject, at, text, found);
+    others(subject, at, text, material, found);
 }
 
 fn hidden(subject: &Subject<'_>, at: &str, text: &str, found: &mut Found) {

@@ -8,7 +8,7 @@ use super::super::tree::{Content, Measured};
 use super::{Found, Material, Subject};
 
 /// What the operating system's own packages hold: pinned by whoever keeps the system.
-const SYSTEM: [&str; 7] = ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc"];
+pub(super) const SYSTEM: [&str; 7] = ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc"];
 /// Words that fetch what they run, or choose what is newest.
 const FRESH: [&str; 7] = ["npx", "uvx", "pipx", "bunx", "docker", "podman", "curl"];
 /// Begins of names of interpreters.

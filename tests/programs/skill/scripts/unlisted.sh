@@ -1,0 +1,3 @@
+#!/bin/sh
+# No word of `allowed-tools` names this one.
+echo 'it ran'
