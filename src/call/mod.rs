@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod admit;
+pub mod declared;
 pub mod http;
 pub mod id;
 mod listed;

@@ -1408,7 +1408,7 @@ pub const ATTACKS: &[Attack] = &[
         stage: Stage::Operator,
         tests: &[
             "catalog::connector::scan::tests::declarations_are_compared_with_what_is_listed",
-            "catalog::connector::declared::tests::what_is_not_declared_is_the_worst",
+            "call::declared::tests::what_is_not_declared_is_the_worst",
         ],
     },
     Attack {

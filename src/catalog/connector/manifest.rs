@@ -69,12 +69,12 @@ use serde::Deserialize;
 use serde_json::Value;
 use toml::Spanned;
 
-use super::declared::{
-    Declared, DryRun, HighValue, Label, Origin, Parameter, Role, Undo, ValueKind,
-};
 use super::secret::{Placing, Slot};
 use super::skill::Script;
 use super::{Connector, ConnectorLimits, Launch, MANY, Package, Passing, Registry};
+use crate::call::declared::{
+    Declared, DryRun, HighValue, Label, Origin, Parameter, Role, Undo, ValueKind,
+};
 use crate::call::http;
 use crate::call::tool::{EffectClass, Reversibility};
 use crate::error::{Context, Error, Kind, Result};

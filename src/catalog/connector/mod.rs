@@ -13,7 +13,6 @@
 
 pub mod bundle;
 pub mod compare;
-pub mod declared;
 pub mod digest;
 pub mod installed;
 pub mod listing;
@@ -32,8 +31,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+pub use crate::call::declared::{Declared, Label, Parameter};
 pub use compare::{Change, Difference};
-pub use declared::{Declared, Label, Parameter};
 pub use lock::Lock;
 pub use secret::{Placing, Slot};
 pub use text::toml;

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::files::{read_report, shown};
 use super::now::{Stage, manifest, pin};
 use super::vet::one;
-use crate::catalog::connector::declared::Declared;
+use crate::call::declared::Declared;
 use crate::catalog::connector::manifest::reversible;
 use crate::catalog::connector::{Connector, Launch, Pin};
 use crate::cli::app::App;

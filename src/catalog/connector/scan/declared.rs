@@ -2,9 +2,9 @@
 
 use serde_json::Value;
 
-use super::super::declared::{DryRun, HighValue};
 use super::super::report::Severity;
 use super::{Found, Material, Subject, plain};
+use crate::call::declared::{DryRun, HighValue};
 use crate::call::tool::{EffectClass, Reversibility};
 
 /// Begins of names of tools that change something.

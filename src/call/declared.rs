@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::call::tool::{EffectClass, Reversibility};
+use super::tool::{EffectClass, Reversibility};
 
 /// What one tool does, as the operator says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
