@@ -5,9 +5,16 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
+use super::kind::Amount;
 use super::tool::{EffectClass, Reversibility};
+use crate::wire::text::Escaped;
+
+/// Most labels that an entry of the log names; a result with more is untrusted as a whole.
+const LABELS_MAX: usize = 64;
+/// Characters of a name from a manifest that are shown.
+const NAME_SHOWN: usize = 64;
 
 /// What one tool does, as the operator says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -63,6 +70,49 @@ impl Declared {
                 None => return Label::Untrusted,
             }
         }
+    }
+
+    /// The labels of one result: of all of it (the empty pointer), and of each declared place that
+    /// its structured part has.
+    pub fn labels(&self, structured: Option<&Value>) -> BTreeMap<&str, Label> {
+        let there = |at: &&String| structured.is_some_and(|value| value.pointer(at).is_some());
+        let mut labels: BTreeMap<&str, Label> = self
+            .outputs
+            .keys()
+            .filter(there)
+            .map(|at| (at.as_str(), self.output(at)))
+            .collect();
+        if labels.len() > LABELS_MAX {
+            return [("", Label::Untrusted)].into();
+        }
+        labels.insert("", self.output(""));
+        labels
+    }
+
+    /// Every value that decides what is reached, as a text: what is no text is its JSON. Values in
+    /// lists and objects one by one, and the names of members too.
+    pub fn targets(&self, arguments: &Map<String, Value>) -> Vec<String> {
+        let mut targets = Vec::new();
+        for (name, value) in arguments {
+            if self.parameter(name).role == Role::Target {
+                leaves(value, &mut targets);
+            }
+        }
+        targets
+    }
+}
+
+fn leaves(value: &Value, found: &mut Vec<String>) {
+    match value {
+        Value::String(text) => found.push(text.clone()),
+        Value::Array(items) => items.iter().for_each(|item| leaves(item, found)),
+        Value::Object(members) => {
+            for (name, value) in members {
+                found.push(name.clone());
+                leaves(value, found);
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => found.push(value.to_string()),
     }
 }
 
@@ -176,6 +226,49 @@ pub struct Undo {
     pub arguments: BTreeMap<String, Origin>,
 }
 
+impl Undo {
+    /// The arguments of the undo, as far as they are known from what the call was given and, once
+    /// there is one, from its structured result. What the call was not given is left out.
+    ///
+    /// # Errors
+    /// The first place of the result that it does not have.
+    pub fn arguments(
+        &self,
+        given: &Map<String, Value>,
+        result: Option<&Value>,
+    ) -> Result<Map<String, Value>, String> {
+        let given = Value::Object(given.clone());
+        let mut arguments = Map::new();
+        for (name, origin) in &self.arguments {
+            let value = match (origin, result) {
+                (Origin::Value(value), _) => Some(value),
+                (Origin::Arguments(at), _) => given.pointer(at),
+                (Origin::Result(_), None) => None,
+                (Origin::Result(at), Some(result)) => {
+                    let at = result.pointer(at).ok_or_else(|| {
+                        format!("its result has no `{}`", Escaped::cut(at, NAME_SHOWN))
+                    })?;
+                    Some(at)
+                }
+            };
+            if let Some(value) = value {
+                arguments.insert(name.clone(), value.clone());
+            }
+        }
+        Ok(arguments)
+    }
+
+    /// Names of the arguments that only the result of the call can give.
+    pub fn pending(&self) -> Vec<&str> {
+        let of_result = |origin: &Origin| matches!(origin, Origin::Result(_));
+        let pending = self.arguments.iter();
+        pending
+            .filter(|(_, origin)| of_result(origin))
+            .map(|(name, _)| name.as_str())
+            .collect()
+    }
+}
+
 /// Where an argument of an undo comes from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
@@ -188,6 +281,17 @@ pub enum Origin {
     Value(Value),
 }
 
+impl Origin {
+    /// As manifests and the log write it; the value of a constant is left out.
+    pub fn shown(&self) -> String {
+        match self {
+            Self::Arguments(at) => format!("arguments:{at}"),
+            Self::Result(at) => format!("result:{at}"),
+            Self::Value(_) => "value".into(),
+        }
+    }
+}
+
 /// Which calls are worth a second look.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
@@ -198,7 +302,7 @@ pub enum HighValue {
     Above {
         /// The parameter.
         parameter: String,
-        /// The greatest number that is not.
+        /// The greatest number that is not; a negative number always is.
         above: i64,
     },
     /// Those whose parameter is none of these texts.
@@ -210,9 +314,69 @@ pub enum HighValue {
     },
 }
 
+impl HighValue {
+    /// Whether a call with these arguments is of high value, and why: a sentence for the operator
+    /// that holds no value. What is missing or cannot be read is.
+    pub fn holds(&self, arguments: &Map<String, Value>) -> Option<String> {
+        let shown = |name: &str| Escaped::cut(name, NAME_SHOWN).to_string();
+        match self {
+            Self::Always => Some("every call of this tool is of high value".into()),
+            Self::Above { parameter, above } => {
+                let name = shown(parameter);
+                match arguments.get(parameter).map(Amount::read) {
+                    None => Some(format!(
+                        "`{name}` is missing, so nobody knows how much it is"
+                    )),
+                    Some(None) => Some(format!("`{name}` is no amount that can be read")),
+                    Some(Some(amount)) if amount.above(*above) => {
+                        Some(format!("`{name}` is above {above}"))
+                    }
+                    Some(Some(_)) => None,
+                }
+            }
+            Self::NotOneOf { parameter, usual } => {
+                let name = shown(parameter);
+                let known = |text: &str| usual.iter().any(|usual| usual == text);
+                match arguments.get(parameter) {
+                    None | Some(Value::Null) => Some(format!("`{name}` is missing")),
+                    Some(Value::String(text)) if known(text) => None,
+                    Some(Value::Array(items))
+                        if !items.is_empty()
+                            && items.iter().all(|item| item.as_str().is_some_and(known)) =>
+                    {
+                        None
+                    }
+                    Some(_) => Some(format!("`{name}` is none of the usual ones")),
+                }
+            }
+        }
+    }
+
+    /// The rule in a few words, for lists.
+    pub fn shown(&self) -> String {
+        match self {
+            Self::Always => "always".into(),
+            Self::Above { parameter, above } => {
+                format!("{} > {above}", Escaped::cut(parameter, NAME_SHOWN))
+            }
+            Self::NotOneOf { parameter, usual } => format!(
+                "{} none of {} usual",
+                Escaped::cut(parameter, NAME_SHOWN),
+                usual.len()
+            ),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    fn map(value: Value) -> Map<String, Value> {
+        value.as_object().cloned().unwrap()
+    }
 
     #[test]
     fn what_is_not_declared_is_the_worst() {
@@ -236,5 +400,112 @@ mod tests {
         assert_eq!(declared.output("/id/note/x"), Label::Untrusted);
         assert_eq!(declared.output("/ident"), Label::Untrusted);
         assert_eq!(declared.output(""), Label::Untrusted);
+    }
+
+    #[test]
+    fn an_amount_that_cannot_be_read_is_high() {
+        let rule = HighValue::Above {
+            parameter: "amount".into(),
+            above: 1000,
+        };
+        let holds = |value: Value| rule.holds(&map(value)).is_some();
+        for low in [
+            json!({"amount": 1000}),
+            json!({"amount": "12.50"}),
+            json!({"amount": 0}),
+        ] {
+            assert!(!holds(low.clone()), "{low}");
+        }
+        for high in [
+            json!({}),
+            json!({"amount": null}),
+            json!({"amount": 1000.01}),
+            json!({"amount": -5}),
+            json!({"amount": "1e3"}),
+            json!({"amount": "1,000"}),
+            json!({"amount": ["1"]}),
+            json!({"amount": {"value": 1}}),
+            json!({"Amount": 1}),
+        ] {
+            assert!(holds(high.clone()), "{high}");
+        }
+        assert!(HighValue::Always.holds(&Map::new()).is_some());
+    }
+
+    #[test]
+    fn only_the_usual_texts_are_not_high() {
+        let rule = HighValue::NotOneOf {
+            parameter: "to".into(),
+            usual: vec!["ops".into(), "dev".into()],
+        };
+        let holds = |value: Value| rule.holds(&map(value)).is_some();
+        for low in [json!({"to": "ops"}), json!({"to": ["ops", "dev"]})] {
+            assert!(!holds(low.clone()), "{low}");
+        }
+        for high in [
+            json!({}),
+            json!({"to": null}),
+            json!({"to": []}),
+            json!({"to": "Ops"}),
+            json!({"to": ["ops", "eve"]}),
+            json!({"to": [["ops"]]}),
+            json!({"to": 7}),
+        ] {
+            assert!(holds(high.clone()), "{high}");
+        }
+    }
+
+    #[test]
+    fn labels_are_of_what_is_there_and_too_many_are_of_nothing() {
+        let mut declared = Declared::default();
+        declared.outputs.insert("/id".into(), Label::Trusted);
+        declared.outputs.insert("/at".into(), Label::Trusted);
+        let labels = declared.labels(Some(&json!({"id": 7, "text": "x"})));
+        assert_eq!(
+            labels,
+            [("", Label::Untrusted), ("/id", Label::Trusted)].into()
+        );
+        assert_eq!(declared.labels(None), [("", Label::Untrusted)].into());
+        declared.outputs.insert(String::new(), Label::Trusted);
+        for place in 0..65 {
+            declared.outputs.insert(format!("/{place}"), Label::Trusted);
+        }
+        let all = json!((0..65).collect::<Vec<_>>());
+        assert_eq!(declared.labels(Some(&all)), [("", Label::Untrusted)].into());
+        assert_eq!(declared.labels(None), [("", Label::Trusted)].into());
+    }
+
+    #[test]
+    fn every_part_of_a_target_counts() {
+        let mut declared = Declared::default();
+        let content = Parameter {
+            role: Role::Content,
+            kind: None,
+        };
+        declared.parameters.insert("text".into(), content);
+        let arguments = json!({"text": "x", "to": ["a", 7], "where": {"b": "c"}});
+        assert_eq!(declared.targets(&map(arguments)), ["a", "7", "b", "c"]);
+    }
+
+    #[test]
+    fn an_undo_takes_its_arguments_from_call_result_and_manifest() {
+        let undo = Undo {
+            tool: "remove".into(),
+            arguments: [
+                ("id".to_owned(), Origin::Result("/made/id".into())),
+                ("name".to_owned(), Origin::Arguments("/name".into())),
+                ("why".to_owned(), Origin::Value(json!("undo"))),
+            ]
+            .into(),
+        };
+        let given = map(json!({"name": "a", "text": "b"}));
+        let known = undo.arguments(&given, None).unwrap();
+        assert_eq!(known, map(json!({"name": "a", "why": "undo"})));
+        assert_eq!(undo.pending(), ["id"]);
+        let result = json!({"made": {"id": 7}});
+        let all = undo.arguments(&Map::new(), Some(&result)).unwrap();
+        assert_eq!(all, map(json!({"id": 7, "why": "undo"})));
+        let error = undo.arguments(&given, Some(&json!({}))).unwrap_err();
+        assert!(error.contains("`/made/id`"), "{error}");
     }
 }

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::call::declared::Declared;
 use crate::call::id::Id;
 use crate::call::tool::{EffectClass, Method, Reversibility, Tool};
 use crate::call::{Call, Caller, Listed, admit};
@@ -562,8 +563,11 @@ fn tools_may_have_names_that_are_no_names_of_types() {
             connector: "x",
             manifest: "",
             raw: &raw(name),
-            class: EffectClass::Read,
-            reversibility: Reversibility::Reversible,
+            declared: &Declared {
+                class: EffectClass::Read,
+                reversibility: Reversibility::Reversible,
+                ..Declared::default()
+            },
             prefix: false,
         })
     });

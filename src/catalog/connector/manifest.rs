@@ -673,6 +673,8 @@ impl RawDeclared {
         });
         few(self.parameters.len(), "parameters", place)?;
         few(self.outputs.len(), "outputs", place)?;
+        let undo = self.undo.as_ref().map_or(0, |undo| undo.arguments.len());
+        few(undo, "arguments of an undo", place)?;
         let mut parameters = BTreeMap::new();
         for (name, raw) in self.parameters {
             parameters.insert(named(name, "a parameter", source)?, raw.read(source)?);

@@ -18,6 +18,7 @@ pub mod installed;
 pub mod listing;
 pub mod lock;
 pub mod manifest;
+pub mod means;
 pub mod report;
 pub mod scan;
 pub mod secret;

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::files::{read_report, shown};
 use super::now::{Stage, manifest, pin};
 use super::vet::one;
-use crate::call::declared::Declared;
+use crate::call::declared::{Declared, DryRun, HighValue};
 use crate::catalog::connector::manifest::reversible;
 use crate::catalog::connector::{Connector, Launch, Pin};
 use crate::cli::app::App;
@@ -57,16 +57,37 @@ fn tools(connector: &Connector) -> String {
     if connector.tools.is_empty() {
         return String::new();
     }
+    let none = || "-".to_owned();
     let mut rows = vec![
-        ["  TOOL", "CLASS", "REVERSIBILITY"]
-            .map(str::to_owned)
-            .to_vec(),
+        [
+            "  TOOL",
+            "CLASS",
+            "REVERSIBILITY",
+            "UNDO",
+            "DRY RUN",
+            "HIGH VALUE",
+        ]
+        .map(str::to_owned)
+        .to_vec(),
     ];
     for (name, declared) in &connector.tools {
         rows.push(vec![
             format!("  {}", cell(name)),
             declared.class.name().into(),
             reversible(declared.reversibility).into(),
+            declared
+                .undo
+                .as_ref()
+                .map_or_else(none, |undo| cell(&undo.tool)),
+            match &declared.dry_run {
+                DryRun::None => none(),
+                DryRun::Tool(tool) => cell(tool),
+                DryRun::Arguments(_) => "by arguments".into(),
+            },
+            declared
+                .high_value
+                .as_ref()
+                .map_or_else(none, HighValue::shown),
         ]);
     }
     format!("\n{}", table(&rows))
