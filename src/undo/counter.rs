@@ -126,3 +126,168 @@ impl Countered {
         &self.recipe
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use serde_json::value::to_raw_value;
+
+    use super::*;
+    use crate::call::Listed;
+    use crate::call::declared::{Declared as Whole, Origin, Parameter, ValueKind};
+    use crate::call::id::Id;
+    use crate::time::Timestamp;
+
+    fn tool(name: &str, properties: &Value, required: &Value, declared: &Whole) -> Arc<Tool> {
+        let schema = json!({"type": "object", "properties": properties, "required": required,
+                            "additionalProperties": false});
+        let raw = to_raw_value(&json!({"name": name, "inputSchema": schema})).unwrap();
+        let listed = Listed {
+            connector: "x",
+            manifest: "",
+            raw: &raw,
+            declared,
+            prefix: true,
+        };
+        Arc::new(Tool::listed(&listed).unwrap())
+    }
+
+    fn caller() -> Caller {
+        let id = Id::random().unwrap();
+        Caller {
+            agent: "a".into(),
+            run: id,
+            call: id,
+            received: Timestamp::from_micros(0),
+        }
+    }
+
+    /// The tool that takes back: a number and an address.
+    fn back() -> Arc<Tool> {
+        let mut declared = Whole::default();
+        let kind = Parameter {
+            kind: Some(ValueKind::Email),
+            ..Parameter::default()
+        };
+        declared.parameters.insert("of".into(), kind);
+        let properties = json!({"id": {"type": "integer"}, "of": {"type": "string"}});
+        tool("back", &properties, &json!(["id"]), &declared)
+    }
+
+    fn call(arguments: &Value) -> Call {
+        let properties = json!({"id": {}, "of": {}});
+        let tool = tool("do", &properties, &json!([]), &Whole::default());
+        admit(arguments.to_string().as_bytes(), &tool, caller()).unwrap()
+    }
+
+    fn declared(id: Origin) -> Declared {
+        let of = Origin::Arguments("/of".into());
+        Declared {
+            tool: "back".into(),
+            arguments: [("id".to_owned(), id), ("of".to_owned(), of)].into(),
+        }
+    }
+
+    #[test]
+    fn what_is_known_before_is_checked_before() {
+        let back = back();
+        let of = |id: Origin, arguments: Value| {
+            let declared = declared(id);
+            let way = Way {
+                connector: "x",
+                pin: "00",
+                declared: &declared,
+                tool: &back,
+            };
+            Countered::of(&way, &call(&arguments), Era::Session)
+                .map(|countered| countered.recipe().digest.is_some())
+        };
+        let result = || Origin::Result("/id".into());
+        let argument = || Origin::Arguments("/id".into());
+        assert_eq!(of(result(), json!({"of": "a@b.example"})), Ok(false));
+        assert_eq!(of(result(), json!({})), Ok(false));
+        assert_eq!(of(argument(), json!({"id": 7})), Ok(true));
+        assert_eq!(of(Origin::Value(json!(7)), json!({})), Ok(true));
+        for (id, arguments, why) in [
+            (argument(), json!({}), "`id` of `back`: it is missing"),
+            (
+                argument(),
+                json!({"id": "7"}),
+                "`id` of `back`: expected integer",
+            ),
+            (
+                result(),
+                json!({"of": 7}),
+                "`of` of `back`: expected string",
+            ),
+            (
+                result(),
+                json!({"of": "Ann <a@b.example>"}),
+                "`of` of `back`: expected one e-mail",
+            ),
+        ] {
+            let said = of(id, arguments).unwrap_err();
+            assert!(said.starts_with(why), "{said}");
+        }
+    }
+
+    #[test]
+    fn the_same_call_and_result_make_the_same_undo_and_others_another() {
+        let back = back();
+        let declared = declared(Origin::Result("/made/id".into()));
+        let way = Way {
+            connector: "x",
+            pin: "00",
+            declared: &declared,
+            tool: &back,
+        };
+        let given = json!({"of": "a@b.example"});
+        let made = |given: &Value, result: Option<Value>| {
+            let call = way.call(given.as_object().unwrap(), result.as_ref(), caller());
+            call.map(|call| (call.arguments().clone(), *call.digest()))
+        };
+        let seven = || Some(json!({"made": {"id": 7}}));
+        let (arguments, digest) = made(&given, seven()).unwrap();
+        assert_eq!(
+            Value::Object(arguments),
+            json!({"id": 7, "of": "a@b.example"})
+        );
+        assert_eq!(made(&given, seven()).unwrap().1, digest);
+        // As where a secret was masked in what the log holds.
+        let masked = json!({"of": "b@b.example"});
+        assert_ne!(made(&masked, seven()).unwrap().1, digest);
+        for (result, why) in [
+            (None, "its result has no structured part"),
+            (Some(json!({"id": 7})), "its result has no `/made/id`"),
+            (
+                Some(json!({"made": {"id": "7"}})),
+                "`id` of `back`: expected integer",
+            ),
+        ] {
+            let said = made(&given, result).unwrap_err();
+            assert!(said.starts_with(why), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_recipe_is_read_back_and_what_older_versions_wrote_is_one_of_a_file() {
+        let recipe = Counter {
+            connector: "x".into(),
+            pin: "00".into(),
+            tool: "back".into(),
+            era: Era::Stateless,
+            arguments: [("id".to_owned(), "result:/id".to_owned())].into(),
+            digest: None,
+        };
+        let value = serde_json::to_value(super::super::Recipe::Tool(recipe.clone())).unwrap();
+        let read: super::super::Recipe = serde_json::from_value(value).unwrap();
+        assert_eq!(read, super::super::Recipe::Tool(recipe));
+        let file = json!({
+            "file": {"root": "/r", "path": "a", "open": "replace", "uid": null, "gid": null},
+            "before": {"is": "absent"},
+            "after": {"is": "present", "len": 1, "sha256": "00", "mode": 416},
+        });
+        let read: super::super::Recipe = serde_json::from_value(file).unwrap();
+        assert!(matches!(read, super::super::Recipe::File(_)), "{read:?}");
+    }
+}

@@ -50,7 +50,7 @@
 //! repo_path = { role = "target", kind = "path" }
 //! message = { role = "content" }            # target content amount flag
 //! [tools.git_commit.outputs]                # an undeclared output is untrusted
-//! "/sha" = "trusted"
+//! "/sha" = "trusted"                        # a place in the structured result
 //!
 //! [limits]
 //! calls_per_minute = 600
@@ -59,6 +59,11 @@
 //! ```
 //!
 //! What is unknown, said twice or without effect is an error with its line and a hint.
+//!
+//! A live call of a tool with an effect runs without a person only where `undo` names a tool that
+//! takes it back, and where that can be carried out ([`super::means`]). A dry run is carried out in
+//! rehearsals: another tool has to be declared `read`; an argument is trusted to have the tool
+//! rehearse, because a person approves the manifest that says so.
 
 use std::collections::BTreeMap;
 use std::fs::File;
