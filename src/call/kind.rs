@@ -273,6 +273,7 @@ impl Amount {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
@@ -446,6 +447,36 @@ mod tests {
         assert_eq!(check(ValueKind::Id, &json!(many)).unwrap_err().at, "/256");
         assert!(of(ValueKind::Id, json!(-7)) && !of(ValueKind::Id, json!(7.5)));
         assert!(!of(ValueKind::Date, json!(1_795_511_567)));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_taken_has_no_second_reading(text in "[a-z.@,; <>\\n~/\\\\0-9:TZ+-]{0,24}") {
+            let is = |kind| of(kind, json!(text));
+            if is(ValueKind::Email) {
+                prop_assert_eq!(text.matches('@').count(), 1);
+                prop_assert!(!text.contains([',', ';', ' ', '<', '>', '\n']));
+            }
+            if is(ValueKind::Path) {
+                prop_assert!(!text.split(['/', '\\']).any(|part| part == ".."));
+            }
+            if is(ValueKind::Amount) {
+                let number: f64 = text.parse().unwrap();
+                let amount = Amount::read(&json!(text)).unwrap();
+                prop_assert_eq!(amount.above(10), number > 10.0);
+            }
+            if is(ValueKind::Date) {
+                prop_assert!(text.is_ascii() && text.starts_with(|c: char| c.is_ascii_digit()));
+            }
+        }
+
+        #[test]
+        fn nothing_upsets_a_kind(text in any::<String>(), number in any::<f64>()) {
+            for kind in ValueKind::ALL {
+                of(*kind, json!(text));
+                of(*kind, json!(number));
+            }
+        }
     }
 
     #[test]

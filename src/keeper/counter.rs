@@ -47,6 +47,9 @@ impl Keeper {
             return outcome;
         }
         let made = match (&counter.digest, &outcome.value) {
+            (_, Given::Passed(raw)) if Said::of(raw).asks => {
+                Err("its server asks something first, and has done nothing yet".into())
+            }
             (Some(digest), _) => Ok(digest.clone()),
             (None, Given::Passed(raw)) => way
                 .call(call.arguments(), structured(raw).as_ref(), call.caller())
@@ -62,6 +65,36 @@ impl Keeper {
     }
 }
 
+/// What a server says of its own result.
+#[derive(Debug, Default)]
+pub(super) struct Said {
+    /// It is an error of the tool.
+    pub(super) is_error: bool,
+    /// It is a question, to be answered with the same call again (MCP 2026-07-28).
+    pub(super) asks: bool,
+}
+
+impl Said {
+    /// Reads it; what cannot be read says nothing.
+    pub(super) fn of(raw: &[u8]) -> Self {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Members {
+            #[serde(default)]
+            is_error: bool,
+            result_type: Option<String>,
+        }
+        let said: Result<Members, _> = serde_json::from_slice(raw);
+        said.map_or_else(
+            |_| Self::default(),
+            |said| Self {
+                is_error: said.is_error,
+                asks: said.result_type.is_some_and(|kind| kind != "complete"),
+            },
+        )
+    }
+}
+
 /// The structured part of a server's result.
 pub(super) fn structured(raw: &[u8]) -> Option<Value> {
     #[derive(Deserialize)]
@@ -71,4 +104,29 @@ pub(super) fn structured(raw: &[u8]) -> Option<Value> {
     }
     let said: Said = serde_json::from_slice(raw).ok()?;
     said.structured_content
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_servers_result_says_what_it_is() {
+        let said = |raw: &str| {
+            let Said { is_error, asks } = Said::of(raw.as_bytes());
+            (is_error, asks)
+        };
+        assert_eq!(said(r#"{"content":[]}"#), (false, false));
+        assert_eq!(
+            said(r#"{"isError":true,"resultType":"complete"}"#),
+            (true, false)
+        );
+        assert_eq!(said(r#"{"resultType":"input_required"}"#), (false, true));
+        assert_eq!(said("[]"), (false, false));
+        assert_eq!(
+            structured(br#"{"structuredContent":[7]}"#),
+            Some(json!([7]))
+        );
+        assert_eq!(structured(br#"{"content":[]}"#), None);
+    }
 }

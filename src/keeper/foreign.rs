@@ -3,11 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::Keeper;
-use super::counter::structured;
+use super::counter::{Said, structured};
 use super::plan::{Plan, Upstream};
 use super::questions::Question;
 use super::refuse::Refusal;
@@ -143,7 +142,7 @@ fn outcome(
             ended(status, "result_too_large", say, Some(detail))
         }
         Ok(Answer::Result(raw)) => {
-            if is_error(&raw) {
+            if Said::of(&raw).is_error {
                 facts.insert("is_error".into(), true.into());
             }
             Outcome {
@@ -199,15 +198,4 @@ fn words(failure: Failure) -> String {
         Failure::TimedOut => "no answer in time".into(),
         Failure::Cancelled => "the agent no longer wanted it".into(),
     }
-}
-
-/// The tool says itself that it failed.
-fn is_error(raw: &[u8]) -> bool {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Said {
-        #[serde(default)]
-        is_error: bool,
-    }
-    serde_json::from_slice::<Said>(raw).is_ok_and(|said| said.is_error)
 }

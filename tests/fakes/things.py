@@ -9,6 +9,8 @@ have it answer otherwise:
   odd    its identifier is a number
   stuck  it is never removed, and never refused: the call hangs
   kept   it is not removed: an error of the tool
+  gone   keeping it makes it, and ends the server before it has answered
+  ask    keeping it is asked for first
 """
 
 import json
@@ -87,11 +89,20 @@ def remove(id):
     return result("removed", {"name": name})
 
 
+def keep(id=None):
+    if id == "t-gone":
+        create("gone")
+        os._exit(0)
+    if id == "t-ask":
+        return {"resultType": "input_required", "inputRequests": {}, "requestState": "x"}
+    return result("kept")
+
+
 DO = {
     "create": create,
     "make": create,
     "preview": lambda name, note="": result(f"would make {name}", {"would": name}),
-    "keep": lambda id=None: result("kept"),
+    "keep": keep,
     "remove": remove,
     "pay": lambda **_: result("paid", {}),
     "refund": lambda to: result("refunded", {}),
@@ -108,7 +119,7 @@ def answer(method, params, stateless):
     name, arguments = params["name"], params.get("arguments", {})
     journal({"tool": name, **arguments})
     told = DO[name](**arguments)
-    return told | {"resultType": "complete"} if stateless else told
+    return {"resultType": "complete"} | told if stateless else told
 
 
 mcp.answer = answer

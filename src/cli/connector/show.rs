@@ -148,10 +148,13 @@ pub(super) fn facts(pin: &Pin) -> Value {
             let Declared {
                 class,
                 reversibility,
+                undo,
+                dry_run,
+                high_value,
                 ..
             } = pin.connector.declared(name);
             json!({"name": name, "class": class, "reversibility": reversible(reversibility),
-                   "sha256": digest})
+                   "undo": undo, "dry_run": dry_run, "high_value": high_value, "sha256": digest})
         })
         .collect();
     if let Some(members) = value.as_object_mut() {

@@ -533,3 +533,85 @@ fn an_undo_needs_no_tool_that_its_agent_sees() {
     world.undo(seq);
     assert!(!world.has("one"));
 }
+
+#[test]
+fn what_nobody_knows_of_is_taken_back_where_the_call_says_all() {
+    let world = World::new("live");
+    let mut session = world.session();
+    // The server ends before it answers; what it did is there.
+    assert_eq!(
+        session.fails("things__keep", json!({"id": "t-gone"})),
+        "unknown"
+    );
+    assert!(world.has("gone"));
+    let outcome = world.last("call.outcome", "things.keep");
+    assert_eq!(outcome["body"]["status"], "unknown", "{outcome}");
+    let seq = world.last("call.intent", "things.keep")["seq"]
+        .as_u64()
+        .unwrap();
+    // It may rest a while before it is started again: then nothing is done, and that is told.
+    eventually("it is taken back", || {
+        world
+            .appliance
+            .cli(&["undo", &seq.to_string(), "--yes"])
+            .status
+            .success()
+    });
+    assert!(!world.has("gone"));
+    assert_eq!(world.journal("remove").len(), 1);
+    world.undo_refused(seq, 10, "it was undone already");
+}
+
+#[test]
+fn two_who_undo_at_once_undo_once() {
+    let world = World::new("live");
+    let mut session = world.session();
+    let seq = world.create(&mut session, "one").to_string();
+    let codes: Vec<_> = std::thread::scope(|scope| {
+        let undo = || world.appliance.cli(&["undo", &seq, "--yes"]).status.code();
+        let all: Vec<_> = (0..4).map(|_| scope.spawn(undo)).collect();
+        all.into_iter().map(|one| one.join().unwrap()).collect()
+    });
+    assert_eq!(
+        codes.iter().filter(|code| **code == Some(0)).count(),
+        1,
+        "{codes:?}"
+    );
+    assert_eq!(
+        codes.iter().filter(|code| **code == Some(10)).count(),
+        3,
+        "{codes:?}"
+    );
+    assert_eq!(world.journal("remove").len(), 1);
+}
+
+#[test]
+fn stateless_clients_have_their_calls_taken_back_in_their_era() {
+    let world = World::new("live");
+    let mut session = world.appliance.connect("bot");
+    let mut call = |tool: &str, arguments: Value| {
+        let meta = json!({
+            "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+            "io.modelcontextprotocol/clientCapabilities": {},
+            "io.modelcontextprotocol/clientInfo": {"name": "it", "version": "0"},
+        });
+        let parameters = json!({"name": tool, "arguments": arguments, "_meta": meta});
+        session.request("tools/call", parameters)["result"].clone()
+    };
+    let made = call("things__create", json!({"name": "one"}));
+    assert_eq!(made["resultType"], "complete", "{made}");
+    let intent = world.last("call.intent", "things.create");
+    assert_eq!(intent["body"]["undo"]["era"], "stateless", "{intent}");
+    world.undo(intent["seq"].as_u64().unwrap());
+    assert!(!world.has("one"));
+    // A server that asks first has done nothing yet.
+    let asked = call("things__keep", json!({"id": "t-ask"}));
+    assert_eq!(asked["resultType"], "input_required", "{asked}");
+    let outcome = world.last("call.outcome", "things.keep");
+    let lacks = "its server asks something first, and has done nothing yet";
+    assert_eq!(outcome["body"]["undo"]["lacks"], lacks, "{outcome}");
+    let seq = world.last("call.intent", "things.keep")["seq"]
+        .as_u64()
+        .unwrap();
+    world.undo_refused(seq, 10, lacks);
+}

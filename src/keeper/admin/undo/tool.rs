@@ -7,7 +7,6 @@
 
 use std::sync::{Arc, PoisonError};
 
-use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::not_undone;
@@ -17,7 +16,7 @@ use crate::call::id::Id;
 use crate::call::{Call, Caller};
 use crate::error::{Error, Kind, Result};
 use crate::keeper::Keeper;
-use crate::keeper::counter::structured;
+use crate::keeper::counter::{Said, structured};
 use crate::keeper::plan::{Plan, Upstream};
 use crate::keeper::questions::Question;
 use crate::time::Clock;
@@ -213,27 +212,11 @@ impl Keeper {
 
 /// The server says that it has done what it was asked.
 fn says_done(outcome: &Outcome) -> bool {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Said {
-        #[serde(default)]
-        is_error: bool,
-        result_type: Option<String>,
-    }
     let Given::Passed(raw) = &outcome.value else {
         return false;
     };
-    let said = serde_json::from_slice(raw);
-    outcome.status == Status::Done
-        && said.is_ok_and(
-            |Said {
-                 is_error,
-                 result_type,
-             }| {
-                // A server that wants to be asked again has done nothing yet.
-                !is_error && result_type.is_none_or(|kind| kind == "complete")
-            },
-        )
+    let said = Said::of(raw);
+    outcome.status == Status::Done && !said.is_error && !said.asks
 }
 
 /// What an undo came to that is not done.
