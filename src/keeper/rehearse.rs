@@ -6,7 +6,7 @@
 //! has a tool rehearse is believed.
 
 use serde_json::value::RawValue;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, json};
 
 use super::plan::{Plan, Upstream};
 use super::upstreams::plan::Launch;
@@ -16,6 +16,8 @@ use crate::call::declared::DryRun;
 use crate::call::tool::EffectClass;
 use crate::call::{Call, admit};
 use crate::mode::Dry;
+use crate::policy::Decision;
+use crate::wire::admin::Mode;
 use crate::wire::jsonrpc::Members;
 use crate::wire::text::hex;
 
@@ -23,6 +25,8 @@ use crate::wire::text::hex;
 const SHOWN_MAX: usize = 1_000;
 /// What an agent is told before what a server says of its own dry run.
 const NOTE: &str = "Rehearsed, not done. What follows is what the tool's server says of it.";
+/// What is said of a call that would not be refused live.
+const PERMITTED: &str = "permitted";
 /// The member of `_meta` that says the same.
 const META: &str = "keepgate/rehearsal";
 
@@ -125,16 +129,16 @@ impl Keeper {
             told.push('…');
         }
         let back = self.countered(call, asked.question.era);
-        let (back, undo) = match &back {
-            Ok(way) => (
-                format!("; it could be taken back by `{}`", way.recipe().tool),
-                Value::from(way.recipe().tool.as_str()),
-            ),
-            Err(_) => (String::new(), Value::Null),
+        let live = self.live(call, back.is_ok());
+        let rest = match &back {
+            Ok(way) if live == PERMITTED => {
+                format!("; it could be taken back by `{}`", way.recipe().tool)
+            }
+            Ok(_) | Err(_) => format!("; as things stand that would be refused: {live}"),
         };
         let say = format!(
             "the call was checked and its server was not asked; live, `{tool}` of connector `{}` \
-             would get {told}{back}",
+             would get {told}{rest}",
             server.name
         );
         let to = match &server.launch {
@@ -146,7 +150,7 @@ impl Keeper {
         facts.insert("pin".into(), server.digest.as_str().into());
         let plan = json!({
             "to": to, "method": upstream.method, "tool": tool, "bytes": upstream.params.len(),
-            "undo": undo,
+            "live": live, "undo": back.ok().map(|way| way.recipe().tool.clone()),
         });
         facts.insert("plan".into(), plan);
         if let Some(why) = why {
@@ -156,6 +160,17 @@ impl Keeper {
             status: Status::Skipped,
             value: json!({"class": "rehearsed_not_executed", "message": say}).into(),
             facts,
+        }
+    }
+
+    /// What would become of a call that is made live now: the class of its refusal, or that it is
+    /// permitted.
+    fn live(&self, call: &Call, taken_back: bool) -> &'static str {
+        let ground = self.ground(call, Mode::Live);
+        match self.rules().engine().judge(call, &ground) {
+            Decision::Permit(_) if taken_back => PERMITTED,
+            Decision::Permit(_) | Decision::Ask(_) => "needs_person",
+            Decision::Forbid(reason) => reason.class,
         }
     }
 }
@@ -205,6 +220,8 @@ fn marked(raw: &[u8], how: &str, is_error: bool) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
 
     fn value(raw: &str, is_error: bool) -> Value {

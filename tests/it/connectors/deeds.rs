@@ -364,7 +364,10 @@ fn rehearsals_are_what_is_declared_and_nothing_else_is_asked() {
     assert!(world.journal("make").is_empty());
 
     // Nothing is declared: the plan, and no question.
-    for amount in [5, 500] {
+    for (amount, live) in [
+        (5, "it could be taken back by `refund`"),
+        (500, "as things stand that would be refused: needs_person"),
+    ] {
         let call = json!({"to": IBAN, "amount": amount});
         let told = session.call("things__pay", call);
         assert_eq!(
@@ -374,11 +377,12 @@ fn rehearsals_are_what_is_declared_and_nothing_else_is_asked() {
         let text = told["content"][0]["text"].as_str().unwrap();
         let plan =
             format!(r#"`pay` of connector `things` would get {{"amount":{amount},"to":"{IBAN}"}}"#);
-        assert!(text.contains(&plan), "{text}");
+        assert!(text.contains(&plan) && text.contains(live), "{text}");
     }
     assert!(world.journal("pay").is_empty());
     let outcome = world.last("call.outcome", "things.pay");
     assert_eq!(outcome["body"]["plan"]["undo"], "refund", "{outcome}");
+    assert_eq!(outcome["body"]["plan"]["live"], "needs_person", "{outcome}");
     assert!(!world.has("one") && !world.has("two"));
     // What was rehearsed cannot be undone.
     let seq = world.last("call.intent", "things.create")["seq"]
