@@ -1,178 +1,15 @@
 //! What a manifest declares of its tools is acted on: undo by another tool, dry runs, high value,
 //! kinds and labels. The server really makes and removes things, and keeps a journal of its calls.
 
+mod world;
+
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, chown};
-use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::harness::{Appliance, OWNER, Session, binary, eventually};
-
-/// What the operator declares.
-const DECLARED: &str = r#"
-[tools.create]
-class = "write"
-reversibility = "reversible"
-dry_run = { arguments = { dry = true } }
-undo = { tool = "remove", arguments = { id = "result:/id" } }
-[tools.create.parameters]
-name = { role = "target", kind = "path" }
-note = { role = "content" }
-[tools.create.outputs]
-"/id" = "trusted"
-[tools.make]
-class = "write"
-reversibility = "reversible"
-dry_run = { tool = "preview" }
-undo = { tool = "remove", arguments = { id = "result:/id" } }
-[tools.keep]
-class = "write"
-reversibility = "reversible"
-undo = { tool = "remove", arguments = { id = "arguments:/id" } }
-[tools.preview]
-class = "read"
-reversibility = "reversible"
-[tools.remove]
-class = "destructive"
-reversibility = "reversible"
-undo = { tool = "create", arguments = { name = "result:/name" } }
-[tools.pay]
-class = "send"
-reversibility = "mitigable"
-undo = { tool = "refund", arguments = { to = "arguments:/to" } }
-high_value = { parameter = "amount", above = 100 }
-[tools.pay.parameters]
-to = { role = "target", kind = "iban" }
-amount = { role = "amount" }
-reference = { role = "content" }
-[tools.find]
-class = "read"
-reversibility = "reversible"
-[tools.find.parameters]
-who = { role = "target", kind = "email" }
-[tools.find.outputs]
-"/id" = "trusted"
-"#;
-const IBAN: &str = "DE89370400440532013000";
-
-/// An appliance with the connector `things`, which `bot` may use.
-struct World {
-    appliance: Appliance,
-    place: PathBuf,
-}
-
-impl World {
-    fn new(mode: &str) -> Self {
-        let appliance = Appliance::init("");
-        let dir = appliance.directory.path().canonicalize().unwrap();
-        let (server, place) = (dir.join("server"), dir.join("things"));
-        for one in [&server, &place] {
-            fs::create_dir(one).unwrap();
-            fs::set_permissions(one, fs::Permissions::from_mode(0o755)).unwrap();
-        }
-        chown(&place, Some(OWNER), Some(OWNER)).unwrap();
-        let fakes = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fakes");
-        for name in ["mcp.py", "things.py"] {
-            fs::copy(fakes.join(name), server.join(name)).unwrap();
-            fs::set_permissions(server.join(name), fs::Permissions::from_mode(0o644)).unwrap();
-        }
-        let (program, at) = (server.join("things.py"), place.to_str().unwrap());
-        let program = program.to_str().unwrap();
-        appliance.must(&[
-            "connector",
-            "import",
-            "things",
-            "--rw",
-            at,
-            "--",
-            "/usr/bin/python3",
-            program,
-            at,
-        ]);
-        let manifest = appliance.path("connectors/things.toml");
-        let text = fs::read_to_string(&manifest).unwrap();
-        let before = text.split("[tools.").next().unwrap();
-        fs::write(&manifest, format!("{before}{DECLARED}")).unwrap();
-        let config = appliance.path("keepgate.toml");
-        let text = fs::read_to_string(&config).unwrap();
-        let text = format!("{text}\n[planes.production.connectors.things]\nagents = [\"bot\"]\n");
-        fs::write(config, text).unwrap();
-        let world = Self { appliance, place };
-        world.approve();
-        let Self {
-            mut appliance,
-            place,
-        } = world;
-        appliance.serve();
-        appliance.enrol("bot");
-        appliance.policy("permit (principal, action, resource);\n");
-        appliance.must(&["mode", mode]);
-        Self { appliance, place }
-    }
-
-    fn approve(&self) {
-        let vetted = self.appliance.cli(&["connector", "vet", "things"]);
-        assert!(matches!(vetted.status.code(), Some(0 | 3)), "{vetted:?}");
-        self.appliance
-            .must(&["connector", "approve", "things", "--by", "alice"]);
-    }
-
-    fn session(&self) -> Session {
-        self.appliance.session("bot")
-    }
-
-    /// Calls of that tool that reached the server.
-    fn journal(&self, tool: &str) -> Vec<Value> {
-        let text = fs::read_to_string(self.place.join("journal")).unwrap_or_default();
-        let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
-        lines.filter(|line: &Value| line["tool"] == tool).collect()
-    }
-
-    fn has(&self, thing: &str) -> bool {
-        self.place.join(thing).exists()
-    }
-
-    /// The newest entry of that kind about the tool.
-    fn last(&self, kind: &str, tool: &str) -> Value {
-        let all = self.appliance.entries(kind);
-        let mut own = all
-            .into_iter()
-            .filter(|entry| entry["body"]["tool"] == tool);
-        own.next_back()
-            .unwrap_or_else(|| panic!("no {kind} of {tool}"))
-    }
-
-    /// Makes a thing, and gives the number of the intent.
-    fn create(&self, session: &mut Session, name: &str) -> u64 {
-        let made = session.call("things__create", json!({"name": name}));
-        assert_ne!(
-            made["isError"],
-            true,
-            "{made}\n{}",
-            self.appliance.diagnostics()
-        );
-        assert!(self.has(name));
-        self.last("call.intent", "things.create")["seq"]
-            .as_u64()
-            .unwrap()
-    }
-
-    fn undo(&self, seq: u64) -> Value {
-        self.appliance.must(&["undo", &seq.to_string(), "--yes"])
-    }
-
-    /// It is refused, in these words.
-    #[track_caller]
-    fn undo_refused(&self, seq: u64, code: i32, words: &str) {
-        let done = self.appliance.cli(&["undo", &seq.to_string(), "--yes"]);
-        let said = String::from_utf8_lossy(&done.stderr);
-        assert_eq!(done.status.code(), Some(code), "{said}");
-        assert!(said.contains(words), "{said}");
-        assert!(said.contains("hint: "), "{said}");
-    }
-}
+use self::world::{IBAN, World};
+use crate::harness::{AGENT, binary, eventually};
 
 #[test]
 fn what_a_tool_made_is_taken_back_once_by_the_tool_that_is_declared() {
@@ -517,7 +354,7 @@ fn values_are_of_their_kind_and_what_comes_back_has_labels() {
 fn an_undo_needs_no_tool_that_its_agent_sees() {
     let world = World::new("live");
     world.appliance.must(&["agent", "revoke", "bot"]);
-    let uid = crate::harness::AGENT.to_string();
+    let uid = AGENT.to_string();
     world.appliance.must(&[
         "agent",
         "add",
