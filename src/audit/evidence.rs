@@ -11,13 +11,18 @@ use crate::call::id::Id;
 use crate::error::{Context, Result};
 use crate::mode::{Dry, Live};
 use crate::policy::Grant;
-use crate::undo::{Inverse, Recipe, Undo};
+use crate::undo::{Change, Inverse, Recipe, Undo};
+use crate::wire::text::hex;
 
 /// The operator takes a call back: an effect of its own, whatever the mode.
 #[derive(Debug)]
 pub struct Undoing {
     inverse: Inverse,
 }
+
+/// The operator has a call taken back by another tool.
+#[derive(Debug)]
+pub struct Countering(());
 
 /// Permission to carry out one call: its intent is on disk. The ticket is the random name under
 /// which jailer and egress know it.
@@ -172,8 +177,7 @@ impl<'a> Ledger<'a> {
         live: Live,
         undo: Undo,
     ) -> Result<Authorized<Live>> {
-        let authorized = self.intent(call, grant, "live", undo.recipe(), live)?;
-        Ok(authorized)
+        self.intent(call, grant, "live", undo.recipe().as_ref(), live)
     }
 
     /// Writes the intent of an operator's undo of entry `undoes`; durable on return.
@@ -186,13 +190,11 @@ impl<'a> Ledger<'a> {
         undoes: u64,
         inverse: Inverse,
     ) -> Result<Authorized<Undoing>> {
-        let mut body = Map::new();
-        body.insert("call".into(), json!(call));
-        body.insert("agent".into(), "operator".into());
-        body.insert("tool".into(), UNDO.into());
-        body.insert("mode".into(), "live".into());
-        body.insert("undoes".into(), undoes.into());
-        body.insert("undo".into(), recipe(inverse.recipe())?);
+        let mut body = undoing(call, UNDO, undoes);
+        body.insert(
+            "undo".into(),
+            recipe(&Recipe::File(inverse.recipe().clone()))?,
+        );
         let ticket = Id::random()?;
         body.insert("ticket".into(), json!(ticket));
         let seq = self.log.append(Draft::new("call.intent", body))?.seq;
@@ -203,6 +205,39 @@ impl<'a> Ledger<'a> {
             seq,
             tool: UNDO.into(),
             why,
+        })
+    }
+
+    /// Writes the intent of an operator's undo of entry `undoes`, made by the agent `of`, by the
+    /// call of another tool; durable on return. `again` is how that call is taken back in turn.
+    ///
+    /// # Errors
+    /// Fails where the log takes no entries.
+    pub fn intent_counter(
+        self,
+        call: &Call,
+        undoes: u64,
+        of: &str,
+        again: Option<&Recipe>,
+    ) -> Result<Authorized<Countering>> {
+        let tool = call.tool().name();
+        let mut body = undoing(call.id(), tool, undoes);
+        body.insert("of".into(), of.into());
+        body.insert("digest".into(), hex(call.digest()).into());
+        if let Some(again) = again {
+            body.insert("undo".into(), recipe(again)?);
+        }
+        let ticket = Id::random()?;
+        body.insert("ticket".into(), json!(ticket));
+        let draft = Draft::new("call.intent", body)
+            .payload("arguments", self.masker.mask(call.canonical()));
+        let seq = self.log.append(draft)?.seq;
+        Ok(Authorized {
+            ticket,
+            call: call.id(),
+            seq,
+            tool: tool.into(),
+            why: Countering(()),
         })
     }
 
@@ -237,7 +272,7 @@ impl<'a> Ledger<'a> {
     }
 }
 
-/// Tool name of an operator's undo.
+/// Tool name of an operator's undo of a file.
 pub const UNDO: &str = "keepgate.undo";
 
 /// What every entry about a call says of it.
@@ -247,10 +282,18 @@ pub fn described(call: &Call) -> Map<String, Value> {
     body.insert("agent".into(), call.agent().into());
     body.insert("run".into(), json!(call.run()));
     body.insert("tool".into(), call.tool().name().into());
-    body.insert(
-        "digest".into(),
-        crate::wire::text::hex(call.digest()).into(),
-    );
+    body.insert("digest".into(), hex(call.digest()).into());
+    body
+}
+
+/// What the intent of every undo says.
+fn undoing(call: Id, tool: &str, undoes: u64) -> Map<String, Value> {
+    let mut body = Map::new();
+    body.insert("call".into(), json!(call));
+    body.insert("agent".into(), "operator".into());
+    body.insert("tool".into(), tool.into());
+    body.insert("mode".into(), "live".into());
+    body.insert("undoes".into(), undoes.into());
     body
 }
 
@@ -302,7 +345,7 @@ impl<M> Authorized<M> {
 
 impl Authorized<Undoing> {
     /// What to put back.
-    pub fn recipe(&self) -> &Recipe {
+    pub fn recipe(&self) -> &Change {
         self.why.inverse.recipe()
     }
 }

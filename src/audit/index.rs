@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::types::Value as Sql;
 use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
+use serde_json::Value;
 
 use super::entry::Entry;
 use super::reader::{Entries, Place, Reader};
@@ -20,15 +21,17 @@ pub const LIMIT_MAX: u32 = 1000;
 /// Entries in one transaction of [`Index::catch_up`].
 const CHUNK: usize = 10_000;
 /// Changes with the tables.
-const SCHEMA: i64 = 1;
+const SCHEMA: i64 = 2;
 const TABLES: &str = "
     CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS entry (
         seq INTEGER PRIMARY KEY, segment INTEGER NOT NULL, at INTEGER NOT NULL,
-        time INTEGER NOT NULL, kind TEXT NOT NULL, call TEXT, agent TEXT, tool TEXT);
+        time INTEGER NOT NULL, kind TEXT NOT NULL, call TEXT, agent TEXT, tool TEXT,
+        undoes INTEGER);
     CREATE INDEX IF NOT EXISTS entry_call ON entry (call) WHERE call IS NOT NULL;
     CREATE INDEX IF NOT EXISTS entry_agent ON entry (agent, seq) WHERE agent IS NOT NULL;
-    CREATE INDEX IF NOT EXISTS entry_kind ON entry (kind, seq);";
+    CREATE INDEX IF NOT EXISTS entry_kind ON entry (kind, seq);
+    CREATE INDEX IF NOT EXISTS entry_undoes ON entry (undoes) WHERE undoes IS NOT NULL;";
 
 /// The open index.
 #[derive(Debug)]
@@ -135,10 +138,10 @@ impl Index {
         {
             // An outcome is found by what its intent says of agent and tool.
             let mut insert = transaction.prepare_cached(
-                "INSERT INTO entry (seq, segment, at, time, kind, call, agent, tool) VALUES (
+                "INSERT INTO entry (seq, segment, at, time, kind, call, agent, tool, undoes) VALUES (
                     ?1, ?2, ?3, ?4, ?5, ?6,
                     COALESCE(?7, (SELECT agent FROM entry WHERE call = ?6 LIMIT 1)),
-                    COALESCE(?8, (SELECT tool FROM entry WHERE call = ?6 LIMIT 1)))",
+                    COALESCE(?8, (SELECT tool FROM entry WHERE call = ?6 LIMIT 1)), ?9)",
             )?;
             for entry in entries {
                 insert.execute(params![
@@ -150,6 +153,7 @@ impl Index {
                     entry.text("call"),
                     entry.text("agent"),
                     entry.text("tool"),
+                    entry.body.get("undoes").and_then(Value::as_u64).map(number),
                 ])?;
             }
         }
@@ -217,6 +221,21 @@ impl Index {
             },
             reader,
         )
+    }
+
+    /// The intents to take entry `seq` back, oldest first.
+    ///
+    /// # Errors
+    /// As [`Index::entries`].
+    pub fn undoing(&self, seq: u64, reader: &Reader) -> Result<Vec<Entry>> {
+        let find = || -> rusqlite::Result<Vec<Place>> {
+            let mut statement = self.database.prepare_cached(
+                "SELECT seq, segment, at FROM entry WHERE undoes = ? ORDER BY seq",
+            )?;
+            statement.query_map([number(seq)], place)?.collect()
+        };
+        let places = find().context(|| self.what("query"))?;
+        places.iter().map(|place| read(reader, place)).collect()
     }
 
     /// The entry of this number; `None` where it is not indexed.

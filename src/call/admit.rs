@@ -3,10 +3,12 @@
 use std::fmt;
 use std::sync::Arc;
 
+use jsonschema::error::ValidationErrorKind;
 use ring::digest::{Context, SHA256};
 use serde_json::{Map, Value};
 
 use super::id::Id;
+use super::kind;
 use super::path::RootPath;
 use super::tool::{Meaning, Tool};
 use super::unfit::{BAD_ARGUMENT, TOO_LARGE, Unfit};
@@ -46,8 +48,9 @@ pub struct Call {
 ///
 /// # Errors
 /// Refuses over [`ARGUMENTS_MAX`] bytes, anything but one strict JSON object (see
-/// [`json::parse`]) of at most [`DEPTH_MAX`] levels, what the tool's input schema refuses, and
-/// paths that are none. The first thing wrong is named.
+/// [`json::parse`]) of at most [`DEPTH_MAX`] levels, what the tool's input schema refuses, paths
+/// that are none, and values that are not of the kind that a manifest declares. The first thing
+/// wrong is named.
 pub fn admit(raw: &[u8], tool: &Arc<Tool>, caller: Caller) -> Result<Call, Unfit> {
     if raw.len() > ARGUMENTS_MAX {
         return Err(over());
@@ -81,6 +84,7 @@ pub fn admit(raw: &[u8], tool: &Arc<Tool>, caller: Caller) -> Result<Call, Unfit
     };
     check_groups(tool, &arguments)?;
     check_paths(tool, &arguments)?;
+    check_kinds(tool, &arguments)?;
     let digest = digest(tool, &canonical);
     Ok(Call {
         caller,
@@ -89,6 +93,31 @@ pub fn admit(raw: &[u8], tool: &Arc<Tool>, caller: Caller) -> Result<Call, Unfit
         canonical,
         digest,
     })
+}
+
+/// Checks what is known already of the arguments of a later call, where `pending` are still to
+/// come: what is wrong with them then is wrong with them now.
+///
+/// # Errors
+/// As [`admit`].
+pub fn foresee(tool: &Tool, known: &Map<String, Value>, pending: &[&str]) -> Result<(), Unfit> {
+    let value = Value::Object(known.clone());
+    let comes = |name: &str| pending.contains(&name);
+    for error in tool.validator().iter_errors(&value) {
+        let within = !error.instance_path().to_string().is_empty();
+        let lacks = if let ValidationErrorKind::Required { property } = error.kind() {
+            !property.as_str().is_some_and(comes)
+        } else {
+            matches!(
+                error.kind(),
+                ValidationErrorKind::AdditionalProperties { .. }
+            )
+        };
+        if within || lacks {
+            return Err(Unfit::schema(&error));
+        }
+    }
+    check_kinds(tool, known)
 }
 
 impl Call {
@@ -131,6 +160,14 @@ impl Call {
     /// When it came.
     pub fn received(&self) -> Timestamp {
         self.caller.received
+    }
+
+    /// Whoever made it, for a call that stands in for it, or follows from it.
+    pub fn caller(&self) -> Caller {
+        Caller {
+            agent: self.caller.agent.clone(),
+            ..self.caller
+        }
     }
 }
 
@@ -180,6 +217,20 @@ fn check_paths(tool: &Tool, arguments: &Map<String, Value>) -> Result<(), Unfit>
             // What a URL or a header is allowed to be is for the rules to say, on the record.
             Meaning::Url | Meaning::Headers => {}
         }
+    }
+    Ok(())
+}
+
+fn check_kinds(tool: &Tool, arguments: &Map<String, Value>) -> Result<(), Unfit> {
+    let parameters = tool.declared().map(|declared| &declared.parameters);
+    for (name, parameter) in parameters.into_iter().flatten() {
+        let (Some(kind), Some(value)) = (parameter.kind, arguments.get(name)) else {
+            continue;
+        };
+        kind::check(kind, value).map_err(|unkind| {
+            let name = format!("{name}{}", unkind.at);
+            Unfit::argument(&name, unkind.say)
+        })?;
     }
     Ok(())
 }

@@ -4,7 +4,7 @@
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::tool::{EffectClass, Reversibility};
+use super::declared::Declared;
 use crate::wire::jsonrpc::Members;
 
 /// A tool of a connector: what its server says of it, and what its manifest declares.
@@ -16,10 +16,8 @@ pub struct Listed<'a> {
     pub manifest: &'a str,
     /// The complete `Tool` object, byte for byte.
     pub raw: &'a RawValue,
-    /// What it may do to the world at worst.
-    pub class: EffectClass,
-    /// Whether that can be taken back.
-    pub reversibility: Reversibility,
+    /// What its manifest declares, without what cannot be acted on.
+    pub declared: &'a Declared,
     /// Its name on the wire begins with the connector's.
     pub prefix: bool,
 }

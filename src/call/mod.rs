@@ -5,14 +5,16 @@
 #![forbid(unsafe_code)]
 
 mod admit;
+pub mod declared;
 pub mod http;
 pub mod id;
+mod kind;
 mod listed;
 pub mod path;
 pub mod tool;
 mod unfit;
 
-pub use admit::{Call, Caller, DEPTH_MAX, admit};
+pub use admit::{Call, Caller, DEPTH_MAX, admit, foresee};
 pub use listed::Listed;
 pub use unfit::Unfit;
 

@@ -125,6 +125,7 @@ proptest! {
 mod listed {
     use serde_json::value::RawValue;
 
+    use super::super::declared::Declared;
     use super::super::tool::{EffectClass, Reversibility, Tool};
     use super::super::{Call, Caller, Listed, Unfit, admit};
     use super::*;
@@ -137,8 +138,11 @@ mod listed {
             connector: "fx",
             manifest: "00",
             raw: &raw,
-            class,
-            reversibility: Reversibility::Reversible,
+            declared: &Declared {
+                class,
+                reversibility: Reversibility::Reversible,
+                ..Declared::default()
+            },
             prefix,
         })
     }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json};
 
+use super::declared::Declared;
 use super::listed::{Listed, renamed};
 use crate::error::{Context, Error, Result};
 use crate::wire::text::Escaped;
@@ -70,6 +71,11 @@ impl EffectClass {
         }
     }
 
+    /// It changes nothing: it reads, or asks.
+    pub fn only_reads(self) -> bool {
+        matches!(self, Self::Read | Self::Egress)
+    }
+
     /// A live call of this class needs a person each time, whatever a policy says.
     pub fn needs_person(self) -> bool {
         match self {
@@ -118,6 +124,7 @@ pub struct Tool {
     digest: [u8; 32],
     validator: Validator,
     upstream: Option<Upstream>,
+    declared: Option<Declared>,
 }
 
 /// Whose tool it is, where it is not the product's own.
@@ -268,6 +275,7 @@ impl Tool {
             exactly_one: pin.exactly_one,
             input_schema: pin.input_schema,
             upstream: None,
+            declared: None,
         })
     }
 
@@ -303,8 +311,8 @@ impl Tool {
         let pin = json!({
             "manifest": listed.manifest,
             "wire": wire,
-            "class": listed.class,
-            "reversibility": listed.reversibility,
+            "class": listed.declared.class,
+            "reversibility": listed.declared.reversibility,
             "tool": serde_json::from_str::<Value>(raw).context(|| name.clone())?,
         });
         Ok(Self {
@@ -313,8 +321,8 @@ impl Tool {
             validator: validator(&said.input_schema, None).map_err(|why| bad(&why))?,
             name,
             wire,
-            classes: vec![listed.class],
-            reversibility: listed.reversibility,
+            classes: vec![listed.declared.class],
+            reversibility: listed.declared.reversibility,
             meanings: BTreeMap::new(),
             exactly_one: Vec::new(),
             input_schema: said.input_schema,
@@ -323,6 +331,7 @@ impl Tool {
                 tool: said.name,
                 method: Method::Call,
             }),
+            declared: Some(listed.declared.clone()),
         })
     }
 
@@ -352,6 +361,7 @@ impl Tool {
                 tool: String::new(),
                 method,
             }),
+            declared: None,
         })
     }
 
@@ -411,6 +421,17 @@ impl Tool {
     /// Whose tool it is, where it is not the product's own.
     pub fn upstream(&self) -> Option<&Upstream> {
         self.upstream.as_ref()
+    }
+
+    /// What the manifest of its connector declares of it; nothing for the product's own tools and
+    /// for what servers have beside tools.
+    pub fn declared(&self) -> Option<&Declared> {
+        self.declared.as_ref()
+    }
+
+    /// It changes nothing: at worst it reads, or asks.
+    pub fn reads_only(&self) -> bool {
+        self.classes.iter().all(|class| class.only_reads())
     }
 
     /// The compiled input schema.

@@ -90,11 +90,9 @@ impl Client {
     /// # Errors
     /// What the keeper says, or that it does not answer in time.
     pub(super) fn ask(&self, ask: Ask) -> Result<Value> {
-        let patience = if matches!(ask, Ask::RebuildIndex) {
-            LONG
-        } else {
-            PATIENCE
-        };
+        // An undo waits for a server as long as a manifest says that a call may take.
+        let long = matches!(ask, Ask::RebuildIndex | Ask::Undo { really: true, .. });
+        let patience = if long { LONG } else { PATIENCE };
         self.ask_within(ask, patience)
     }
 

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::app::App;
 use super::exit::Exit;
-use super::layout::{number, text};
+use super::layout::{number, outline, text};
 use super::print::{Screen, Style};
 use crate::error::Result;
 use crate::wire::admin::Ask;
@@ -35,12 +35,19 @@ pub(super) fn run(app: &App, seq: u64, yes: bool) -> Result<Exit> {
             String::new()
         };
         let undo = number(value, "undo_seq");
-        format!("{diff}undone; entry {undo} of the log, and `keepgate undo {undo}` takes that back")
+        let again = match value.get("again").and_then(Value::as_bool) {
+            Some(true) => format!(", and `keepgate undo {undo}` takes that back"),
+            _ => String::new(),
+        };
+        format!("{diff}undone; entry {undo} of the log{again}")
     })?;
     Ok(Exit::Ok)
 }
 
 fn shown(screen: &Screen, value: &Value) -> String {
+    if let Some(arguments) = value.get("arguments") {
+        return called(value, arguments);
+    }
     let what = match value.get("removes").and_then(Value::as_bool) {
         Some(true) => "removes the file",
         _ => "puts back the old content of",
@@ -63,4 +70,34 @@ fn shown(screen: &Screen, value: &Value) -> String {
         shown.push('\n');
     }
     shown
+}
+
+/// The call of another tool that takes a call back.
+fn called(value: &Value, arguments: &Value) -> String {
+    format!(
+        "undo of entry {} calls {} with\n{}",
+        number(value, "seq"),
+        text(value, "tool"),
+        outline(arguments, 1)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_another_tool_is_called_with_is_shown_escaped() {
+        let value = json!({
+            "seq": 7, "tool": "notes.remove", "arguments": {"id": "1\u{1b}[2J", "of": [2]},
+        });
+        let shown = shown(&Screen::new(false, true), &value);
+        assert!(
+            shown.starts_with("undo of entry 7 calls notes.remove with\n  id: 1"),
+            "{shown}"
+        );
+        assert!(!shown.contains('\u{1b}'), "{shown}");
+    }
 }

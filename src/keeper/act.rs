@@ -12,6 +12,7 @@ use crate::call::Call;
 use crate::error::{Error, Result};
 use crate::mode::{Dry, Live};
 use crate::tools::order::{Mode, Order, Reply};
+use crate::undo::{Change, Recipe};
 use crate::wire::messages::{FileState, JailFault};
 
 /// What an agent is told where nobody knows.
@@ -27,17 +28,7 @@ pub(super) fn rehearse(
     sight: &Sight,
 ) -> Outcome {
     match plan {
-        Plan::Upstream(upstream) if !upstream.effect => {
-            keeper.ask_upstream(ticket, asked, &upstream)
-        }
-        Plan::Upstream(_) => Outcome {
-            status: Status::Skipped,
-            value: told(
-                "rehearsed_not_executed",
-                "the call was checked and its server was not asked",
-            ),
-            facts: Map::new(),
-        },
+        Plan::Upstream(upstream) => keeper.rehearse_upstream(ticket, call, asked, &upstream),
         Plan::Skill(job) if !job.effect => keeper.ask_skill(ticket, asked, &job),
         Plan::Skill(_) => Outcome {
             status: Status::Skipped,
@@ -74,19 +65,26 @@ pub(super) fn rehearse(
     }
 }
 
-/// Carries out a live call. `before` is what a written file must still be.
+/// Carries out a live call. `recipe` says how it is taken back, and with that what a written file
+/// must still be.
 pub(super) fn carry_out(
     keeper: &Keeper,
     ticket: &Authorized<Live>,
     call: &Call,
     asked: &Asked,
     plan: Plan,
-    before: Option<&FileState>,
+    recipe: Option<&Recipe>,
 ) -> Outcome {
-    match (plan, before) {
-        (Plan::Upstream(upstream), _) => keeper.ask_upstream(ticket, asked, &upstream),
-        (Plan::Skill(job), _) => keeper.ask_skill(ticket, asked, &job),
-        (Plan::Write { file, sha256, .. }, Some(before)) => {
+    match (plan, recipe) {
+        (Plan::Upstream(upstream), None) if !upstream.effect => {
+            keeper.ask_upstream(ticket, call, &asked.question, &upstream)
+        }
+        (Plan::Upstream(upstream), Some(recipe)) => {
+            let outcome = keeper.ask_upstream(ticket, call, &asked.question, &upstream);
+            keeper.complete(call, recipe, outcome)
+        }
+        (Plan::Skill(job), None) if !job.effect => keeper.ask_skill(ticket, asked, &job),
+        (Plan::Write { file, sha256, .. }, Some(Recipe::File(Change { before, .. }))) => {
             let absent = *before == FileState::Absent;
             let order = order(call, Mode::Live, absent);
             let mut facts = Map::new();
@@ -112,9 +110,15 @@ pub(super) fn carry_out(
                 Err(error) => unknown(&error, written.facts),
             }
         }
-        // A live write without its inverse cannot be authorised; a live effect over HTTP needs a
-        // person, so none reaches this point.
-        (Plan::Write { .. } | Plan::Http { effect: true, .. }, _) => Outcome {
+        // A live effect without a way to take it back cannot be authorised; a live effect over HTTP
+        // needs a person, so none reaches this point.
+        (
+            Plan::Write { .. }
+            | Plan::Upstream(_)
+            | Plan::Skill(_)
+            | Plan::Http { effect: true, .. },
+            _,
+        ) => Outcome {
             status: Status::Failed,
             value: told("needs_person", "a person has to decide this"),
             facts: Map::new(),

@@ -143,7 +143,10 @@ impl Keeper {
 
     /// Tells the client of `question` something on the way to its answer; `params` is raw JSON.
     pub(super) fn notice(&self, question: &Question, method: &str, params: &[u8]) {
-        if question.is_gone() || method == "notifications/progress" && !question.progress {
+        if question.nobody
+            || question.is_gone()
+            || method == "notifications/progress" && !question.progress
+        {
             return;
         }
         let say = KeeperToFront::Notice {
@@ -163,7 +166,7 @@ impl Keeper {
         params: &[u8],
         wait: Duration,
     ) -> Option<Said> {
-        if question.era == Era::Stateless || question.is_gone() {
+        if question.nobody || question.era == Era::Stateless || question.is_gone() {
             return None;
         }
         let (ask, said) = self.questions.ask(&question.agent);

@@ -15,8 +15,9 @@ use super::{Connected, Keeper, Trouble};
 use crate::audit::Draft;
 use crate::audit::quota::{Limits, Quota};
 use crate::call::Listed;
-use crate::call::tool::{EffectClass, Method, Reversibility, Tool};
-use crate::catalog::connector::{Declared, Pin};
+use crate::call::tool::{Method, Tool};
+use crate::catalog::connector::Pin;
+use crate::catalog::connector::means::carried;
 use crate::error::{Context, Result};
 use crate::time::{Clock, Timestamp};
 use crate::wire::messages::{KeeperToFront, What};
@@ -100,13 +101,15 @@ impl Connectors {
                 }
             }
             for (tool, raw) in &pin.tools {
-                let declared = pin.connector.declared(tool);
+                let (declared, lacks) = carried(&pin.connector, &pin.tools, tool);
+                for lack in lacks {
+                    tracing::warn!(connector = name, tool, lack.say, "not acted on");
+                }
                 let listed = Listed {
                     connector: name,
                     manifest: &pin.manifest_sha256,
                     raw,
-                    class: declared.class,
-                    reversibility: reversibility(&declared),
+                    declared: &declared,
                     prefix: connector.said.prefix,
                 };
                 match Tool::listed(&listed) {
@@ -159,21 +162,19 @@ impl Connector {
     }
 }
 
-/// An effect that nothing declared takes back cannot be taken back, whatever else is declared.
-fn reversibility(declared: &Declared) -> Reversibility {
-    let reads = matches!(declared.class, EffectClass::Read | EffectClass::Egress);
-    match declared.undo {
-        None if !reads => Reversibility::Irreversible,
-        _ => declared.reversibility,
-    }
-}
-
 impl Keeper {
     /// Whether a connector can be used by `agent` now.
     pub(super) fn connected(&self, name: &str, agent: &str) -> bool {
         let serves =
             |connector: &Connector| connector.trouble().is_none() && connector.serves(agent);
         self.connectors.get(name).is_some_and(serves) && self.quarantine_of(name).is_none()
+    }
+
+    /// Why a connector cannot be asked now, where it cannot.
+    pub(super) fn out_of_use(&self, name: &str) -> Option<String> {
+        let trouble = self.connectors.get(name).and_then(Connector::trouble);
+        let quarantine = self.quarantine_of(name).map(|quarantine| quarantine.why);
+        quarantine.or_else(|| trouble.map(|trouble| trouble.why.clone()))
     }
 
     fn quarantine_of(&self, name: &str) -> Option<Quarantine> {

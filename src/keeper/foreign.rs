@@ -3,16 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use super::Keeper;
+use super::counter::{Said, structured};
 use super::plan::{Plan, Upstream};
+use super::questions::Question;
 use super::refuse::Refusal;
 use super::upstreams::{Answer, Failure};
-use super::{Asked, Keeper};
 use crate::audit::evidence::{Authorized, Given, Outcome, Status};
 use crate::call::Call;
-use crate::call::tool::{self, EffectClass, Method};
+use crate::call::declared::Label;
+use crate::call::tool::{self, Method, Tool};
 use crate::catalog::connector::Passing;
 use crate::wire::jsonrpc::Members;
 
@@ -39,28 +41,28 @@ impl Keeper {
             return Err(gone());
         };
         let limits = &pin.connector.limits;
-        let reads = |class: &EffectClass| matches!(class, EffectClass::Read | EffectClass::Egress);
         Ok(Plan::Upstream(Upstream {
             server: Arc::clone(server),
             method: upstream.method.name(),
             params: params(call, extra, upstream, pin.connector.allow),
-            effect: !call.tool().classes().iter().all(reads),
+            effect: !call.tool().reads_only(),
             wall: Duration::from_millis(limits.call_ms),
             result: limits.result,
         }))
     }
 
-    /// Asks the server, and waits for what comes of it.
+    /// Asks the server on behalf of `call`, and waits for what comes of it.
     pub(super) fn ask_upstream<M>(
         &self,
         ticket: &Authorized<M>,
-        asked: &Asked,
+        call: &Call,
+        question: &Arc<Question>,
         upstream: &Upstream,
     ) -> Outcome {
         let ticket = ticket.ticket();
         let answer = self.ask_server(
             &upstream.server,
-            &asked.question,
+            question,
             ticket,
             upstream.method,
             &upstream.params,
@@ -69,8 +71,25 @@ impl Keeper {
         let mut facts = Map::new();
         facts.insert("connector".into(), upstream.server.name.as_str().into());
         facts.insert("pin".into(), upstream.server.digest.as_str().into());
-        outcome(answer, upstream, facts)
+        let mut outcome = outcome(answer, upstream, facts);
+        if let Given::Passed(raw) = &outcome.value {
+            let labels = labels(call.tool(), raw);
+            outcome.facts.insert("labels".into(), labels);
+        }
+        outcome
     }
+}
+
+/// Where what a server gave comes from, as far as that is declared: all of it is from outside.
+fn labels(tool: &Tool, raw: &[u8]) -> Value {
+    let Some(declared) = tool.declared() else {
+        return json!({"": Label::Untrusted});
+    };
+    let structured = match declared.outputs.is_empty() {
+        true => None,
+        false => structured(raw),
+    };
+    json!(declared.labels(structured.as_ref()))
 }
 
 /// The canonical arguments that were judged, under the server's own name for the tool.
@@ -126,7 +145,7 @@ fn outcome(
             ended(status, "result_too_large", say, Some(detail))
         }
         Ok(Answer::Result(raw)) => {
-            if is_error(&raw) {
+            if Said::of(&raw).is_error {
                 facts.insert("is_error".into(), true.into());
             }
             Outcome {
@@ -182,15 +201,4 @@ fn words(failure: Failure) -> String {
         Failure::TimedOut => "no answer in time".into(),
         Failure::Cancelled => "the agent no longer wanted it".into(),
     }
-}
-
-/// The tool says itself that it failed.
-fn is_error(raw: &[u8]) -> bool {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Said {
-        #[serde(default)]
-        is_error: bool,
-    }
-    serde_json::from_slice::<Said>(raw).is_ok_and(|said| said.is_error)
 }

@@ -18,7 +18,7 @@ use crate::call::id::Id;
 use crate::error::{Context, Error, Result};
 use crate::mode::Live;
 use crate::tools::order::{Order, Reply};
-use crate::undo::Recipe;
+use crate::undo::Change;
 use crate::wire::frame::{read_sealed, sealed_memfd};
 use crate::wire::json;
 use crate::wire::messages::{
@@ -217,7 +217,7 @@ impl Hands {
         content: &[u8],
     ) -> Result<Jailed<()>> {
         let ticket = authorized.ticket();
-        let Recipe {
+        let Change {
             file,
             before,
             after,

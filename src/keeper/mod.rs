@@ -12,6 +12,7 @@ mod again;
 mod answer;
 mod asks;
 mod connectors;
+mod counter;
 mod follow;
 mod foreign;
 mod hands;
@@ -24,6 +25,7 @@ mod pipeline;
 mod plan;
 mod questions;
 mod refuse;
+mod rehearse;
 mod runs;
 mod seats;
 mod serve;
@@ -82,6 +84,8 @@ struct Keeper {
     questions: questions::Questions,
     /// Calls that may come again.
     again: again::Again,
+    /// Held from looking whether a call was taken back to the intent that takes it back.
+    undoing: Mutex<()>,
     clock: SystemClock,
     started: Timestamp,
     /// To the supervisor.

@@ -47,10 +47,10 @@ fn decide(keeper: &Keeper, call: &Call, asked: &Asked) -> Result<Released, Refus
         Decision::Forbid(reason) => return Err(Refusal::forbidden(reason)),
     };
     let plan = keeper.plan(call, asked, &ground)?;
-    let sight = keeper.look(call, &plan)?;
+    let sight = keeper.look(call, asked, &plan)?;
     match mode {
         Current::Dry(dry) => {
-            let ticket = ledger.intent_dry(call, grant, dry, sight.recipe())?;
+            let ticket = ledger.intent_dry(call, grant, dry, sight.recipe().as_ref())?;
             drop(rules);
             let outcome = act::rehearse(keeper, &ticket, call, asked, plan, &sight);
             ticket
@@ -59,10 +59,10 @@ fn decide(keeper: &Keeper, call: &Call, asked: &Asked) -> Result<Released, Refus
         }
         Current::Live(live) => {
             let undo = keeper.undo(sight)?;
-            let before = undo.recipe().map(|recipe| recipe.before.clone());
+            let recipe = undo.recipe();
             let ticket = ledger.intent_live(call, grant, live, undo)?;
             drop(rules);
-            let outcome = act::carry_out(keeper, &ticket, call, asked, plan, before.as_ref());
+            let outcome = act::carry_out(keeper, &ticket, call, asked, plan, recipe.as_ref());
             ticket
                 .close(ledger, outcome)
                 .map_err(|error| Refusal::unrecorded(&error))

@@ -19,6 +19,8 @@ pub(super) struct Question {
     pub(super) era: Era,
     /// It wants to hear of progress.
     pub(super) progress: bool,
+    /// No client asks: there is nobody to be told anything, or asked in turn.
+    pub(super) nobody: bool,
     gone: AtomicBool,
     hook: Mutex<Option<Hook>>,
 }
@@ -44,8 +46,17 @@ impl Question {
             agent,
             era,
             progress,
+            nobody: false,
             gone: AtomicBool::new(false),
             hook: Mutex::default(),
+        }
+    }
+
+    /// The operator's, to the server of `agent`.
+    pub(super) fn of_nobody(agent: String, era: Era) -> Self {
+        Self {
+            nobody: true,
+            ..Self::new(0, agent, era, false)
         }
     }
 

@@ -19,6 +19,8 @@ const NAME_MAX: usize = 64;
 const INVALID_PARAMS: i64 = -32602;
 /// MCP: headers and body say different things.
 const HEADER_MISMATCH: i64 = -32020;
+/// What an agent is told where a person has to decide.
+const PERSON: &str = "a person has to decide this; do not ask again by yourself";
 /// The class of what may have happened.
 const UNKNOWN: &str = "unknown";
 
@@ -141,7 +143,15 @@ impl Refusal {
     pub(super) fn needs_person(pending: &Pending) -> Self {
         let mut refusal = Self::new("needs_person");
         refusal.facts.insert("rules".into(), json!(pending.rules()));
-        refusal.say = Some("a person has to decide this; do not ask again by yourself".into());
+        refusal.facts.insert("why".into(), json!(pending.why()));
+        refusal.say = Some(PERSON.into());
+        refusal
+    }
+
+    /// It would be permitted, because its tool's calls can be taken back; this one could not be.
+    pub(super) fn not_taken_back(why: String) -> Self {
+        let mut refusal = Self::failed("needs_person", None, PERSON, why);
+        refusal.facts.insert("rule".into(), "builtin:undo".into());
         refusal
     }
 

@@ -76,6 +76,7 @@ impl Keeper {
             seats: seats::Seats::default(),
             questions: Default::default(),
             again: Default::default(),
+            undoing: Mutex::default(),
             clock,
             started: clock.now(),
             control,

@@ -1384,6 +1384,62 @@ pub const ATTACKS: &[Attack] = &[
         tests: &["policy::schema::tests::what_is_beside_tools_is_an_action_too"],
     },
     Attack {
+        name: "undo that cannot be carried out",
+        what: "has a tool run live by an undo that names no tool, a harmless one, or arguments that it does not take",
+        stage: Stage::Judgement,
+        tests: &[
+            "catalog::connector::means::tests::an_undo_that_cannot_be_carried_out_is_none",
+            "it::connectors::deeds::an_undo_that_lacks_something_says_what",
+        ],
+    },
+    Attack {
+        name: "undo of something else",
+        what: "answers with an identifier of another type, or none, or means another thing by a name later, so that an undo reaches what the call did not make",
+        stage: Stage::Operator,
+        tests: &[
+            "undo::counter::tests::the_same_call_and_result_make_the_same_undo_and_others_another",
+            "it::connectors::deeds::an_undo_that_lacks_something_says_what",
+            "it::connectors::deeds::a_connector_that_was_approved_anew_takes_nothing_back",
+        ],
+    },
+    Attack {
+        name: "undo twice",
+        what: "has a call taken back again, after a restart or while that is under way, so that what came after it goes too",
+        stage: Stage::Operator,
+        tests: &[
+            "it::connectors::deeds::what_a_tool_made_is_taken_back_once_by_the_tool_that_is_declared",
+            "it::connectors::deeds::a_killed_keeper_takes_back_what_it_did_before",
+        ],
+    },
+    Attack {
+        name: "rehearsal that is none",
+        what: "turns off the argument that makes a call a rehearsal, or has it rehearsed by a tool that changes something",
+        stage: Stage::Pipeline,
+        tests: &[
+            "it::connectors::deeds::rehearsals_are_what_is_declared_and_nothing_else_is_asked",
+            "catalog::connector::means::tests::a_dry_run_that_might_do_it_is_none",
+        ],
+    },
+    Attack {
+        name: "amount that is no number",
+        what: "passes a rule of high value with an amount that is missing, negative, a text, or written with an exponent",
+        stage: Stage::Judgement,
+        tests: &[
+            "call::declared::tests::an_amount_that_cannot_be_read_is_high",
+            "call::kind::tests::amounts_are_compared_to_the_last_digit",
+            "it::connectors::deeds::high_value_needs_a_person_whatever_the_policy_says",
+        ],
+    },
+    Attack {
+        name: "second recipient in one value",
+        what: "puts a list, a name, a header or a climbing path into a value that is one address or one path",
+        stage: Stage::Admission,
+        tests: &[
+            "call::kind::tests::one_reading_of_each_kind_and_no_other",
+            "it::connectors::deeds::values_are_of_their_kind_and_what_comes_back_has_labels",
+        ],
+    },
+    Attack {
         name: "two readings of one tool",
         what: "lists a tool with a key twice, or two tools of one name, so that two readers see different tools",
         stage: Stage::Operator,
@@ -1418,7 +1474,7 @@ pub const ATTACKS: &[Attack] = &[
         stage: Stage::Operator,
         tests: &[
             "catalog::connector::scan::tests::declarations_are_compared_with_what_is_listed",
-            "catalog::connector::declared::tests::what_is_not_declared_is_the_worst",
+            "call::declared::tests::what_is_not_declared_is_the_worst",
         ],
     },
     Attack {

@@ -67,6 +67,11 @@
 //! `it::files::undo_removes_a_file_that_was_not_there`,
 //! `it::files::undo_is_refused_when_the_world_has_changed`.
 //!
+//! What a connector's tool did is taken back by the tool that its manifest names, once, or not at all
+//! where anything of that is unclear; without such a tool no effect runs but by a person.
+//! Shown by `it::connectors::deeds::what_a_tool_made_is_taken_back_once_by_the_tool_that_is_declared`,
+//! `it::connectors::deeds::a_killed_keeper_takes_back_what_it_did_before`.
+//!
 //! **13. A file tool stays beneath the operator's roots** and follows no link.
 //! Shown by `it::calls::what_cannot_be_read_fails_with_a_precise_class`,
 //! `it::files::a_write_never_follows_a_link_or_replaces_a_pipe`,

@@ -114,6 +114,9 @@
 //!   controllers: each process of a jail is bounded by rlimits, and many add up. `status` names the
 //!   degradation `no-cgroup-controllers` with its reason. The limits of jails that run at the same
 //!   time add up in any case: bound them all by the unit (`MemoryMax=`).
+//! - **A server's own word.** A declared dry run is believed: whether an argument has a tool rehearse,
+//!   or a tool that is declared as a read changes nothing, only its server knows. So is what its tool
+//!   says of an undo. Both are asked only where a person approved the manifest that declares them.
 //! - **What vetting does not know.** Its rules find what is known to have been done to descriptions,
 //!   names and schemas, not every way to mislead a model. A person reads what is approved.
 //! - **A root that others can write.** A user who may write beneath a root can put a file there for

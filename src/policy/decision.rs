@@ -31,6 +31,7 @@ pub struct Pending {
     call: [u8; 32],
     policy: String,
     rules: Vec<String>,
+    why: Vec<String>,
 }
 
 /// Why a call may not happen.
@@ -84,10 +85,11 @@ impl Decision {
                 policy,
                 rules,
             }),
-            Outcome::Ask(rules) => Self::Ask(Pending {
+            Outcome::Ask { rules, why } => Self::Ask(Pending {
                 call: digest,
                 policy,
                 rules,
+                why,
             }),
             Outcome::Forbid(reason) => Self::Forbid(reason),
         }
@@ -131,9 +133,13 @@ impl Pending {
         &self.policy
     }
 
-    /// Names of the rules that would permit the call, and of the built-in rule that wants a person,
-    /// where one does.
+    /// Names of the rules that would permit the call, and of the built-in rules that want a person.
     pub fn rules(&self) -> &[String] {
         &self.rules
+    }
+
+    /// Why built-in rules want a person, a sentence each. For the operator: an agent never sees it.
+    pub fn why(&self) -> &[String] {
+        &self.why
     }
 }

@@ -42,7 +42,12 @@ pub(super) enum Outcome {
     /// These rules permit it.
     Permit(Vec<String>),
     /// These rules want a person.
-    Ask(Vec<String>),
+    Ask {
+        /// Those that permit it with one, and the built-in ones that want one.
+        rules: Vec<String>,
+        /// What each built-in one of them says.
+        why: Vec<String>,
+    },
     /// No.
     Forbid(Reason),
 }
@@ -85,12 +90,10 @@ impl Policy<'_> {
         verdicts: &[Verdict],
     ) -> Result<Outcome> {
         let question = Question::new(self.model, call, ground, subject)?;
-        let wants_person = verdicts
-            .iter()
-            .find(|verdict| matches!(verdict.said, Said::Ask { .. }));
+        let want_person: Vec<(&str, &str)> = verdicts.iter().filter_map(asks).collect();
         let alone = self.answer(&question, true)?;
         let (permits, person) = match alone {
-            Answer::Permits(permits) => (permits, wants_person.is_some()),
+            Answer::Permits(permits) => (permits, !want_person.is_empty()),
             Answer::Broken(reason) => return Ok(Outcome::Forbid(reason)),
             Answer::Denies(_) => match self.answer(&question, false)? {
                 Answer::Permits(permits) => (permits, true),
@@ -109,18 +112,23 @@ impl Policy<'_> {
             .clone()
             .next()
             .map(|rule| (rule.id.clone(), self.at(rule)));
-        names.extend(wants_person.map(|verdict| verdict.rule.to_owned()));
+        names.extend(want_person.iter().map(|(rule, _)| (*rule).to_owned()));
+        let why: Vec<String> = want_person.iter().map(|(_, why)| (*why).into()).collect();
         if !ground.unattended {
-            return Ok(Outcome::Ask(names));
+            return Ok(Outcome::Ask { rules: names, why });
         }
-        let (rule, at) = match (wants_person, first) {
-            (Some(verdict), _) => (verdict.rule.to_owned(), None),
+        let (rule, at) = match (want_person.first(), first) {
+            (Some((rule, _)), _) => ((*rule).to_owned(), None),
             (None, Some((rule, at))) => (rule, Some(at)),
             (None, None) => (NO_RULE.to_owned(), None),
         };
+        let because = match why.is_empty() {
+            true => String::new(),
+            false => format!("{}; ", why.join("; ")),
+        };
         let hint = format!(
-            "plane `{}` is set `unattended = true`, so nobody can be asked; let a person watch it, \
-             or change the rule",
+            "{because}plane `{}` is set `unattended = true`, so nobody can be asked; let a person \
+             watch it, or change the rule",
             ground.plane
         );
         Ok(Outcome::Forbid(Reason {
@@ -206,6 +214,14 @@ impl Policy<'_> {
 pub(super) const NO_RULE: &str = "default:deny";
 /// Stands for the rule where the policy could not be asked.
 const UNASKED: &str = "builtin:question";
+
+/// A built-in rule that wants a person, and why.
+fn asks(verdict: &Verdict) -> Option<(&str, &str)> {
+    match &verdict.said {
+        Said::Ask { why } => Some((verdict.rule, why)),
+        Said::Pass | Said::Forbid { .. } => None,
+    }
+}
 
 fn refusal(verdict: &Verdict) -> Option<Reason> {
     match &verdict.said {

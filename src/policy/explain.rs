@@ -140,8 +140,8 @@ impl Told {
                     ..Self::default()
                 }
             }
-            Outcome::Ask(names) => {
-                let (rule, at) = first(names);
+            Outcome::Ask { rules, .. } => {
+                let (rule, at) = first(rules);
                 let hint = "a person has to allow it; a rule that permits it while \
                             `context.unattended` is true would not ask, where no built-in rule does";
                 let class = Some("needs_person");

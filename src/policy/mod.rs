@@ -9,7 +9,8 @@
 //! (`Action::"file__read"`, in a group per effect class such as `Action::"read"`), `resource` (the
 //! plane) and `context`: the arguments as `context.input.NAME`, and beside them what Keepgate took
 //! from them itself (`root` and `path`; `scheme`, `host`, `port` and `url_path`), `mode` and
-//! `unattended`. Where a rule cannot be evaluated, the call is refused.
+//! `unattended`. Of a connector's tool they see `targets`, the texts of all arguments that its
+//! manifest does not declare to be anything else, and `high_value`. Where a rule cannot be evaluated, the call is refused.
 #![forbid(unsafe_code)]
 
 mod decision;

@@ -7,6 +7,7 @@ use super::ground::Ground;
 use super::rules::Subject;
 use super::schema::{Action, Model};
 use crate::call::Call;
+use crate::call::declared::Declared;
 use crate::call::http::Target;
 use crate::error::{Context as _, Error, Result};
 
@@ -99,6 +100,17 @@ impl<'a> Question<'a> {
                 ("url_path", text(target.path())),
             ]);
         }
+        if let Some(declared) = self.call.tool().declared() {
+            let targets = declared.targets(self.call.arguments());
+            let targets = targets.iter().map(|target| text(target));
+            pairs.extend([
+                (
+                    "high_value",
+                    RestrictedExpression::new_bool(self.high_value(declared)),
+                ),
+                ("targets", RestrictedExpression::new_set(targets)),
+            ]);
+        }
         let pairs = pairs
             .into_iter()
             .map(|(name, value)| (name.to_owned(), value));
@@ -116,6 +128,11 @@ impl<'a> Question<'a> {
         .context(what)
     }
 
+    fn high_value(&self, declared: &Declared) -> bool {
+        let rule = declared.high_value.as_ref();
+        rule.is_some_and(|rule| rule.holds(self.call.arguments()).is_some())
+    }
+
     /// What rules see of the call, for people; long texts are cut.
     pub(super) fn shown(&self) -> Value {
         let mut seen = Map::new();
@@ -128,6 +145,11 @@ impl<'a> Question<'a> {
         }
         if let Some(target) = &self.subject.target {
             seen.extend(shown_target(target));
+        }
+        if let Some(declared) = self.call.tool().declared() {
+            let targets = declared.targets(self.call.arguments());
+            seen.insert("targets".into(), targets.into());
+            seen.insert("high_value".into(), self.high_value(declared).into());
         }
         let mut seen = Value::Object(seen);
         cut(&mut seen);

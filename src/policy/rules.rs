@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::ground::Ground;
 use crate::call::Call;
+use crate::call::declared::{Declared, DryRun, HighValue};
 use crate::call::http::{Target, header, path_within};
 use crate::call::path::RootPath;
 use crate::call::tool::{EffectClass, Meaning, Reversibility};
@@ -78,6 +79,10 @@ pub(super) fn judge(call: &Call, ground: &Ground<'_>) -> (Vec<Verdict>, Option<S
     if let Some(target) = &subject.target {
         verdicts.push(verdict("builtin:http-rule", listed(target, ground)));
     }
+    if let Some(rule) = call.tool().declared().and_then(|it| it.high_value.as_ref()) {
+        let said = high_value(rule, call, ground);
+        verdicts.push(verdict("builtin:high-value", said));
+    }
     if ground.mode == Mode::Live {
         let effect = Effect::of(call, &subject);
         verdicts.push(verdict("builtin:separation", separation(&effect, ground)));
@@ -135,7 +140,7 @@ impl Effect {
         if subject.target.as_ref().is_some_and(fetches) {
             // Such a request sends nothing but itself. Every other class of the tool stays.
             classes.retain(|class| *class != EffectClass::Send);
-            if classes.iter().all(reads) {
+            if classes.iter().all(|class| class.only_reads()) {
                 return Self {
                     classes,
                     reversibility: Reversibility::Reversible,
@@ -285,12 +290,21 @@ fn person(effect: &Effect) -> Said {
     }
 }
 
-fn changes_files(call: &Call) -> bool {
-    !call.tool().classes().iter().all(reads)
+/// The manifest's own rule. In a rehearsal it counts where a server would be asked: whether that
+/// rehearses is its word.
+fn high_value(rule: &HighValue, call: &Call, ground: &Ground<'_>) -> Said {
+    let dry_run = |declared: &Declared| declared.dry_run != DryRun::None;
+    let asked = ground.mode == Mode::Live
+        || call.tool().reads_only()
+        || call.tool().declared().is_some_and(dry_run);
+    match rule.holds(call.arguments()) {
+        Some(why) if asked => Said::Ask { why },
+        Some(_) | None => Said::Pass,
+    }
 }
 
-fn reads(class: &EffectClass) -> bool {
-    matches!(class, EffectClass::Read | EffectClass::Egress)
+fn changes_files(call: &Call) -> bool {
+    !call.tool().reads_only()
 }
 
 /// Headers that egress would refuse are refused here already, before anything is on record as

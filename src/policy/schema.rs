@@ -40,6 +40,9 @@ const OF_HTTP: [(&str, &str); 4] = [
     ("url_path", "String"),
 ];
 
+/// Attributes of a connector's tool: what its manifest declares of it, on these arguments.
+const OF_CONNECTORS: [(&str, &str); 2] = [("high_value", "Bool"), ("targets", "Set")];
+
 /// Everything about the tools that rules are checked and asked with.
 pub(super) struct Model {
     /// What rules are validated against.
@@ -240,7 +243,13 @@ fn complete(mut schema: Value, catalog: &Catalog) -> Result<Value> {
             .and_then(Value::as_object_mut)
             .ok_or_else(missing)?;
         for (name, kind) in derived(tool) {
-            let kind = json!({"type": "EntityOrCommon", "name": kind, "required": true});
+            let kind = match kind {
+                "Set" => {
+                    let text = json!({"type": "EntityOrCommon", "name": "String"});
+                    json!({"type": "Set", "element": text, "required": true})
+                }
+                kind => json!({"type": "EntityOrCommon", "name": kind, "required": true}),
+            };
             attributes.insert(name.into(), kind);
         }
     }
@@ -267,7 +276,12 @@ fn derived(tool: &Tool) -> impl Iterator<Item = (&'static str, &'static str)> {
         false => &[],
     };
     let http: &[_] = if has(&[Meaning::Url]) { &OF_HTTP } else { &[] };
-    ALWAYS.iter().chain(files).chain(http).copied()
+    let foreign: &[_] = match tool.declared() {
+        Some(_) => &OF_CONNECTORS,
+        None => &[],
+    };
+    let all = ALWAYS.iter().chain(files).chain(http).chain(foreign);
+    all.copied()
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::call::declared::{Declared, DryRun, HighValue};
 use crate::call::id::Id;
 use crate::call::tool::{EffectClass, Method, Reversibility, Tool};
 use crate::call::{Call, Caller, Listed, admit};
@@ -562,8 +563,11 @@ fn tools_may_have_names_that_are_no_names_of_types() {
             connector: "x",
             manifest: "",
             raw: &raw(name),
-            class: EffectClass::Read,
-            reversibility: Reversibility::Reversible,
+            declared: &Declared {
+                class: EffectClass::Read,
+                reversibility: Reversibility::Reversible,
+                ..Declared::default()
+            },
             prefix: false,
         })
     });
@@ -574,4 +578,85 @@ fn tools_may_have_names_that_are_no_names_of_types() {
         let text = format!("permit (principal, action == Action::\"{wire}\", resource);");
         Engine::load(&text, "test.cedar", &catalog).unwrap();
     }
+}
+
+#[test]
+fn high_value_wants_a_person_wherever_a_server_would_be_asked() {
+    let raw = |name: &str| {
+        let properties = json!({"amount": {"type": "number"}, "to": {"type": "string"}});
+        let schema = json!({"type": "object", "properties": properties});
+        serde_json::value::to_raw_value(&json!({"name": name, "inputSchema": schema})).unwrap()
+    };
+    let tool = |name: &str, class, dry_run| {
+        Tool::listed(&Listed {
+            connector: "x",
+            manifest: "",
+            raw: &raw(name),
+            declared: &Declared {
+                class,
+                reversibility: Reversibility::Reversible,
+                dry_run,
+                high_value: Some(HighValue::Above {
+                    parameter: "amount".into(),
+                    above: 10,
+                }),
+                ..Declared::default()
+            },
+            prefix: true,
+        })
+        .unwrap()
+    };
+    let dry = DryRun::Tool("look".into());
+    let tools = vec![
+        tool("pay", EffectClass::Send, DryRun::None),
+        tool("try", EffectClass::Send, dry),
+        tool("look", EffectClass::Read, DryRun::None),
+    ];
+    let catalog = Catalog::with(tools).unwrap();
+    let rules = "permit (principal, action, resource);\n\
+                 forbid (principal, action == Action::\"x__look\", resource) \
+                 when { context.targets.contains(\"eve\") };";
+    let engine = Engine::load(rules, "test.cedar", &catalog).unwrap();
+    let mut world = World::new();
+    let mut told = |tool: &str, mode, arguments: Value| {
+        let id = Id::random().unwrap();
+        let caller = Caller {
+            agent: "a".into(),
+            run: id,
+            call: id,
+            received: Timestamp::from_micros(0),
+        };
+        let raw = arguments.to_string();
+        let call = admit(raw.as_bytes(), catalog.tool(tool).unwrap(), caller).unwrap();
+        world.mode = mode;
+        match engine.judge(&call, &world.ground()) {
+            Decision::Permit(_) => "permit".to_owned(),
+            Decision::Ask(pending) => {
+                assert_eq!(pending.rules().last().unwrap(), "builtin:high-value");
+                pending.why().join("; ")
+            }
+            Decision::Forbid(reason) => reason.rule,
+        }
+    };
+    let high = "`amount` is above 10";
+    for (tool, rehearsal) in [("x.pay", "permit"), ("x.try", high), ("x.look", high)] {
+        assert_eq!(
+            told(tool, Mode::Live, json!({"amount": 11})),
+            high,
+            "{tool}"
+        );
+        assert_eq!(
+            told(tool, Mode::Rehearse, json!({"amount": 11})),
+            rehearsal,
+            "{tool}"
+        );
+        assert_eq!(
+            told(tool, Mode::Live, json!({"amount": 10})),
+            "permit",
+            "{tool}"
+        );
+    }
+    // What nobody declared to be anything else decides what is reached.
+    let eve = json!({"amount": 1, "to": "eve"});
+    assert_eq!(told("x.look", Mode::Live, eve), "policy1");
 }

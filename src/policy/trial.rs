@@ -59,6 +59,8 @@ fn request(model: &Model, action: &Action) -> Result<Request> {
         ("input", input),
         ("unattended", RestrictedExpression::new_bool(false)),
         ("port", number),
+        ("high_value", RestrictedExpression::new_bool(true)),
+        ("targets", RestrictedExpression::new_set([text()])),
     ];
     let texts = ["mode", "root", "path", "scheme", "host", "url_path"];
     pairs.extend(texts.map(|name| (name, text())));

@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::path::PathBuf;
 
-use super::Recipe;
+use super::Change;
 use crate::error::{Context, Error, Kind, Result};
 use crate::sys::file::replace_durably;
 use crate::wire::messages::FileState;
@@ -12,12 +12,12 @@ use crate::wire::text::hex;
 /// Evidence that what a call changes can be put back: the old content is on disk.
 #[derive(Debug)]
 pub struct Inverse {
-    recipe: Recipe,
+    recipe: Change,
 }
 
 impl Inverse {
     /// What to put back where.
-    pub fn recipe(&self) -> &Recipe {
+    pub fn recipe(&self) -> &Change {
         &self.recipe
     }
 }
@@ -38,7 +38,7 @@ impl Store {
     ///
     /// # Errors
     /// Fails where the content is not what the recipe says, or the disk does not take it.
-    pub fn keep(&self, recipe: Recipe, content: &[u8]) -> Result<Inverse> {
+    pub fn keep(&self, recipe: Change, content: &[u8]) -> Result<Inverse> {
         if let FileState::Present { sha256, .. } = &recipe.before {
             if *sha256 != digest(content) {
                 return Err(Error::new("the old content is not what its digest says"));
@@ -93,7 +93,7 @@ mod tests {
     use super::*;
     use crate::wire::messages::{FileOrder, OpenAs};
 
-    fn recipe(content: &[u8]) -> Recipe {
+    fn recipe(content: &[u8]) -> Change {
         let path = "a".to_owned();
         let root = "/r".to_owned();
         let present = FileState::Present {
@@ -101,7 +101,7 @@ mod tests {
             sha256: digest(content),
             mode: 0o640,
         };
-        Recipe {
+        Change {
             file: FileOrder {
                 root,
                 path,

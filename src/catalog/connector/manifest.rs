@@ -50,7 +50,7 @@
 //! repo_path = { role = "target", kind = "path" }
 //! message = { role = "content" }            # target content amount flag
 //! [tools.git_commit.outputs]                # an undeclared output is untrusted
-//! "/sha" = "trusted"
+//! "/sha" = "trusted"                        # a place in the structured result
 //!
 //! [limits]
 //! calls_per_minute = 600
@@ -59,6 +59,11 @@
 //! ```
 //!
 //! What is unknown, said twice or without effect is an error with its line and a hint.
+//!
+//! A live call of a tool with an effect runs without a person only where `undo` names a tool that
+//! takes it back, and where that can be carried out ([`super::means`]). A dry run is carried out in
+//! rehearsals: another tool has to be declared `read`; an argument is trusted to have the tool
+//! rehearse, because a person approves the manifest that says so.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -69,12 +74,12 @@ use serde::Deserialize;
 use serde_json::Value;
 use toml::Spanned;
 
-use super::declared::{
-    Declared, DryRun, HighValue, Label, Origin, Parameter, Role, Undo, ValueKind,
-};
 use super::secret::{Placing, Slot};
 use super::skill::Script;
 use super::{Connector, ConnectorLimits, Launch, MANY, Package, Passing, Registry};
+use crate::call::declared::{
+    Declared, DryRun, HighValue, Label, Origin, Parameter, Role, Undo, ValueKind,
+};
 use crate::call::http;
 use crate::call::tool::{EffectClass, Reversibility};
 use crate::error::{Context, Error, Kind, Result};
@@ -673,6 +678,8 @@ impl RawDeclared {
         });
         few(self.parameters.len(), "parameters", place)?;
         few(self.outputs.len(), "outputs", place)?;
+        let undo = self.undo.as_ref().map_or(0, |undo| undo.arguments.len());
+        few(undo, "arguments of an undo", place)?;
         let mut parameters = BTreeMap::new();
         for (name, raw) in self.parameters {
             parameters.insert(named(name, "a parameter", source)?, raw.read(source)?);

@@ -13,12 +13,12 @@
 
 pub mod bundle;
 pub mod compare;
-pub mod declared;
 pub mod digest;
 pub mod installed;
 pub mod listing;
 pub mod lock;
 pub mod manifest;
+pub mod means;
 pub mod report;
 pub mod scan;
 pub mod secret;
@@ -32,8 +32,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+pub use crate::call::declared::{Declared, Label, Parameter};
 pub use compare::{Change, Difference};
-pub use declared::{Declared, Label, Parameter};
 pub use lock::Lock;
 pub use secret::{Placing, Slot};
 pub use text::toml;

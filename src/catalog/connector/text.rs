@@ -5,10 +5,10 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
-use super::declared::{Declared, DryRun, HighValue, Origin};
 use super::manifest::reversible;
 use super::secret::{Placing, Slot};
 use super::{Connector, ConnectorLimits, Launch};
+use crate::call::declared::{Declared, DryRun, HighValue, Origin};
 use crate::jail::profile::{keys, quoted};
 use crate::wire::manifest::Manifest;
 use crate::wire::text::escaped;

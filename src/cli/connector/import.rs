@@ -9,7 +9,7 @@ use super::files::{directory, shown};
 use super::install::{self, Ready};
 use super::server;
 use super::source::{Described, Source, Wanted};
-use crate::catalog::connector::declared::Declared;
+use crate::call::declared::Declared;
 use crate::catalog::connector::digest::Listing;
 use crate::catalog::connector::manifest::Written;
 use crate::catalog::connector::{

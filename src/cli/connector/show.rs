@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::files::{read_report, shown};
 use super::now::{Stage, manifest, pin};
 use super::vet::one;
-use crate::catalog::connector::declared::Declared;
+use crate::call::declared::{Declared, DryRun, HighValue};
 use crate::catalog::connector::manifest::reversible;
 use crate::catalog::connector::skill::{Narrowing, Script, Skill};
 use crate::catalog::connector::{Connector, Launch, Pin};
@@ -65,16 +65,37 @@ fn tools(connector: &Connector) -> String {
     if connector.tools.is_empty() {
         return String::new();
     }
+    let none = || "-".to_owned();
     let mut rows = vec![
-        ["  TOOL", "CLASS", "REVERSIBILITY"]
-            .map(str::to_owned)
-            .to_vec(),
+        [
+            "  TOOL",
+            "CLASS",
+            "REVERSIBILITY",
+            "UNDO",
+            "DRY RUN",
+            "HIGH VALUE",
+        ]
+        .map(str::to_owned)
+        .to_vec(),
     ];
     for (name, declared) in &connector.tools {
         rows.push(vec![
             format!("  {}", cell(name)),
             declared.class.name().into(),
             reversible(declared.reversibility).into(),
+            declared
+                .undo
+                .as_ref()
+                .map_or_else(none, |undo| cell(&undo.tool)),
+            match &declared.dry_run {
+                DryRun::None => none(),
+                DryRun::Tool(tool) => cell(tool),
+                DryRun::Arguments(_) => "by arguments".into(),
+            },
+            declared
+                .high_value
+                .as_ref()
+                .map_or_else(none, HighValue::shown),
         ]);
     }
     format!("\n{}", table(&rows))
@@ -194,10 +215,13 @@ pub(super) fn facts(pin: &Pin) -> Value {
             let Declared {
                 class,
                 reversibility,
+                undo,
+                dry_run,
+                high_value,
                 ..
             } = pin.connector.declared(name);
             json!({"name": name, "class": class, "reversibility": reversible(reversibility),
-                   "sha256": digest})
+                   "undo": undo, "dry_run": dry_run, "high_value": high_value, "sha256": digest})
         })
         .collect();
     if let Some(members) = value.as_object_mut() {

@@ -72,7 +72,7 @@ impl Keeper {
         })?;
         let mut then = Map::new();
         for name in [
-            "class", "argument", "say", "rule", "at", "hint", "rules", "policy", "detail",
+            "class", "argument", "say", "rule", "at", "hint", "rules", "why", "policy", "detail",
         ] {
             if let Some(value) = entry.body.get(name) {
                 then.insert(name.into(), value.clone());

@@ -2,9 +2,10 @@
 
 use serde_json::Value;
 
-use super::super::declared::{DryRun, HighValue};
+use super::super::means::carried;
 use super::super::report::Severity;
 use super::{Found, Material, Subject, plain};
+use crate::call::declared::HighValue;
 use crate::call::tool::{EffectClass, Reversibility};
 
 /// Begins of names of tools that change something.
@@ -97,9 +98,6 @@ pub(super) fn tool(
         }
         Some(HighValue::Always) | None => {}
     }
-    if let DryRun::Arguments(arguments) = &declared.dry_run {
-        named.extend(arguments.keys());
-    }
     if let Some(stray) = named.into_iter().find(|name| !known(name)) {
         found.add(
             "no-such-parameter",
@@ -111,27 +109,17 @@ pub(super) fn tool(
             "a rule on a parameter that does not exist protects nothing",
         );
     }
-    let elsewhere = [
-        match &declared.dry_run {
-            DryRun::Tool(tool) => Some(tool),
-            DryRun::None | DryRun::Arguments(_) => None,
-        },
-        declared.undo.as_ref().map(|undo| &undo.tool),
-    ];
-    for other in elsewhere.into_iter().flatten() {
-        if !material.tools.raw.contains_key(other) {
-            found.add(
-                "no-such-tool",
-                subject,
-                Severity::High,
-                "",
-                &format!(
-                    "its dry run or undo is the tool `{other}`, which the server does not list"
-                ),
-                None,
-                "name a tool of the same connector",
-            );
-        }
+    let (_, lacks) = carried(material.connector, &material.tools.raw, subject.name);
+    for lack in lacks {
+        found.add(
+            lack.rule,
+            subject,
+            Severity::High,
+            "",
+            &lack.say,
+            None,
+            lack.hint,
+        );
     }
 }
 

@@ -277,6 +277,21 @@ fn declarations_are_compared_with_what_is_listed() {
             Severity::High,
         ),
         (
+            "[tools.look_up]\nclass = \"write\"\nundo = { tool = \"look_up\", arguments = { qeury = \"result:/id\" } }\n",
+            "undo-unfit@look_up",
+            Severity::High,
+        ),
+        (
+            "[tools.look_up]\ndry_run = { tool = \"look_up\" }\n",
+            "dry-run-unfit@look_up",
+            Severity::High,
+        ),
+        (
+            "[tools.look_up]\ndry_run = { arguments = { dry_run = true } }\n",
+            "no-such-parameter@look_up",
+            Severity::High,
+        ),
+        (
             "[tools.look_up.parameters]\nqeury = {}\n",
             "no-such-parameter@look_up",
             Severity::High,

@@ -5,9 +5,16 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use crate::call::tool::{EffectClass, Reversibility};
+use super::kind::Amount;
+use super::tool::{EffectClass, Reversibility};
+use crate::wire::text::Escaped;
+
+/// Most labels that an entry of the log names; a result with more is untrusted as a whole.
+const LABELS_MAX: usize = 64;
+/// Characters of a name from a manifest that are shown.
+const NAME_SHOWN: usize = 64;
 
 /// What one tool does, as the operator says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -63,6 +70,49 @@ impl Declared {
                 None => return Label::Untrusted,
             }
         }
+    }
+
+    /// The labels of one result: of all of it (the empty pointer), and of each declared place that
+    /// its structured part has.
+    pub fn labels(&self, structured: Option<&Value>) -> BTreeMap<&str, Label> {
+        let there = |at: &&String| structured.is_some_and(|value| value.pointer(at).is_some());
+        let mut labels: BTreeMap<&str, Label> = self
+            .outputs
+            .keys()
+            .filter(there)
+            .map(|at| (at.as_str(), self.output(at)))
+            .collect();
+        if labels.len() > LABELS_MAX {
+            return [("", Label::Untrusted)].into();
+        }
+        labels.insert("", self.output(""));
+        labels
+    }
+
+    /// Every value that decides what is reached, as a text: what is no text is its JSON. Values in
+    /// lists and objects one by one, and the names of members too.
+    pub fn targets(&self, arguments: &Map<String, Value>) -> Vec<String> {
+        let mut targets = Vec::new();
+        for (name, value) in arguments {
+            if self.parameter(name).role == Role::Target {
+                leaves(value, &mut targets);
+            }
+        }
+        targets
+    }
+}
+
+fn leaves(value: &Value, found: &mut Vec<String>) {
+    match value {
+        Value::String(text) => found.push(text.clone()),
+        Value::Array(items) => items.iter().for_each(|item| leaves(item, found)),
+        Value::Object(members) => {
+            for (name, value) in members {
+                found.push(name.clone());
+                leaves(value, found);
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => found.push(value.to_string()),
     }
 }
 
@@ -176,6 +226,49 @@ pub struct Undo {
     pub arguments: BTreeMap<String, Origin>,
 }
 
+impl Undo {
+    /// The arguments of the undo, as far as they are known from what the call was given and, once
+    /// there is one, from its structured result. What the call was not given is left out.
+    ///
+    /// # Errors
+    /// The first place of the result that it does not have.
+    pub fn arguments(
+        &self,
+        given: &Map<String, Value>,
+        result: Option<&Value>,
+    ) -> Result<Map<String, Value>, String> {
+        let given = Value::Object(given.clone());
+        let mut arguments = Map::new();
+        for (name, origin) in &self.arguments {
+            let value = match (origin, result) {
+                (Origin::Value(value), _) => Some(value),
+                (Origin::Arguments(at), _) => given.pointer(at),
+                (Origin::Result(_), None) => None,
+                (Origin::Result(at), Some(result)) => {
+                    let at = result.pointer(at).ok_or_else(|| {
+                        format!("its result has no `{}`", Escaped::cut(at, NAME_SHOWN))
+                    })?;
+                    Some(at)
+                }
+            };
+            if let Some(value) = value {
+                arguments.insert(name.clone(), value.clone());
+            }
+        }
+        Ok(arguments)
+    }
+
+    /// Names of the arguments that only the result of the call can give.
+    pub fn pending(&self) -> Vec<&str> {
+        let of_result = |origin: &Origin| matches!(origin, Origin::Result(_));
+        let pending = self.arguments.iter();
+        pending
+            .filter(|(_, origin)| of_result(origin))
+            .map(|(name, _)| name.as_str())
+            .collect()
+    }
+}
+
 /// Where an argument of an undo comes from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
@@ -188,6 +281,17 @@ pub enum Origin {
     Value(Value),
 }
 
+impl Origin {
+    /// As manifests and the log write it; the value of a constant is left out.
+    pub fn shown(&self) -> String {
+        match self {
+            Self::Arguments(at) => format!("arguments:{at}"),
+            Self::Result(at) => format!("result:{at}"),
+            Self::Value(_) => "value".into(),
+        }
+    }
+}
+
 /// Which calls are worth a second look.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
@@ -198,7 +302,7 @@ pub enum HighValue {
     Above {
         /// The parameter.
         parameter: String,
-        /// The greatest number that is not.
+        /// The greatest number that is not; a negative number always is.
         above: i64,
     },
     /// Those whose parameter is none of these texts.
@@ -210,31 +314,59 @@ pub enum HighValue {
     },
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_not_declared_is_the_worst() {
-        let worst = Declared::default();
-        assert_eq!(worst.class, EffectClass::Destructive);
-        assert!(worst.class.needs_person());
-        assert_eq!(worst.reversibility, Reversibility::Irreversible);
-        assert_eq!(worst.parameter("any").role, Role::Target);
-        assert_eq!(worst.parameter("any").kind, None);
-        assert_eq!(worst.output("/any/0"), Label::Untrusted);
-        assert_eq!(worst.dry_run, DryRun::None);
+impl HighValue {
+    /// Whether a call with these arguments is of high value, and why: a sentence for the operator
+    /// that holds no value. What is missing or cannot be read is.
+    pub fn holds(&self, arguments: &Map<String, Value>) -> Option<String> {
+        let shown = |name: &str| Escaped::cut(name, NAME_SHOWN).to_string();
+        match self {
+            Self::Always => Some("every call of this tool is of high value".into()),
+            Self::Above { parameter, above } => {
+                let name = shown(parameter);
+                match arguments.get(parameter).map(Amount::read) {
+                    None => Some(format!(
+                        "`{name}` is missing, so nobody knows how much it is"
+                    )),
+                    Some(None) => Some(format!("`{name}` is no amount that can be read")),
+                    Some(Some(amount)) if amount.above(*above) => {
+                        Some(format!("`{name}` is above {above}"))
+                    }
+                    Some(Some(_)) => None,
+                }
+            }
+            Self::NotOneOf { parameter, usual } => {
+                let name = shown(parameter);
+                let known = |text: &str| usual.iter().any(|usual| usual == text);
+                match arguments.get(parameter) {
+                    None | Some(Value::Null) => Some(format!("`{name}` is missing")),
+                    Some(Value::String(text)) if known(text) => None,
+                    Some(Value::Array(items))
+                        if !items.is_empty()
+                            && items.iter().all(|item| item.as_str().is_some_and(known)) =>
+                    {
+                        None
+                    }
+                    Some(_) => Some(format!("`{name}` is none of the usual ones")),
+                }
+            }
+        }
     }
 
-    #[test]
-    fn the_nearest_label_counts() {
-        let mut declared = Declared::default();
-        declared.outputs.insert("/id".into(), Label::Trusted);
-        declared.outputs.insert("/id/note".into(), Label::Untrusted);
-        assert_eq!(declared.output("/id"), Label::Trusted);
-        assert_eq!(declared.output("/id/0"), Label::Trusted);
-        assert_eq!(declared.output("/id/note/x"), Label::Untrusted);
-        assert_eq!(declared.output("/ident"), Label::Untrusted);
-        assert_eq!(declared.output(""), Label::Untrusted);
+    /// The rule in a few words, for lists.
+    pub fn shown(&self) -> String {
+        match self {
+            Self::Always => "always".into(),
+            Self::Above { parameter, above } => {
+                format!("{} > {above}", Escaped::cut(parameter, NAME_SHOWN))
+            }
+            Self::NotOneOf { parameter, usual } => format!(
+                "{} none of {} usual",
+                Escaped::cut(parameter, NAME_SHOWN),
+                usual.len()
+            ),
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,49 +1,48 @@
-//! `undo SEQ`: puts back what a live call has changed, as a call of its own. It is refused where the
-//! world has changed since.
+//! Putting back what a live call has written, as a call of its own. It is refused where the file was
+//! changed since.
 
 use serde_json::{Map, Value, json};
 
-use crate::audit::Entry;
 use crate::audit::evidence::{Ledger, Outcome, Status};
 use crate::call::id::Id;
-use crate::error::{Context, Error, Kind, Result};
+use crate::error::{Error, Kind, Result};
 use crate::keeper::Keeper;
 use crate::keeper::act;
 use crate::tools::file::{WRITE_MAX, diff};
-use crate::undo::Recipe;
+use crate::undo::Change;
 use crate::wire::messages::{FileState, JailFault};
 
 impl Keeper {
-    pub(super) fn undo_call(&self, seq: u64, really: bool) -> Result<Value> {
-        let recipe = recipe_of(&self.entry(seq)?)?;
+    pub(super) fn undo_file(&self, seq: u64, change: Change, really: bool) -> Result<Value> {
         let call = Id::random()?;
         let (now, content) = self
             .hands
-            .look(call, &recipe.file, WRITE_MAX)?
+            .look(call, &change.file, WRITE_MAX)?
             .map_err(|(fault, detail)| refused(seq, fault, &detail))?;
-        if !same(&now, &recipe.after) {
+        if !same(&now, &change.after) {
             return Err(changed(seq));
         }
-        let old = self.store.content(&recipe.before)?;
-        let path = format!("{}/{}", recipe.file.root, recipe.file.path);
+        let old = self.store.content(&change.before)?;
+        let path = format!("{}/{}", change.file.root, change.file.path);
         let mut value = json!({
             "seq": seq,
             "file": path,
             "diff": diff(&content, &old),
-            "removes": recipe.before == FileState::Absent,
+            "removes": change.before == FileState::Absent,
             "done": false,
         });
         if really {
-            let back = Recipe {
-                file: recipe.file,
+            let back = Change {
+                file: change.file,
                 before: now,
-                after: recipe.before,
+                after: change.before,
             };
             let undo_seq = self.put_back(call, seq, back, &content, &old)?;
             if let Some(object) = value.as_object_mut() {
                 object.insert("done".into(), true.into());
                 object.insert("undo_seq".into(), undo_seq.into());
                 object.insert("request".into(), json!(call));
+                object.insert("again".into(), true.into());
             }
         }
         Ok(value)
@@ -53,7 +52,7 @@ impl Keeper {
         &self,
         call: Id,
         seq: u64,
-        back: Recipe,
+        back: Change,
         content: &[u8],
         old: &[u8],
     ) -> Result<u64> {
@@ -86,26 +85,6 @@ impl Keeper {
         )?;
         error.map_or(Ok(intent), Err)
     }
-}
-
-/// The recipe of a live call that changed something.
-fn recipe_of(entry: &Entry) -> Result<Recipe> {
-    let seq = entry.seq;
-    let nothing = |why: &str| {
-        Error::of(Kind::Usage, format!("entry {seq} cannot be undone: {why}"))
-            .hint("give the sequence number of a live `call.intent`; `keepgate log query --kind call.intent` lists them")
-    };
-    if entry.kind != "call.intent" {
-        return Err(nothing(&format!("it is a `{}`", entry.kind)));
-    }
-    if entry.body.get("mode").and_then(Value::as_str) != Some("live") {
-        return Err(nothing("the call was rehearsed, nothing was changed"));
-    }
-    let recipe = entry
-        .body
-        .get("undo")
-        .ok_or_else(|| nothing("the call changed nothing"))?;
-    serde_json::from_value(recipe.clone()).context(|| format!("read how to undo entry {seq}"))
 }
 
 /// Permission bits of a new file are the system's business; content is not.
