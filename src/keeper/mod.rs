@@ -12,10 +12,12 @@ mod again;
 mod answer;
 mod asks;
 mod connectors;
+mod count;
 mod follow;
 mod foreign;
 mod hands;
 mod key;
+mod limits;
 pub mod links;
 mod look;
 mod mirrored;
@@ -34,7 +36,7 @@ mod state;
 pub mod upstreams;
 
 pub use serve::run;
-pub use setup::{Connected, ONE_USER, Setup, Trouble};
+pub use setup::{Bounds, Connected, ONE_USER, Setup, Trouble};
 
 use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
@@ -75,6 +77,7 @@ struct Keeper {
     store: Store,
     runs: runs::Runs,
     quota: Mutex<Quota>,
+    limits: limits::Limits,
     index: Mutex<Index>,
     seats: seats::Seats,
     /// What agents wait for.
@@ -150,6 +153,7 @@ impl Keeper {
     /// Counts what a call has had recorded beyond its arguments.
     fn charge(&self, agent: &str, bytes: usize) {
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        self.limits.gave(agent, bytes);
         self.quota
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

@@ -235,6 +235,25 @@ pub const ATTACKS: &[Attack] = &[
             "audit::quota::tests::the_plane_has_its_own_limit_and_a_clock_turned_back_gives_nothing",
         ],
     },
+    Attack {
+        name: "runaway agent",
+        what: "calls one costly tool, or writes, again and again within its rate, until the bill or \
+               the mess is large; has the keeper start again to get a fresh budget",
+        stage: Stage::Admission,
+        tests: &[
+            "it::limits::a_run_has_its_calls_and_writes_whatever_becomes_of_the_keeper",
+            "it::limits::a_connectors_tool_has_its_day_and_its_minute_and_who_may_not_see_it_does_not",
+            "keeper::limits::tests::no_order_of_calls_gets_more_than_the_limits",
+            "keeper::limits::tests::what_the_log_tells_was_used_stays_used",
+            "keeper::limits::used::tests::a_run_and_a_day_count_from_nothing",
+        ],
+    },
+    Attack {
+        name: "refusals as noise",
+        what: "calls beyond a limit without end, so that what matters is lost among refusals",
+        stage: Stage::Admission,
+        tests: &["keeper::limits::tests::what_is_refused_is_told_once_a_minute_with_how_often"],
+    },
     // --- decisions ------------------------------------------------------------------------------
     Attack {
         name: "prompt injection: exfiltration to a host of the injection's choice",

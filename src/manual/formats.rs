@@ -31,4 +31,5 @@
 //! Every result of `tools/call` carries in `_meta` the member `keepgate/request`: the request id,
 //! which is the `call` of the entries about it. A call that was refused or failed has `isError: true`
 //! and in `_meta` the member `keepgate/class`, a word from a fixed list, and its text names the
-//! argument to blame, if there is one. What is no call at all gets a JSON-RPC error.
+//! argument to blame, if there is one. A limit that is used up is named by `keepgate/limit`, with the
+//! seconds after which a call may pass again in `keepgate/retry_after_s`. What is no call at all gets a JSON-RPC error.

@@ -86,6 +86,15 @@ pub(super) fn judge(call: &Call, ground: &Ground<'_>) -> (Vec<Verdict>, Option<S
     (verdicts, Some(subject))
 }
 
+/// Whether a call may change something, as far as its arguments narrow down what its tool may do; one
+/// whose arguments cannot be read may.
+pub fn changes(call: &Call) -> bool {
+    let Ok(subject) = Subject::of(call) else {
+        return true;
+    };
+    !Effect::of(call, &subject).classes.iter().all(reads)
+}
+
 impl Subject {
     fn of(call: &Call) -> Result<Self, Said> {
         let mut subject = Self {

@@ -38,7 +38,7 @@ pub(super) fn of(plane: &Plane, paths: &Paths) -> Result<Found> {
         let pin = lock.connectors.remove(name);
         let trouble = match &pin {
             None => Some(unapproved(name, paths)),
-            Some(pin) => trouble(name, pin, paths),
+            Some(pin) => trouble(name, pin, paths).or_else(|| misnamed(name, pin, plane)),
         };
         if let (Some(pin), None) = (&pin, &trouble)
             && let Some(jail) = pin.connector.launch.jail()
@@ -50,12 +50,39 @@ pub(super) fn of(plane: &Plane, paths: &Paths) -> Result<Found> {
             name: name.clone(),
             agents: used.agents.clone(),
             prefix: used.prefix,
+            tools: used.tools.clone(),
             calls_per_minute: used.calls_per_minute,
+            limits: used.limits.clone(),
             pin,
             trouble,
         });
     }
     Ok(found)
+}
+
+/// A tool that the configuration names and the connector does not have: a limit or a list that is
+/// about nothing is a mistake, and what it was meant for would go without.
+fn misnamed(name: &str, pin: &Pin, plane: &Plane) -> Option<Trouble> {
+    let used = plane.connectors.get(name)?;
+    let own = plane
+        .agents
+        .values()
+        .filter_map(|agent| agent.connectors.get(name));
+    let mut named = used.limits.keys();
+    let mut listed = used.tools.iter().chain(own).flatten();
+    let unknown = |tool: &&String| !pin.tools.contains_key(*tool);
+    let tool = named.find(unknown).or_else(|| listed.find(unknown))?;
+    Some(Trouble {
+        why: format!(
+            "the configuration names a tool `{}` that connector `{name}` does not have",
+            escaped(tool)
+        ),
+        hint: format!(
+            "`keepgate connector show {name}` lists its tools; correct `tools` or `limits` of the \
+             plane, then start `keepgate serve` again"
+        ),
+        changes: Vec::new(),
+    })
 }
 
 fn unapproved(name: &str, paths: &Paths) -> Trouble {

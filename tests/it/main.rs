@@ -21,6 +21,7 @@ mod http;
 mod jail_run;
 mod jailer;
 mod journal;
+mod limits;
 mod lists;
 mod log;
 mod manual;

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::rates::Rates;
 use crate::call::tool::{EffectClass, Reversibility};
 
 /// What one tool does, as the operator says.
@@ -28,6 +29,9 @@ pub struct Declared {
     pub undo: Option<Undo>,
     /// Which of its calls are worth a second look.
     pub high_value: Option<HighValue>,
+    /// How often each agent may call it.
+    #[serde(default, skip_serializing_if = "Rates::is_empty")]
+    pub rates: Rates,
 }
 
 impl Default for Declared {
@@ -41,6 +45,7 @@ impl Default for Declared {
             dry_run: DryRun::None,
             undo: None,
             high_value: None,
+            rates: Rates::default(),
         }
     }
 }

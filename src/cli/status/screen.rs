@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{answers, is_ready};
+use super::{answers, budgets, is_ready};
 use crate::cli::layout::{count, duration, grouped, number, text, time};
 use crate::cli::print::{Screen, Style};
 use crate::wire::messages::Role;
@@ -67,6 +67,9 @@ fn one(screen: &Screen, name: &str, plane: &Value) -> String {
         row("degraded", degraded(screen, plane));
         row("unknown", unknown(screen, plane));
         row("up", duration(number(plane, "uptime_s")));
+    }
+    for (at, line) in budgets::lines(screen, plane).into_iter().enumerate() {
+        row(if at == 0 { "used" } else { "" }, line);
     }
     for (at, line) in upstreams(screen, plane).into_iter().enumerate() {
         row(if at == 0 { "servers" } else { "" }, line);

@@ -117,6 +117,7 @@ impl Keeper {
             self.log.append(Draft::new("agent.revoke", body))
         })?;
         self.runs.end(name);
+        self.limits.forget(name);
         self.report_agents()?;
         Ok(json!({"name": name, "seq": written.seq}))
     }
