@@ -2,6 +2,7 @@
 //! of its plane. Whoever is named here need not be enrolled; whoever is enrolled need not be named.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Component, PathBuf};
 
 use serde::Deserialize;
 use toml::Spanned;
@@ -10,6 +11,7 @@ use super::connectors::Use;
 use super::is_name;
 use super::raw::Source;
 use crate::audit::quota::RunLimits;
+use crate::catalog::runtime::Runtime;
 use crate::error::Result;
 use crate::wire::messages::AGENTS_MAX;
 use crate::wire::text::Escaped;
@@ -18,6 +20,10 @@ use crate::wire::text::Escaped;
 const MOST: u64 = 1 << 50;
 /// Most tools that one list names.
 const TOOLS_MAX: usize = 512;
+/// Most paths, and models, of one runtime.
+const PATHS_MAX: usize = 64;
+/// Longest name of a model, in bytes.
+const MODEL_MAX: usize = 200;
 /// Longest name of a tool, in bytes.
 const TOOL_MAX: usize = 256;
 
@@ -31,6 +37,8 @@ pub struct Agent {
     /// Tools it sees of a connector, by the connector's name and the server's own names; all that the
     /// connector's table allows where it is not named.
     pub connectors: BTreeMap<String, BTreeSet<String>>,
+    /// What it is made of, where it runs on this host and is pinned.
+    pub runtime: Option<Runtime>,
 }
 
 #[derive(Default, Deserialize)]
@@ -41,6 +49,15 @@ pub(super) struct RawAgent {
     writes_per_run: Option<Spanned<u64>>,
     result_kib_per_run: Option<Spanned<u64>>,
     connectors: BTreeMap<Spanned<String>, Vec<Spanned<String>>>,
+    runtime: Option<Spanned<RawRuntime>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawRuntime {
+    paths: Vec<Spanned<PathBuf>>,
+    #[serde(default)]
+    models: Vec<Spanned<String>>,
 }
 
 impl Source<'_> {
@@ -86,7 +103,48 @@ impl Source<'_> {
                 raw.result_kib_per_run,
             )?,
             connectors,
+            runtime: raw.runtime.map(|raw| self.runtime(raw)).transpose()?,
         })
+    }
+
+    /// What an agent is made of.
+    fn runtime(&self, raw: Spanned<RawRuntime>) -> Result<Runtime> {
+        if raw.get_ref().paths.is_empty() {
+            return Err(self
+                .wrong(&raw, "it is not said what the agent is made of")
+                .hint("`paths`: its interpreter or program, its packages, its lockfiles"));
+        }
+        let mut runtime = Runtime::default();
+        let RawRuntime { paths, models } = raw.into_inner();
+        for said in paths {
+            let plain =
+                |part: Component<'_>| matches!(part, Component::RootDir | Component::Normal(_));
+            let path = said.get_ref();
+            if !path.is_absolute() || !path.components().all(plain) || path.parent().is_none() {
+                let shown = Escaped::cut(&path.to_string_lossy(), 100).to_string();
+                return Err(self
+                    .wrong(&said, format!("`{shown}` is no absolute and plain path"))
+                    .hint("begin with `/`, without `..`; `/` itself cannot be pinned"));
+            }
+            let path: PathBuf = path.components().collect();
+            if runtime.paths.contains(&path) || runtime.paths.len() == PATHS_MAX {
+                let what = format!("a path that is named twice, or more than {PATHS_MAX}");
+                return Err(self.wrong(&said, what).hint("each tree once"));
+            }
+            runtime.paths.push(path);
+        }
+        for said in models {
+            let name = said.get_ref();
+            let plain = !name.is_empty() && name.len() <= MODEL_MAX && name.chars().all(printable);
+            if !plain || runtime.models.len() == PATHS_MAX || runtime.models.contains(name) {
+                let what = format!("`{}` is no name of a model", Escaped::cut(name, 64));
+                return Err(self
+                    .wrong(&said, what)
+                    .hint("as its provider writes it, each once, without spaces"));
+            }
+            runtime.models.push(said.into_inner());
+        }
+        Ok(runtime)
     }
 
     /// What a run may use.
@@ -142,6 +200,10 @@ impl Source<'_> {
     }
 }
 
+fn printable(letter: char) -> bool {
+    letter.is_ascii_graphic()
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::Config;
@@ -154,12 +216,16 @@ mod tests {
         let text = format!(
             "{GIT}[planes.p.quota]\ncalls_per_run = 500\nwrites_per_run = 20\n\
              [planes.p.agents.bot]\ncalls_per_minute = 30\nwrites_per_run = 2\n\
-             result_kib_per_run = 3\nconnectors.git = [\"git_log\"]\n"
+             result_kib_per_run = 3\nconnectors.git = [\"git_log\"]\n\
+             runtime = {{ paths = [\"/srv/bot/\"], models = [\"m-1\"] }}\n"
         );
         let config = Config::parse(&text, "k.toml").unwrap();
         let plane = &config.planes["p"];
         let bot = &plane.agents["bot"];
         assert_eq!(bot.calls_per_minute, Some(30));
+        let runtime = bot.runtime.as_ref().unwrap();
+        assert_eq!(runtime.paths, [PathBuf::from("/srv/bot")]);
+        assert_eq!(runtime.models, ["m-1"]);
         let run = RunLimits {
             calls: Some(500),
             writes: Some(2),
@@ -178,6 +244,36 @@ mod tests {
                 "[planes.p.agents.b]\ncalls_per_run = 0\n",
                 2,
                 "a limit of 0",
+            ),
+            (
+                "[planes.p.agents.b.runtime]\nmodels = []\n",
+                1,
+                "missing field `paths`",
+            ),
+            (
+                "[planes.p.agents.b.runtime]\npaths = []\n",
+                1,
+                "what the agent is made of",
+            ),
+            (
+                "[planes.p.agents.b.runtime]\npaths = [\"/srv\", \"srv/x\"]\n",
+                2,
+                "no absolute",
+            ),
+            (
+                "[planes.p.agents.b.runtime]\npaths = [\"/\"]\n",
+                2,
+                "no absolute",
+            ),
+            (
+                "[planes.p.agents.b.runtime]\npaths = [\"/a\", \"/a/\"]\n",
+                2,
+                "named twice",
+            ),
+            (
+                "[planes.p.agents.b.runtime]\npaths = [\"/a\"]\nmodels = [\"a b\"]\n",
+                3,
+                "no name of a model",
             ),
             ("[planes.p.quota]\nwrites_per_run = 0\n", 2, "a limit of 0"),
             (

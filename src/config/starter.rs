@@ -102,6 +102,11 @@ unattended = true
 # writes_per_run = 10
 # result_kib_per_run = 1024
 # connectors.git = ["git_log"]   # of that connector's tools, it sees only these
+# An agent of this host that is pinned: another byte in there, and it makes no call until
+# `keepgate agent pin mailbot --by NAME`.
+# [planes.production.agents.mailbot.runtime]
+# paths = ["/opt/mailbot", "/usr/bin/python3"]
+# models = ["some-model-2026-10"]   # recorded with its runs
 
 # Agents that connect over HTTP: on this host with a token (`keepgate agent add NAME --token`), on
 # others with a client certificate (`--cert FILE`); then the listener needs its own.

@@ -128,7 +128,8 @@ impl Desk {
                         | Control::Admit { .. }
                         | Control::Door
                         | Control::Unlisten { .. }
-                        | Control::Listening { .. } => {
+                        | Control::Listening { .. }
+                        | Control::Looked { .. } => {
                             tracing::warn!("the supervisor sent egress a message for another role");
                         }
                     },

@@ -31,6 +31,7 @@ impl Keeper {
         // what they always do.
         self.count_entry(asked)?;
         self.able()?;
+        let runtime = self.runtime(&asked.agent)?;
         let tool = self.tool(asked)?;
         let (run, begins) = self.runs.of(&asked.agent, self.clock.since_boot_micros())?;
         if begins {
@@ -38,6 +39,11 @@ impl Keeper {
             body.insert("run".into(), json!(run));
             body.insert("agent".into(), asked.agent.as_str().into());
             body.insert("client".into(), asked.client.as_str().into());
+            if let Some(pinned) = runtime {
+                // What the operator pinned; what a client says of itself is a label.
+                body.insert("pin".into(), pinned.digest.into());
+                body.insert("models".into(), json!(pinned.models));
+            }
             self.log.append(Draft::new("run.open", body))?;
         }
         self.count_call(&asked.agent, &tool, run)?;

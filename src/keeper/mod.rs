@@ -27,6 +27,7 @@ mod plan;
 mod questions;
 mod refuse;
 mod runs;
+mod runtimes;
 mod seats;
 mod serve;
 mod servers;
@@ -76,6 +77,8 @@ struct Keeper {
     servers: Arc<servers::Listener>,
     store: Store,
     runs: runs::Runs,
+    /// What agents of this host are.
+    runtimes: runtimes::Runtimes,
     quota: Mutex<Quota>,
     limits: limits::Limits,
     index: Mutex<Index>,

@@ -268,6 +268,9 @@ impl Keeper {
         method: &str,
         params: &[u8],
     ) -> Told {
+        if let Err(refusal) = self.runtime(&question.agent) {
+            return Told::fault(UNAVAILABLE, refusal.say.unwrap_or_default());
+        }
         let server = self
             .connectors
             .get(connector)

@@ -86,6 +86,9 @@ pub struct Bounds {
     pub run: RunLimits,
     /// Tools it sees, by connector; all that the connector shows where that is not named.
     pub connectors: BTreeMap<String, BTreeSet<String>>,
+    /// It runs on this host, and what it is made of is pinned.
+    #[serde(default)]
+    pub pinned: bool,
 }
 
 /// Why a connector cannot be used.

@@ -12,7 +12,7 @@ use super::connectors::Connectors;
 use super::servers::Listener;
 use super::state::{Policy, State};
 use super::upstreams::Upstreams;
-use super::{Keeper, Setup, hands, key, limits, runs, seats};
+use super::{Keeper, Setup, hands, key, limits, runs, runtimes, seats};
 use crate::audit::index::Index;
 use crate::audit::quota::{Limits, Quota};
 use crate::audit::{Draft, Log, Masker, Options};
@@ -70,6 +70,8 @@ impl Keeper {
             Some((agent.clone(), run.id, ago))
         });
         runs.resume(open, clock.since_boot_micros());
+        let pinned = setup.agents.iter().filter(|(_, bounds)| bounds.pinned);
+        let runtimes = runtimes::Runtimes::new(pinned.map(|(name, _)| name.clone()));
         let limits = limits::Limits::new(Self::rules_of(&setup, &connectors), used);
         let index = Index::open(&state_dir.join("index.sqlite"))?;
         let links = Arc::clone(hands.links());
@@ -88,6 +90,7 @@ impl Keeper {
             servers,
             store: Store::new(state_dir.join("store")),
             runs,
+            runtimes,
             quota,
             limits,
             index: Mutex::new(index),

@@ -37,6 +37,12 @@ pub(super) struct State {
     /// What each agent has used of what is limited.
     #[serde(default)]
     pub(super) used: BTreeMap<String, Used>,
+    /// Under which pin each pinned agent was last seen.
+    #[serde(default)]
+    pub(super) pinned: BTreeMap<String, String>,
+    /// Agents that are not what was pinned: under which pin, and how.
+    #[serde(default)]
+    pub(super) changed: BTreeMap<String, (String, Quarantine)>,
     /// Whose calls have no outcome yet.
     #[serde(default)]
     pub(super) flying: BTreeMap<Id, String>,
@@ -165,6 +171,19 @@ impl Fold for State {
             }
             "connector.removed" => {
                 self.connectors.remove(text("connector"));
+            }
+            "agent.pinned" => {
+                self.pinned.insert(text("agent").into(), text("pin").into());
+                self.changed.remove(text("agent"));
+            }
+            "agent.changed" => {
+                let quarantine = Quarantine {
+                    why: text("why").into(),
+                    since: entry.time,
+                    seq: entry.seq,
+                };
+                let held = (text("pin").into(), quarantine);
+                self.changed.insert(text("agent").into(), held);
             }
             "run.open" => {
                 if let Ok(run) = text("run").parse() {

@@ -254,6 +254,19 @@ pub const ATTACKS: &[Attack] = &[
         stage: Stage::Admission,
         tests: &["keeper::limits::tests::what_is_refused_is_told_once_a_minute_with_how_often"],
     },
+    Attack {
+        name: "agent exchanged under its name",
+        what: "changes an agent's own program, packages or lockfile, or adds a module beside it, so \
+               that something else calls with its rights; puts the old file back before anybody looks",
+        stage: Stage::Admission,
+        tests: &[
+            "it::runtimes::an_agent_that_is_not_what_was_pinned_calls_nothing_until_it_is_pinned_again",
+            "it::runtimes::what_an_agent_could_write_or_nobody_configured_is_not_pinned",
+            "catalog::runtime::tests::any_change_of_what_an_agent_is_made_of_is_told_by_its_name",
+            "keeper::runtimes::tests::who_has_changed_calls_nothing_until_it_is_pinned_again",
+            "keeper::runtimes::tests::whoever_is_not_looked_at_in_time_calls_nothing",
+        ],
+    },
     // --- decisions ------------------------------------------------------------------------------
     Attack {
         name: "prompt injection: exfiltration to a host of the injection's choice",

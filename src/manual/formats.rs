@@ -16,6 +16,7 @@
 //! | policies | operator and keeper | [`crate::policy`] | 256 KiB |
 //! | connectors' manifests | operator's files | [`crate::catalog::connector::manifest`] | 1 MiB |
 //! | `connectors.lock`, reports | root's files | [`crate::catalog::connector::lock`], [`crate::catalog::connector::report`] | 64 MiB |
+//! | `agents.lock` | root's files | [`crate::catalog::runtime::lock`] | 8 MiB |
 //! | listings of servers | servers | [`crate::catalog::connector::listing`], [`crate::catalog::connector::digest`] | 8 MiB a message, 256 KiB an object |
 //! | skills | operator's files | [`crate::catalog::connector::skill`] | 1 MiB |
 //! | bundles | other installs | [`crate::catalog::connector::bundle`] | 128 MiB before the files |

@@ -6,10 +6,10 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::catalog::connector::compare::{lent, trees};
-use crate::catalog::connector::report::FILE_MAX;
+use crate::catalog::connector::compare::{file_by_file, lent};
 use crate::catalog::connector::tree::{Lent, Measured};
 use crate::catalog::connector::{Difference, Launch, Lock, Pin, Tree, digest};
+use crate::catalog::runtime::kept;
 use crate::config::{Paths, Plane};
 use crate::error::Result;
 use crate::keeper::{Connected, Trouble};
@@ -145,7 +145,7 @@ fn trouble(name: &str, pin: &Pin, paths: &Paths) -> Option<Trouble> {
             }
         }
     }
-    if let Some(trouble) = found(&files(pin, &now, &vetted(name, paths))) {
+    if let Some(trouble) = found(&file_by_file(&pin.files, &now, &vetted(name, paths))) {
         return Some(trouble);
     }
     let own = nix::unistd::geteuid().as_raw();
@@ -187,31 +187,9 @@ fn trouble(name: &str, pin: &Pin, paths: &Paths) -> Option<Trouble> {
     })
 }
 
-/// The pinned files that are others now, entry by entry where vetting has kept the entries of what
-/// was approved.
-fn files(pin: &Pin, now: &[Measured], vetted: &[Measured]) -> Vec<Difference> {
-    let whole: Vec<Tree> = now.iter().map(Measured::tree).collect();
-    let mut all = Vec::new();
-    for difference in pin.compare_files(&whole) {
-        let same = |tree: &&Measured| tree.path.to_string_lossy() == difference.name.as_str();
-        let old = vetted.iter().find(same);
-        let old = old.filter(|old| pin.files.contains(&old.tree()));
-        match (old, now.iter().find(same)) {
-            (Some(old), Some(new)) => all.append(&mut trees(old, new)),
-            _ => all.push(difference),
-        }
-    }
-    all
-}
-
 /// The entries as vetting saw them: to tell what changed, never to decide whether something did.
 fn vetted(name: &str, paths: &Paths) -> Vec<Measured> {
-    let path = paths.connector_state(name).join("files.json");
-    let short = path.metadata().is_ok_and(|meta| meta.len() <= FILE_MAX);
-    let bytes = short.then(|| std::fs::read(&path).ok()).flatten();
-    bytes
-        .and_then(|bytes| serde_json::from_slice(&bytes).ok())
-        .unwrap_or_default()
+    kept(&paths.connector_state(name).join("files.json"))
 }
 
 fn there(path: &Path) -> bool {

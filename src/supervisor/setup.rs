@@ -325,6 +325,7 @@ fn bounds(plane: &Plane) -> BTreeMap<String, keeper::Bounds> {
             calls_per_minute: agent.calls_per_minute,
             run: agent.run,
             connectors: agent.connectors.clone(),
+            pinned: agent.runtime.is_some(),
         };
         (name.clone(), bounds)
     });

@@ -27,6 +27,7 @@ mod log;
 mod manual;
 mod policy;
 mod roles;
+mod runtimes;
 mod screens;
 mod scripts;
 mod sdk;
