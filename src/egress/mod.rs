@@ -208,12 +208,16 @@ impl Desk {
                 method,
                 progress,
                 wall_ms,
+                repeatable,
+                headers,
             } => {
                 let put = Put {
                     ticket,
                     method,
                     progress,
                     wall_ms,
+                    repeatable,
+                    headers,
                     params: blob,
                 };
                 self.upstreams.put(upstream, put, &link).await;

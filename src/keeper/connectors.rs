@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
+use super::mirrored;
 use super::servers;
 use super::state::Quarantine;
 use super::upstreams::plan::Server;
@@ -13,7 +14,7 @@ use super::{Connected, Keeper, Trouble};
 use crate::audit::Draft;
 use crate::call::Listed;
 use crate::call::tool::{EffectClass, Method, Reversibility, Tool, Upstream};
-use crate::catalog::connector::{Declared, Pin, Rates};
+use crate::catalog::connector::{Declared, Launch, Pin, Rates};
 use crate::error::{Context, Result};
 use crate::wire::messages::{KeeperToFront, What};
 
@@ -86,7 +87,12 @@ impl Connectors {
                     reversibility: reversibility(&declared),
                     prefix: connector.said.prefix,
                 };
-                match Tool::listed(&listed) {
+                // MCP 2026-07-28, "Schema Extension": such a tool is not shown, others are.
+                let marked = |tool: Tool| match &pin.connector.launch {
+                    Launch::Remote { .. } => mirrored::marks(tool.input_schema()).map(|()| tool),
+                    Launch::Stdio { .. } | Launch::Skill { .. } => Ok(tool),
+                };
+                match Tool::listed(&listed).and_then(marked) {
                     Ok(tool) => tools.push(tool),
                     Err(error) => tracing::warn!(connector = name, %error, "a tool is not shown"),
                 }

@@ -6,8 +6,10 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use super::mirrored;
 use super::plan::{Plan, Upstream};
 use super::refuse::Refusal;
+use super::upstreams::plan::Launch;
 use super::upstreams::{Answer, Failure};
 use super::{Asked, Keeper};
 use crate::audit::evidence::{Authorized, Given, Outcome, Status};
@@ -35,6 +37,13 @@ impl Keeper {
         let (Some(server), Some(pin)) = (&connector.server, &connector.pin) else {
             return Err(gone());
         };
+        if let Launch::Remote(_) = &server.launch {
+            let headers = mirrored::of(call.tool().input_schema(), call.arguments());
+            headers.map_err(|argument| {
+                let say = "its server wants it in a header of HTTP, and it does not fit there";
+                Refusal::failed("bad_argument", Some(&argument), say, String::new())
+            })?;
+        }
         let limits = &pin.connector.limits;
         let reads = |class: &EffectClass| matches!(class, EffectClass::Read | EffectClass::Egress);
         Ok(Plan::Upstream(Upstream {
@@ -66,6 +75,10 @@ impl Keeper {
         let mut facts = Map::new();
         facts.insert("connector".into(), upstream.server.name.as_str().into());
         facts.insert("pin".into(), upstream.server.digest.as_str().into());
+        let hops = asked.question.hops();
+        if !hops.is_empty() {
+            facts.insert("hops".into(), json!(hops));
+        }
         outcome(answer, upstream, facts)
     }
 }

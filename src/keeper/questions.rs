@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::wire::messages::Era;
+use crate::wire::messages::{Era, Hop};
 
 /// One question of an agent.
 pub(super) struct Question {
@@ -21,6 +21,7 @@ pub(super) struct Question {
     pub(super) progress: bool,
     gone: AtomicBool,
     hook: Mutex<Option<Hook>>,
+    hops: Mutex<Vec<Hop>>,
 }
 
 type Hook = Box<dyn FnOnce() + Send>;
@@ -46,6 +47,7 @@ impl Question {
             progress,
             gone: AtomicBool::new(false),
             hook: Mutex::default(),
+            hops: Mutex::default(),
         }
     }
 
@@ -63,6 +65,16 @@ impl Question {
             return hook();
         }
         *place = Some(Box::new(hook));
+    }
+
+    /// Requests were made for it.
+    pub(super) fn requested(&self, hops: Vec<Hop>) {
+        lock(&self.hops).extend(hops);
+    }
+
+    /// The requests that were made for it since this was last asked.
+    pub(super) fn hops(&self) -> Vec<Hop> {
+        std::mem::take(&mut lock(&self.hops))
     }
 
     fn leave(&self) {

@@ -820,6 +820,12 @@ pub enum KeeperToEgress {
         progress: bool,
         /// Milliseconds until the question is given up.
         wall_ms: u64,
+        /// It changes nothing, so that it may be made again where a connection breaks before anything
+        /// of an answer came.
+        repeatable: bool,
+        /// Headers `Mcp-Param-…` for a remote server of the stateless era: the part of the name behind
+        /// that, and the argument as text. At most [`MIRRORED_MAX`] bytes in all.
+        headers: Vec<(String, String)>,
     },
     /// An agent's answer to [`EgressToKeeper::Asks`]. Blob: the raw result, or the raw error.
     Reply {
@@ -973,6 +979,16 @@ pub enum EgressToKeeper {
         ticket: Id,
         /// What came of it.
         got: Got,
+        /// Requests that were made for it, in order; none where the server has pipes.
+        hops: Vec<Hop>,
+    },
+    /// Requests to a remote server that were made for no question: its beginning, its lists, its
+    /// streams and its end. Told before [`EgressToKeeper::Gone`].
+    Hops {
+        /// To whom.
+        upstream: Id,
+        /// One line a request, in the order of their beginning.
+        hops: Vec<Hop>,
     },
     /// A notification. Blob: its raw `params`. The progress token in it is egress' own.
     Notice {

@@ -997,7 +997,7 @@ fn header(said: &Spanned<String>, source: From<'_>) -> Result<String> {
             "such as `authorization` or `x-api-key`",
         ));
     }
-    if NOT_HEADERS.contains(&lower.as_str()) {
+    if NOT_HEADERS.contains(&lower.as_str()) || lower.starts_with("mcp-param-") {
         return Err(source.place(said).wrong(
             format!("Keepgate itself sets `{lower}`"),
             "name the header the server reads the key from",

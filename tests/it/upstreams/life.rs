@@ -293,6 +293,8 @@ fn what_is_given_up_ends_at_once_and_the_server_is_told() {
         params,
         wall,
         progress: false,
+        effect: true,
+        headers: &[],
     };
     let (upstreams, asked) = (world.upstreams.clone(), server.clone());
     std::thread::scope(|scope| {
