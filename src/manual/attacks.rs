@@ -686,6 +686,45 @@ pub const ATTACKS: &[Attack] = &[
     },
     // --- the network ----------------------------------------------------------------------------
     Attack {
+        name: "one agent's connection for another",
+        what: "gets a connection to a remote server that another agent has opened, and with it what the \
+               server keeps with that",
+        stage: Stage::Egress,
+        tests: &[
+            "egress::tests::upstream::a_connection_is_used_again_by_its_own_agent_and_for_what_changes_nothing",
+            "it::connectors::far::a_stateless_client_reaches_a_remote_server_with_its_arguments_in_headers",
+        ],
+    },
+    Attack {
+        name: "an effect made twice by a connection",
+        what: "closes a connection as a request is written to it, so that a client makes it again",
+        stage: Stage::Egress,
+        tests: &[
+            "egress::tests::upstream::a_connection_is_used_again_by_its_own_agent_and_for_what_changes_nothing",
+            "egress::tests::upstream::what_changes_nothing_is_asked_again_where_a_connection_ended_as_it_waited",
+        ],
+    },
+    Attack {
+        name: "header that says another argument",
+        what: "has what stands before a remote server decide by `Mcp-Param-…` headers that are not what \
+               the arguments say, holds a line break, or are marked where no argument has one place",
+        stage: Stage::Egress,
+        tests: &[
+            "egress::tests::upstream::arguments_are_said_in_headers_to_a_server_of_the_stateless_era_only",
+            "keeper::mirrored::tests::arguments_have_their_headers_and_nothing_else_has",
+            "keeper::mirrored::tests::a_schema_that_marks_what_it_may_not_is_refused",
+        ],
+    },
+    Attack {
+        name: "change that is told while nobody listens",
+        what: "ends the stream on which it tells of changes, changes its tools, and tells it to nobody",
+        stage: Stage::Egress,
+        tests: &[
+            "egress::tests::upstream::a_stream_that_ends_is_asked_for_again_and_what_was_missed_is_listed_again",
+            "egress::upstream::remote::tests::a_stream_that_ends_is_asked_for_again_the_later_the_less_it_lasted",
+        ],
+    },
+    Attack {
         name: "metadata service",
         what: "asks 169.254.169.254 or its IPv6 twin for the machine's own credentials",
         stage: Stage::Egress,

@@ -1,6 +1,7 @@
 //! Connectors: what was approved is what is there, and whoever lies is told.
 
 mod bundles;
+mod far;
 mod misbehaviour;
 mod pulled;
 mod registries;

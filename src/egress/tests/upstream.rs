@@ -234,8 +234,14 @@ fn a_session_server_has_a_session_and_its_end() {
             .to_ascii_lowercase()
             .contains("mcp-session-id: s-1\r\n");
         let result = match asked["method"].as_str().unwrap_or_default() {
-            "server/discover" => return http("400 Bad Request", "text/plain", "", "what?"),
+            // A session of a question that was refused is none.
+            "server/discover" => {
+                let more = "Mcp-Session-Id: s-0\r\n";
+                return http("400 Bad Request", "text/plain", more, "what?");
+            }
             "initialize" => {
+                let lower = request.to_ascii_lowercase();
+                assert!(!lower.contains("mcp-session-id"), "{request}");
                 let result = json!({"protocolVersion": "2025-06-18",
                     "capabilities": {"tools": {}}});
                 let answer = json!({"jsonrpc": "2.0", "id": asked["id"], "result": result});

@@ -60,8 +60,8 @@ pub(super) struct Post {
 /// What comes of it.
 #[derive(Debug)]
 pub(super) enum Came {
-    /// The server has given the session this id.
-    Session(HeaderValue),
+    /// The server says this session id with its answer to that question.
+    Session(Option<u64>, HeaderValue),
     /// A message, on the stream of that question.
     Message(Option<u64>, Vec<u8>, Seat),
     /// The exchange is over: well, or for this reason.

@@ -71,7 +71,7 @@ impl<'a> Reading<'a> {
             if session.len() > SESSION_MAX || !session.as_bytes().iter().all(u8::is_ascii_graphic) {
                 return Err("it gave a session id that is none".into());
             }
-            drop(told.send(Came::Session(session.clone())).await);
+            drop(told.send(Came::Session(id, session.clone())).await);
         }
         let kind = self.kind();
         let message = |bytes, seat| async {

@@ -44,6 +44,8 @@ struct Remote {
     endpoint: Arc<Endpoint>,
     net: Arc<Net>,
     session: Option<HeaderValue>,
+    /// The question that begins the session.
+    initializing: Option<u64>,
     running: JoinSet<()>,
     questions: BTreeMap<u64, (AbortHandle, Trail)>,
     came: mpsc::Sender<Came>,
@@ -121,6 +123,7 @@ pub(super) async fn run(
         endpoint: Arc::new(endpoint),
         net,
         session: None,
+        initializing: None,
         running: JoinSet::new(),
         questions: BTreeMap::new(),
         came,
@@ -191,8 +194,11 @@ impl Remote {
                     None => return "the keeper has closed it".into(),
                 },
                 came = coming.recv() => match came {
-                    Some(Came::Session(session)) => {
-                        self.session.get_or_insert(session);
+                    Some(Came::Session(of, session)) => {
+                        // Some servers say one with what they refuse, and it is over then.
+                        if of.is_some() && of == self.initializing {
+                            self.session = Some(session);
+                        }
                         Ok(())
                     }
                     Some(Came::Message(of, bytes, _seat)) => client.hear(&bytes, of, now()),
@@ -257,6 +263,9 @@ impl Remote {
             repeatable,
             headers: mirrored,
         } = message;
+        if method == "initialize" {
+            (self.session, self.initializing) = (None, id);
+        }
         let mut headers = post::headers();
         post::in_session(&mut headers, self.session.as_ref());
         let stateless = client.era == Era::Stateless || method == "server/discover";

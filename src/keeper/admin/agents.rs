@@ -122,6 +122,8 @@ impl Keeper {
         })?;
         self.runs.end(name);
         self.limits.forget(name);
+        // Its servers are nobody's any more.
+        self.upstreams.forget(name);
         self.report_agents()?;
         Ok(json!({"name": name, "seq": written.seq}))
     }
