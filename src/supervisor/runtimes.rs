@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
@@ -164,7 +164,7 @@ impl Eye {
 }
 
 impl Seen {
-    fn look(&mut self, (plane, agent): &Whom, lock: &PathBuf, own: u32) -> Result<Looked> {
+    fn look(&mut self, (plane, agent): &Whom, lock: &Path, own: u32) -> Result<Looked> {
         // Read each time: what is pinned anew holds at once.
         let lock = Lock::read(lock)?;
         let Some(pin) = lock.pin(plane, agent) else {

@@ -136,6 +136,8 @@ mod tests {
 
     use super::*;
 
+    type Pull = (fn(&Path, &mut Runtime), &'static str);
+
     fn runtime(dir: &Path) -> Runtime {
         fs::create_dir(dir.join("lib")).unwrap();
         fs::write(dir.join("lib/agent.py"), "print(1)\n").unwrap();
@@ -152,7 +154,7 @@ mod tests {
     #[test]
     fn any_change_of_what_an_agent_is_made_of_is_told_by_its_name() {
         let own = nix::unistd::geteuid().as_raw();
-        let pulls: [(fn(&Path, &mut Runtime), &str); 8] = [
+        let pulls: [Pull; 8] = [
             (
                 |dir, _| fs::write(dir.join("lib/agent.py"), "print(2)\n").unwrap(),
                 "agent.py` changed in content",

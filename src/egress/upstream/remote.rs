@@ -224,14 +224,12 @@ impl Remote {
 
     /// With the requests that were made for a question, where it is one's end.
     fn with_hops(&mut self, say: EgressToKeeper) -> EgressToKeeper {
-        match say {
-            EgressToKeeper::Got { ticket, got, .. } => {
-                let trail = self.trails.remove(&ticket);
-                let hops = trail.map(|trail| trail.so_far()).unwrap_or_default();
-                EgressToKeeper::Got { ticket, got, hops }
-            }
-            other => other,
-        }
+        let EgressToKeeper::Got { ticket, got, .. } = say else {
+            return say;
+        };
+        let trail = self.trails.remove(&ticket);
+        let hops = trail.map(|trail| trail.so_far()).unwrap_or_default();
+        EgressToKeeper::Got { ticket, got, hops }
     }
 
     /// Tells what was done besides questions and is over, where it is more than `most`.

@@ -69,8 +69,7 @@ fn a_tool_has_its_minute_and_its_day_beside_its_connectors() {
 
 #[test]
 fn a_run_has_its_calls_writes_and_results() {
-    let mut rules = Rules::default();
-    rules.run = RunLimits {
+    let run = RunLimits {
         calls: Some(3),
         writes: Some(1),
         result_bytes: None,
@@ -79,7 +78,11 @@ fn a_run_has_its_calls_writes_and_results() {
         result_bytes: Some(10),
         ..RunLimits::default()
     };
-    rules.agents.insert("b".into(), own);
+    let rules = Rules {
+        run,
+        agents: [("b".to_owned(), own)].into(),
+        ..Rules::default()
+    };
     let limits = Limits::new(rules, BTreeMap::new());
     let (push, run) = (tool("push"), Id::random().unwrap());
     limits.take("a", &push, run, at(0)).unwrap();
