@@ -10,7 +10,7 @@ use crate::call::Call;
 use crate::call::id::Id;
 use crate::error::{Context, Result};
 use crate::mode::{Dry, Live};
-use crate::policy::Grant;
+use crate::policy::{self, Grant};
 use crate::undo::{Change, Inverse, Recipe, Undo};
 use crate::wire::text::hex;
 
@@ -256,6 +256,9 @@ impl<'a> Ledger<'a> {
         body.insert("ticket".into(), json!(ticket));
         body.insert("policy".into(), grant.policy().into());
         body.insert("rules".into(), json!(grant.rules()));
+        if policy::changes(call) {
+            body.insert("changes".into(), true.into());
+        }
         if let Some(change) = change {
             body.insert("undo".into(), recipe(change)?);
         }

@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use crate::time::Timestamp;
 use crate::wire::messages::ARGUMENTS_MAX;
 
-const MINUTE: u64 = 60 * 1_000_000;
+/// In microseconds.
+pub(crate) const MINUTE: u64 = 60 * 1_000_000;
 const DAY: u64 = 24 * 60 * MINUTE;
 
 /// What the entries of a call take in the log besides arguments and result, in bytes, about.
@@ -29,6 +30,30 @@ pub struct Limits {
     pub bytes_per_day: u64,
 }
 
+/// What one run of an agent may use. Nothing means without a limit of its own.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RunLimits {
+    /// Calls.
+    pub calls: Option<u64>,
+    /// Calls that may change something.
+    pub writes: Option<u64>,
+    /// Bytes of results.
+    pub result_bytes: Option<u64>,
+}
+
+impl RunLimits {
+    /// What is said here, and else there.
+    #[must_use]
+    pub fn or(self, usual: Self) -> Self {
+        Self {
+            calls: self.calls.or(usual.calls),
+            writes: self.writes.or(usual.writes),
+            result_bytes: self.result_bytes.or(usual.result_bytes),
+        }
+    }
+}
+
 /// Which limit was reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -41,6 +66,18 @@ pub enum Which {
     PlaneEntries,
     /// The plane's bytes a day.
     PlaneBytes,
+}
+
+impl Which {
+    /// The word in entries and answers.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::AgentEntries => "agent_entries",
+            Self::AgentBytes => "agent_bytes",
+            Self::PlaneEntries => "plane_entries",
+            Self::PlaneBytes => "plane_bytes",
+        }
+    }
 }
 
 impl fmt::Display for Which {
@@ -68,7 +105,7 @@ pub struct Exceeded {
 
 /// Tokens in millionths, so that slow rates lose nothing.
 #[derive(Debug, Clone, Copy)]
-struct Bucket {
+pub(crate) struct Bucket {
     size: u64,
     period: u64,
     /// Tokens times the period in microseconds.
@@ -79,7 +116,8 @@ struct Bucket {
 }
 
 impl Bucket {
-    fn new(size: u64, period: u64, now: Timestamp) -> Self {
+    /// A full one: `size` tokens, all of which come back within `period` microseconds.
+    pub(crate) fn new(size: u64, period: u64, now: Timestamp) -> Self {
         Self {
             size,
             period,
@@ -98,7 +136,8 @@ impl Bucket {
         self.debt = full.min(self.debt.saturating_add(short));
     }
 
-    fn refill(&mut self, now: Timestamp) {
+    /// Adds what came back since it was looked at.
+    pub(crate) fn refill(&mut self, now: Timestamp) {
         // A clock that was turned back gives nothing, and takes nothing.
         let passed = now.as_micros().saturating_sub(self.at.as_micros());
         let passed = u64::try_from(passed).unwrap_or(0);
@@ -111,7 +150,7 @@ impl Bucket {
     }
 
     /// How long until `amount` can be taken; nothing when it can be now.
-    fn wait(&self, amount: u64) -> Option<Duration> {
+    pub(crate) fn wait(&self, amount: u64) -> Option<Duration> {
         let want = u128::from(amount.min(self.size)) * u128::from(self.period);
         let over = amount > self.size;
         let missing = want.saturating_sub(self.level);
@@ -127,7 +166,22 @@ impl Bucket {
         ))
     }
 
-    fn take(&mut self, amount: u64) {
+    /// Tokens it holds when it is full.
+    pub(crate) fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Tokens taken that have not come back, those in parts counted as whole.
+    pub(crate) fn used(&self) -> u64 {
+        let full = u128::from(self.size) * u128::from(self.period);
+        let used = full
+            .saturating_sub(self.level)
+            .div_ceil(u128::from(self.period.max(1)));
+        u64::try_from(used).unwrap_or(u64::MAX)
+    }
+
+    /// Takes `amount`; what is not there is not taken.
+    pub(crate) fn take(&mut self, amount: u64) {
         self.level = self
             .level
             .saturating_sub(u128::from(amount) * u128::from(self.period));
@@ -169,6 +223,8 @@ struct Agent {
 #[derive(Debug)]
 pub struct Quota {
     agent: Limits,
+    /// Of single agents.
+    own: HashMap<String, Limits>,
     plane_limits: Limits,
     plane: Option<Pair>,
     agents: HashMap<String, Agent>,
@@ -179,10 +235,26 @@ impl Quota {
     pub fn new(agent: Limits, plane: Limits) -> Self {
         Self {
             agent,
+            own: HashMap::new(),
             plane_limits: plane,
             plane: None,
             agents: HashMap::new(),
         }
+    }
+
+    /// With limits of their own for single agents.
+    #[must_use]
+    pub fn with(mut self, own: HashMap<String, Limits>) -> Self {
+        self.own = own;
+        self
+    }
+
+    /// Entries an agent has used of those it may write in a minute; nothing where it has none.
+    pub fn entries(&mut self, agent: &str, now: Timestamp) -> Option<(u64, u64)> {
+        let pair = &mut self.agents.get_mut(agent)?.pair;
+        pair.refill(now);
+        let used = pair.entries.used();
+        (used > 0).then(|| (used, pair.entries.size()))
     }
 
     /// Takes one entry of `bytes` bytes for `agent`.
@@ -195,7 +267,7 @@ impl Quota {
             .get_or_insert_with(|| Pair::new(self.plane_limits, now));
         if !self.agents.contains_key(agent) {
             let fresh = Agent {
-                pair: Pair::new(self.agent, now),
+                pair: Pair::new(*self.own.get(agent).unwrap_or(&self.agent), now),
                 reported: None,
             };
             self.agents.insert(agent.into(), fresh);
@@ -318,6 +390,22 @@ mod tests {
             bytes_per_day: 0,
         };
         assert!(Quota::new(none, none).take("a", 0, at(0)).is_err());
+    }
+
+    #[test]
+    fn an_agent_can_have_limits_of_its_own() {
+        let limits = |entries_per_minute| Limits {
+            entries_per_minute,
+            bytes_per_day: 1000,
+        };
+        let own = [("b".to_owned(), limits(1))].into();
+        let mut quota = Quota::new(limits(3), limits(100)).with(own);
+        quota.take("b", 1, at(0)).unwrap();
+        assert!(quota.take("b", 1, at(0)).is_err());
+        quota.take("a", 1, at(0)).unwrap();
+        quota.take("a", 1, at(0)).unwrap();
+        assert_eq!(quota.entries("a", at(0)), Some((2, 3)));
+        assert_eq!(quota.entries("a", at(60)), None);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::kind::Amount;
+use super::rates::Rates;
 use super::tool::{EffectClass, Reversibility};
 use crate::wire::text::Escaped;
 
@@ -35,6 +36,9 @@ pub struct Declared {
     pub undo: Option<Undo>,
     /// Which of its calls are worth a second look.
     pub high_value: Option<HighValue>,
+    /// How often each agent may call it.
+    #[serde(default, skip_serializing_if = "Rates::is_empty")]
+    pub rates: Rates,
 }
 
 impl Default for Declared {
@@ -48,6 +52,7 @@ impl Default for Declared {
             dry_run: DryRun::None,
             undo: None,
             high_value: None,
+            rates: Rates::default(),
         }
     }
 }

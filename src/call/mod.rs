@@ -11,6 +11,7 @@ pub mod id;
 mod kind;
 mod listed;
 pub mod path;
+pub mod rates;
 pub mod tool;
 mod unfit;
 

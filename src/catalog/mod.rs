@@ -3,6 +3,8 @@
 #![forbid(unsafe_code)]
 
 pub mod connector;
+pub mod owned;
+pub mod runtime;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

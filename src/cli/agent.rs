@@ -15,6 +15,7 @@ use crate::wire::text::escaped;
 
 pub(super) mod certificate;
 mod http;
+mod runtime;
 mod snippets;
 pub(super) use snippets::quoted;
 
@@ -36,6 +37,8 @@ pub(super) fn run(app: &App, command: AgentCommand) -> Result<Exit> {
             name, uid, tools, ..
         } => add(app, name, uid, tools),
         AgentCommand::List => list(app),
+        AgentCommand::Pin { name, by } => runtime::pin(app, &name, &by),
+        AgentCommand::Diff { name } => runtime::diff(app, &name),
         AgentCommand::Revoke { name } => {
             let value = app.keeper()?.ask(Ask::AgentRevoke { name: name.clone() })?;
             app.screen.answer(&value, |value| {
@@ -122,6 +125,28 @@ fn proof(agent: &Value) -> String {
     }
 }
 
+/// Whether an agent of this host is what was pinned, in a cell.
+fn made_of(agent: &Value) -> String {
+    match agent.get("runtime") {
+        Some(runtime) => text(runtime, "state"),
+        None => "-".into(),
+    }
+}
+
+/// The models that were pinned with an agent, in a cell.
+fn models(agent: &Value) -> String {
+    let models = agent.pointer("/runtime/models").and_then(Value::as_array);
+    let names: Vec<&str> = models
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
+    match names.as_slice() {
+        [] => "-".into(),
+        names => cell(&names.join(" ")),
+    }
+}
+
 fn list(app: &App) -> Result<Exit> {
     let value = app.keeper()?.ask(Ask::AgentList)?;
     app.screen.answer(&value, |value| {
@@ -133,7 +158,7 @@ fn list(app: &App) -> Result<Exit> {
         if agents.is_empty() {
             return "no agent is enrolled; `keepgate agent add NAME --uid N` enrols one".into();
         }
-        let head = ["agent", "proof", "since", "tools"]
+        let head = ["agent", "proof", "since", "tools", "made of", "models"]
             .map(Into::into)
             .to_vec();
         let rows = agents.iter().map(|agent| {
@@ -154,6 +179,8 @@ fn list(app: &App) -> Result<Exit> {
                 proof(agent),
                 time(&text(agent, "since")),
                 tools,
+                made_of(agent),
+                models(agent),
             ]
         });
         table(&std::iter::once(head).chain(rows).collect::<Vec<_>>())
@@ -164,6 +191,17 @@ fn list(app: &App) -> Result<Exit> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_list_tells_what_an_agent_is_made_of_and_asks() {
+        let agent = json!({"runtime": {"state": "pinned", "models": ["m-1", "m-2"]}});
+        assert_eq!(
+            (made_of(&agent), models(&agent)),
+            ("pinned".into(), "m-1 m-2".into())
+        );
+        let other = json!({"name": "a"});
+        assert_eq!((made_of(&other), models(&other)), ("-".into(), "-".into()));
+    }
 
     #[test]
     fn some_users_cannot_be_agents() {

@@ -199,6 +199,25 @@ pub enum AgentCommand {
     },
     /// List the enrolled agents
     List,
+    /// Pin what an agent on this host is made of, and the models it asks
+    ///
+    /// Measures every file below the paths that `[planes.PLANE.agents.NAME.runtime]` names, and records
+    /// their digests. From then on the agent calls tools only while each of them is the same; what has
+    /// changed in between holds it up until it is pinned again.
+    Pin {
+        /// Its name
+        #[arg(value_parser = name)]
+        name: String,
+        /// Who has looked at it
+        #[arg(long, value_name = "NAME")]
+        by: String,
+    },
+    /// Show what of an agent differs from what was pinned
+    Diff {
+        /// Its name
+        #[arg(value_parser = name)]
+        name: String,
+    },
     /// Remove an agent; its connections end now
     Revoke {
         /// Its name

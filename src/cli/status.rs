@@ -14,6 +14,7 @@ use crate::wire::admin::Ask;
 use crate::wire::messages::Role;
 use crate::wire::text::escaped;
 
+mod budgets;
 pub(super) mod screen;
 
 /// Roles a keeper is linked with.

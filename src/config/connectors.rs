@@ -7,6 +7,8 @@ use toml::Spanned;
 
 use super::is_name;
 use super::raw::Source;
+use crate::call::rates::MOST;
+use crate::catalog::connector::Rates;
 use crate::error::Result;
 use crate::wire::text::Escaped;
 
@@ -24,8 +26,12 @@ pub struct Use {
     pub agents: Option<BTreeSet<String>>,
     /// Names of its tools on the wire begin with `CONNECTOR__`.
     pub prefix: bool,
+    /// Its tools that they see, by the server's own names; `None` for all.
+    pub tools: Option<BTreeSet<String>>,
     /// Calls a minute of each agent to it.
     pub calls_per_minute: u64,
+    /// How often each agent may call single tools of it.
+    pub limits: BTreeMap<String, Rates>,
 }
 
 #[derive(Deserialize)]
@@ -35,6 +41,16 @@ pub(super) struct RawUse {
     #[serde(default = "yes")]
     prefix: Spanned<bool>,
     calls_per_minute: Option<Spanned<u64>>,
+    tools: Option<Vec<Spanned<String>>>,
+    #[serde(default)]
+    limits: BTreeMap<Spanned<String>, RawRates>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawRates {
+    calls_per_minute: Option<Spanned<u64>>,
+    calls_per_day: Option<Spanned<u64>>,
 }
 
 fn yes() -> Spanned<bool> {
@@ -111,10 +127,27 @@ impl Source<'_> {
             Some(calls) => calls.into_inner(),
             None => CALLS,
         };
+        let tools = raw.tools.map(|tools| self.tools(tools)).transpose()?;
+        let mut limits = BTreeMap::new();
+        for (tool, raw) in raw.limits {
+            self.tool(&tool)?;
+            let rates = Rates {
+                calls_per_minute: self.limit(raw.calls_per_minute)?.map(|n| n.min(MOST)),
+                calls_per_day: self.limit(raw.calls_per_day)?.map(|n| n.min(MOST)),
+            };
+            if rates.is_empty() {
+                return Err(self
+                    .wrong(&tool, "no limit is said")
+                    .hint("`calls_per_minute`, `calls_per_day`, or both"));
+            }
+            limits.insert(tool.into_inner(), rates);
+        }
         Ok(Use {
             agents: (!all).then_some(agents),
             prefix: raw.prefix.into_inner(),
+            tools,
             calls_per_minute,
+            limits,
         })
     }
 }
@@ -122,6 +155,7 @@ impl Source<'_> {
 #[cfg(test)]
 mod tests {
     use super::super::Config;
+    use crate::catalog::connector::Rates;
 
     fn parse(text: &str) -> crate::error::Result<Config> {
         Config::parse(text, "k.toml")
@@ -131,12 +165,20 @@ mod tests {
     fn connectors_are_read_with_who_uses_them() {
         let config = parse(
             "[planes.p.connectors.git]\nagents = [\"a\", \"b\"]\ncalls_per_minute = 5\n\
+             tools = [\"log\"]\n\
+             limits.push = { calls_per_minute = 2, calls_per_day = 9 }\n\
              [planes.q.connectors.x]\nagents = [\"*\"]\nprefix = false\n",
         )
         .unwrap();
         let git = &config.planes["p"].connectors["git"];
         assert!(git.serves("a") && !git.serves("c") && git.prefix);
         assert_eq!(git.calls_per_minute, 5);
+        assert_eq!(git.tools, Some(["log".to_owned()].into()));
+        let rates = Rates {
+            calls_per_minute: Some(2),
+            calls_per_day: Some(9),
+        };
+        assert_eq!(git.limits["push"], rates);
         let x = &config.planes["q"].connectors["x"];
         assert!(x.serves("anybody") && !x.prefix);
     }
@@ -165,6 +207,21 @@ mod tests {
                 "[planes.p.connectors.g]\nagents = []\ncalls_per_minute = 0\n",
                 3,
                 "no calls",
+            ),
+            (
+                "[planes.p.connectors.g]\nagents = []\n[planes.p.connectors.g.limits.x]\n",
+                3,
+                "no limit",
+            ),
+            (
+                "[planes.p.connectors.g]\nagents = []\nlimits.x.calls_per_day = 0\n",
+                3,
+                "a limit of 0",
+            ),
+            (
+                "[planes.p.connectors.g]\nagents = []\nlimits.x.calls = 1\n",
+                3,
+                "unknown field",
             ),
             (
                 "[planes.p.connectors.g]\nagents = []\n[planes.p.connectors.h]\nagents = []\nprefix = false\n",

@@ -6,6 +6,7 @@
 //! [`Config::check`] then compares it with the host.
 #![forbid(unsafe_code)]
 
+mod agents;
 mod check;
 mod connectors;
 mod listen;
@@ -22,13 +23,14 @@ use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
+pub use agents::Agent;
 pub use connectors::Use;
 pub use listen::{Listen, Tls};
 pub use name::{NAME_MAX, is_name};
 pub use paths::{Paths, SOCKET_PATH_MAX, socket_fits};
 pub use starter::{Starter, StarterRoot};
 
-use crate::audit::quota::Limits;
+use crate::audit::quota::{Limits, RunLimits};
 use crate::error::{Context, Error, Kind, Result};
 use crate::wire::messages::HttpRule;
 use crate::wire::text::escaped;
@@ -89,6 +91,8 @@ pub struct Plane {
     pub http: Vec<HttpRule>,
     /// Connectors that its agents use, by name.
     pub connectors: BTreeMap<String, Use>,
+    /// What single agents may use, by their names.
+    pub agents: BTreeMap<String, Agent>,
     /// TCP sockets on which agents speak MCP over HTTP, by name.
     pub listen: BTreeMap<String, Listen>,
     /// How much agents may do.
@@ -119,6 +123,8 @@ pub struct Quota {
     pub agent_log_bytes_per_day: u64,
     /// Bytes a day that all agents together may cause in the log.
     pub plane_log_bytes_per_day: u64,
+    /// What one run of each agent may use.
+    pub run: RunLimits,
 }
 
 impl Default for Appliance {
@@ -147,6 +153,7 @@ impl Default for Plane {
             roots: BTreeMap::new(),
             http: Vec::new(),
             connectors: BTreeMap::new(),
+            agents: BTreeMap::new(),
             listen: BTreeMap::new(),
             quota,
         }
@@ -160,6 +167,7 @@ impl Default for Quota {
             plane_calls_per_minute: 3_000,
             agent_log_bytes_per_day: 1 << 30,
             plane_log_bytes_per_day: 4 << 30,
+            run: RunLimits::default(),
         }
     }
 }

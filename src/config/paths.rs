@@ -147,6 +147,22 @@ impl Paths {
         self.dir.join("connectors.lock")
     }
 
+    /// What was pinned of agents' own programs.
+    pub fn agents_lock(&self) -> PathBuf {
+        self.dir.join("agents.lock")
+    }
+
+    /// Directory of [`Paths::agent_entries`].
+    pub fn agents_entries(&self) -> PathBuf {
+        self.dir.join("agents.pins")
+    }
+
+    /// Every entry of what was pinned of an agent: to tell what changed.
+    pub fn agent_entries(&self, plane: &str, agent: &str) -> PathBuf {
+        let above = self.agents_entries().join(plane);
+        above.join(format!("{agent}.json"))
+    }
+
     /// Directory of the connectors' packages, and of what vetting found.
     pub fn connectors_state(&self) -> PathBuf {
         self.state.join(CONNECTORS)
@@ -180,6 +196,8 @@ impl Paths {
             self.policy_dir(),
             self.connectors(),
             self.connectors_lock(),
+            self.agents_lock(),
+            self.agents_entries(),
             self.state.clone(),
             self.run.clone(),
         ]

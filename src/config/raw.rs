@@ -8,6 +8,7 @@ use std::path::{Component, PathBuf};
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::agents::RawAgent;
 use super::connectors::RawUse;
 use super::listen::{self, RawListen};
 use super::name::{bad, is_appliance};
@@ -61,6 +62,7 @@ struct RawPlane {
     listen: BTreeMap<Spanned<String>, Spanned<RawListen>>,
     quota: RawQuota,
     connectors: BTreeMap<Spanned<String>, RawUse>,
+    agents: BTreeMap<Spanned<String>, RawAgent>,
 }
 
 #[derive(Deserialize)]
@@ -80,6 +82,9 @@ struct RawQuota {
     plane_calls_per_minute: Option<Spanned<u64>>,
     agent_log_bytes_per_day: Option<Spanned<u64>>,
     plane_log_bytes_per_day: Option<Spanned<u64>>,
+    calls_per_run: Option<Spanned<u64>>,
+    writes_per_run: Option<Spanned<u64>>,
+    result_kib_per_run: Option<Spanned<u64>>,
 }
 
 pub(super) fn parse(text: &str, file: &str) -> Result<Config> {
@@ -258,6 +263,7 @@ impl Source<'_> {
         plane.unattended = raw.unattended.unwrap_or(plane.unattended);
         plane.observe = raw.observe;
         plane.connectors = self.connectors(raw.connectors)?;
+        plane.agents = self.agents(raw.agents, &plane.connectors)?;
         let mut seen = BTreeSet::new();
         for (name, root) in raw.roots {
             if !is_name(name.get_ref()) {
@@ -324,7 +330,14 @@ impl Source<'_> {
     }
 
     fn quota(&self, raw: RawQuota) -> Result<Quota> {
-        let mut quota = Quota::default();
+        let mut quota = Quota {
+            run: self.run_limits(
+                raw.calls_per_run,
+                raw.writes_per_run,
+                raw.result_kib_per_run,
+            )?,
+            ..Quota::default()
+        };
         for (value, least, into) in [
             (
                 raw.agent_calls_per_minute,

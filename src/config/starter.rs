@@ -91,6 +91,22 @@ unattended = true
 # plane_calls_per_minute = 3000
 # agent_log_bytes_per_day = 1073741824   # at least 1050624: one call may need that
 # plane_log_bytes_per_day = 4294967296
+# calls_per_run = 1000        # a run ends after 30 minutes without a call; without these, no limit
+# writes_per_run = 100        # calls that may change something
+# result_kib_per_run = 65536
+
+# What one agent may use, in place of what every agent of the plane may.
+# [planes.production.agents.mailbot]
+# calls_per_minute = 60
+# calls_per_run = 200
+# writes_per_run = 10
+# result_kib_per_run = 1024
+# connectors.git = ["git_log"]   # of that connector's tools, it sees only these
+# An agent of this host that is pinned: another byte in there, and it makes no call until
+# `keepgate agent pin mailbot --by NAME`.
+# [planes.production.agents.mailbot.runtime]
+# paths = ["/opt/mailbot", "/usr/bin/python3"]
+# models = ["some-model-2026-10"]   # recorded with its runs
 
 # Agents that connect over HTTP: on this host with a token (`keepgate agent add NAME --token`), on
 # others with a client certificate (`--cert FILE`); then the listener needs its own.
@@ -113,8 +129,10 @@ unattended = true
 # Connectors that its agents use, once they are approved: `keepgate connector --help`.
 # [planes.production.connectors.git]
 # agents = ["*"]          # or names of agents
+# tools = ["git_log", "git_commit"]   # of its tools, agents see only these
 # prefix = true           # names of its tools begin with `git__`
-# calls_per_minute = 600
+# calls_per_minute = 600  # of each agent
+# limits.git_commit = { calls_per_minute = 5, calls_per_day = 50 }   # of each agent, one tool
 
 # Ways out for `http.request`. Nothing else can be reached.
 # [[planes.production.http]]
@@ -180,7 +198,10 @@ mod tests {
             (plane.roots.len(), plane.http.len(), plane.listen.len()),
             (1, 1, 2)
         );
-        assert_eq!(plane.quota, super::super::Quota::default());
+        let run = Default::default();
+        assert!(plane.quota.run.calls.is_some_and(|calls| calls > 0));
+        let quota = super::super::Quota { run, ..plane.quota };
+        assert_eq!(quota, super::super::Quota::default());
         assert_eq!(config.resolvers(), ["9.9.9.9:53"]);
     }
 }

@@ -1,5 +1,7 @@
-//! One request and its response head, over a connected stream: HTTP/1.1 (RFC 9112) by hyper, one
-//! request a connection.
+//! Requests and their response heads over a connected stream: HTTP/1.1 (RFC 9112) by hyper. One
+//! request a connection, but where somebody keeps the [`Connection`].
+
+use std::time::Duration;
 
 use http_body_util::Full;
 use hyper::body::{Body, Bytes, Incoming};
@@ -12,6 +14,7 @@ use hyper::{HeaderMap, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use super::refusal::{Class, Refusal};
 use crate::call::http::Target;
@@ -73,32 +76,72 @@ where
     send(stream, request(target, headers, body)?).await
 }
 
+/// A stream on which requests can be sent, one after the other.
+#[derive(Debug)]
+pub(super) struct Connection<B> {
+    sender: http1::SendRequest<B>,
+    driver: JoinSet<()>,
+}
+
+impl<B> Connection<B>
+where
+    B: Body<Data = Bytes, Error: std::error::Error + Send + Sync> + Send + 'static,
+{
+    /// Over this stream.
+    pub(super) async fn open<S>(stream: S) -> Result<Self, Refusal>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let shaken = http1::Builder::new()
+            .max_headers(HEADERS_MAX)
+            .max_header_size(HEAD_MAX)
+            .max_buf_size(HEAD_MAX + 1)
+            .handshake(TokioIo::new(stream))
+            .await;
+        let (sender, connection) = shaken.map_err(|error| failed(&error))?;
+        let mut driver = JoinSet::new();
+        driver.spawn(async move {
+            // Whoever waits for the response hears of it too.
+            drop(connection.await);
+        });
+        Ok(Self { sender, driver })
+    }
+
+    /// Sends a request and waits for the response's head.
+    pub(super) async fn send(
+        &mut self,
+        request: Request<B>,
+    ) -> Result<Response<Incoming>, Refusal> {
+        let sent = self.sender.send_request(request).await;
+        let response = sent.map_err(|error| failed(&error))?;
+        check(&response)?;
+        Ok(response)
+    }
+
+    /// Another request could be sent now; waits at most for `wait`. The body of the response before
+    /// has to be read to its end.
+    pub(super) async fn is_ready(&mut self, wait: Duration) -> bool {
+        matches!(timeout(wait, self.sender.ready()).await, Ok(Ok(())))
+    }
+}
+
+impl<B> Connection<B> {
+    /// The other end has closed it.
+    pub(super) fn is_closed(&self) -> bool {
+        self.sender.is_closed()
+    }
+}
+
 /// Sends a request as it is and waits for the response's head.
 pub(super) async fn send<S, B>(stream: S, request: Request<B>) -> Result<Answer, Refusal>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     B: Body<Data = Bytes, Error: std::error::Error + Send + Sync> + Send + 'static,
 {
-    let shaken = http1::Builder::new()
-        .max_headers(HEADERS_MAX)
-        .max_header_size(HEAD_MAX)
-        .max_buf_size(HEAD_MAX + 1)
-        .handshake(TokioIo::new(stream))
-        .await;
-    let (mut sender, connection) = shaken.map_err(|error| failed(&error))?;
-    let mut driver = JoinSet::new();
-    driver.spawn(async move {
-        // Whoever waits for the response hears of it too.
-        drop(connection.await);
-    });
-    let response = sender
-        .send_request(request)
-        .await
-        .map_err(|error| failed(&error))?;
-    check(&response)?;
+    let mut connection = Connection::open(stream).await?;
     Ok(Answer {
-        response,
-        _driver: driver,
+        response: connection.send(request).await?,
+        _driver: connection.driver,
     })
 }
 

@@ -54,6 +54,16 @@ impl Hops {
         self.under_way = false;
     }
 
+    /// What is known now; a request that is under way has no fault yet.
+    pub(super) fn so_far(&self) -> Vec<Hop> {
+        self.hops.clone()
+    }
+
+    /// The last request is over.
+    pub(super) fn is_over(&self) -> bool {
+        !self.under_way
+    }
+
     /// The lease is over; a request still under way ended for that reason.
     pub(super) fn finish(mut self, why: &str) -> Vec<Hop> {
         if self.under_way {

@@ -128,7 +128,8 @@ impl Desk {
                         | Control::Admit { .. }
                         | Control::Door
                         | Control::Unlisten { .. }
-                        | Control::Listening { .. } => {
+                        | Control::Listening { .. }
+                        | Control::Looked { .. } => {
                             tracing::warn!("the supervisor sent egress a message for another role");
                         }
                     },
@@ -207,12 +208,16 @@ impl Desk {
                 method,
                 progress,
                 wall_ms,
+                repeatable,
+                headers,
             } => {
                 let put = Put {
                     ticket,
                     method,
                     progress,
                     wall_ms,
+                    repeatable,
+                    headers,
                     params: blob,
                 };
                 self.upstreams.put(upstream, put, &link).await;

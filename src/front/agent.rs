@@ -180,6 +180,7 @@ impl Agent {
             let line = reply::error(None, BUSY, "too many connections of this agent", &[]);
             return ignore_full(stream.try_write(&line));
         };
+        self.house.keeper.came(&self.name);
         connection::serve(self, stream, seat);
     }
 }

@@ -86,7 +86,10 @@ impl House {
             Control::Door => self.open(&frame.blob, descriptor()?)?,
             Control::Unlisten { agent } => self.unlisten(&agent),
             Control::Stop => return Ok(Obeyed::Stop),
-            Control::Setup | Control::Link { .. } | Control::Listening { .. } => {
+            Control::Setup
+            | Control::Link { .. }
+            | Control::Listening { .. }
+            | Control::Looked { .. } => {
                 return Err(Error::new("the supervisor said what is not for the front"));
             }
         }

@@ -2,7 +2,7 @@
 //! noted. The link may be absent and may come back; a question never waits for one that is gone.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 
@@ -91,6 +91,8 @@ pub(super) struct Keeper {
     /// What the keeper has to hear before the next question.
     orders: RefCell<VecDeque<(FrontToKeeper, Vec<u8>)>>,
     ordered: Notify,
+    /// Agents that have connected, which the keeper hears before that.
+    came: RefCell<BTreeSet<String>>,
     /// One at a time sends, so that orders and questions arrive as they were given.
     sending: Mutex<()>,
     news: mpsc::UnboundedSender<(String, News)>,
@@ -123,6 +125,7 @@ impl Keeper {
             notes,
             orders: RefCell::default(),
             ordered: Notify::new(),
+            came: RefCell::default(),
             sending: Mutex::new(()),
             news,
             broken: RefCell::default(),
@@ -186,6 +189,13 @@ impl Keeper {
         self.ordered.notify_one();
     }
 
+    /// A connection of `agent` begins; told like an order, and once however many begin.
+    pub(super) fn came(&self, agent: &str) {
+        if self.came.borrow_mut().insert(agent.into()) {
+            self.ordered.notify_one();
+        }
+    }
+
     async fn send(&self, socket: &AsyncLink, say: &FrontToKeeper, blob: &[u8]) -> Result<()> {
         let _turn = self.sending.lock().await;
         self.catch_up(socket).await;
@@ -195,7 +205,9 @@ impl Keeper {
     /// Sends all orders.
     async fn catch_up(&self, socket: &AsyncLink) {
         loop {
-            let next = self.orders.borrow_mut().pop_front();
+            let came = self.came.borrow_mut().pop_first();
+            let came = came.map(|agent| (FrontToKeeper::Came { agent }, Vec::new()));
+            let next = came.or_else(|| self.orders.borrow_mut().pop_front());
             let Some((order, blob)) = next else { return };
             if let Err(error) = socket.send(&order, &blob, &[]).await {
                 tracing::debug!(%error, "cannot tell the keeper");
@@ -235,6 +247,7 @@ impl Keeper {
         drop(self.link.take());
         // They were about questions that nobody knows any more.
         self.orders.borrow_mut().clear();
+        self.came.borrow_mut().clear();
         // Whoever waits learns it by the end of their channel.
         self.waiting.borrow_mut().clear();
     }
@@ -255,6 +268,7 @@ impl Keeper {
             self.ordered.notified().await;
             let Some(socket) = self.socket() else {
                 self.orders.borrow_mut().clear();
+                self.came.borrow_mut().clear();
                 continue;
             };
             let _turn = self.sending.lock().await;

@@ -186,7 +186,8 @@ impl Server {
             | Control::Admit { .. }
             | Control::Door
             | Control::Unlisten { .. }
-            | Control::Listening { .. } => {
+            | Control::Listening { .. }
+            | Control::Looked { .. } => {
                 Err(Error::new("the supervisor said what is not for a jailer"))
             }
         }

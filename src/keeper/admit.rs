@@ -10,7 +10,7 @@ use super::again::{Kept, Ours, Turn};
 use super::mirrored;
 use super::plan::Plan;
 use super::refuse::Refusal;
-use super::{Asked, Keeper, OVERHEAD};
+use super::{Asked, Keeper};
 use crate::audit::Draft;
 use crate::audit::evidence::described;
 use crate::call::id::Id;
@@ -29,20 +29,24 @@ impl Keeper {
         }
         // First of all: a refusal is an entry too, and while calls cannot be carried out they cost
         // what they always do.
-        self.quota(asked)?;
+        self.count_entry(asked)?;
         self.able()?;
+        let runtime = self.runtime(&asked.agent)?;
         let tool = self.tool(asked)?;
-        if let Some(upstream) = tool.upstream() {
-            self.count_connector(&upstream.connector, &asked.agent)?;
-        }
         let (run, begins) = self.runs.of(&asked.agent, self.clock.since_boot_micros())?;
         if begins {
             let mut body = Map::new();
             body.insert("run".into(), json!(run));
             body.insert("agent".into(), asked.agent.as_str().into());
             body.insert("client".into(), asked.client.as_str().into());
+            if let Some(pinned) = runtime {
+                // What the operator pinned; what a client says of itself is a label.
+                body.insert("pin".into(), pinned.digest.into());
+                body.insert("models".into(), json!(pinned.models));
+            }
             self.log.append(Draft::new("run.open", body))?;
         }
+        self.count_call(&asked.agent, &tool, run)?;
         let caller = Caller {
             agent: asked.agent.clone(),
             run,
@@ -54,6 +58,7 @@ impl Keeper {
             mirrored::check(tool.input_schema(), call.arguments(), headers)
                 .map_err(|header| Refusal::header_mismatch(&header))?;
         }
+        self.count_write(&call)?;
         Ok(call)
     }
 
@@ -157,8 +162,9 @@ impl Keeper {
     }
 
     fn sees(&self, agent: &str, tool: &Tool) -> bool {
-        let upstream = tool.upstream();
-        if upstream.is_some_and(|of| !self.connected(&of.connector, agent)) {
+        if let Some(of) = tool.upstream()
+            && !(self.connected(&of.connector, agent) && self.shows(of, agent))
+        {
             return false;
         }
         self.state().agents.get(agent).is_some_and(|known| {
@@ -168,23 +174,6 @@ impl Keeper {
                     .iter()
                     .any(|glob| fits(glob, tool.wire()) || fits(glob, tool.name()))
         })
-    }
-
-    fn quota(&self, asked: &Asked) -> Result<(), Refusal> {
-        let bytes = u64::try_from(asked.arguments.len()).unwrap_or(u64::MAX);
-        let bytes = bytes.saturating_add(OVERHEAD);
-        let Err(exceeded) = self.count(&asked.agent, bytes) else {
-            return Ok(());
-        };
-        if exceeded.report {
-            let mut body = Map::new();
-            body.insert("agent".into(), asked.agent.as_str().into());
-            body.insert("which".into(), json!(exceeded.which));
-            self.log.append(Draft::new("quota.exceeded", body))?;
-        }
-        let wait = exceeded.retry_after.as_secs() + 1;
-        let say = format!("{} is used up; try again in {wait} s", exceeded.which);
-        Err(Refusal::over_quota(say))
     }
 }
 
@@ -229,6 +218,8 @@ pub(super) mod tests {
             roots: Default::default(),
             http: Vec::new(),
             connectors: Vec::new(),
+            agents: Default::default(),
+            run: Default::default(),
             agent_quota: limits,
             plane_quota: limits,
             accept: Vec::new(),

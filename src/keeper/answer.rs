@@ -32,7 +32,7 @@ pub(super) fn released(released: &Released) -> Vec<u8> {
             .and_then(Value::as_str)
             .unwrap_or("failed");
         let say = value.get("message").and_then(Value::as_str);
-        return error(class, None, say, released.call());
+        return error(class, None, say, None, released.call());
     }
     let text = Value::from(result.as_ref()).to_string();
     let meta = json!({META: released.call()});
@@ -87,6 +87,7 @@ pub(super) fn refused(refusal: &Refusal, call: Id) -> Vec<u8> {
         refusal.class,
         refusal.argument.as_deref(),
         refusal.say.as_deref(),
+        refusal.limit,
         call,
     )
 }
@@ -111,12 +112,23 @@ pub(super) fn failed_beside(released: &Released) -> (i64, String) {
     )
 }
 
-fn error(class: &str, argument: Option<&str>, say: Option<&str>, call: Id) -> Vec<u8> {
+fn error(
+    class: &str,
+    argument: Option<&str>,
+    say: Option<&str>,
+    limit: Option<(&str, u64)>,
+    call: Id,
+) -> Vec<u8> {
     let text = sentence(class, argument, say, call);
+    let mut meta = json!({META: call, "keepgate/class": class});
+    if let (Some((which, wait)), Some(members)) = (limit, meta.as_object_mut()) {
+        members.insert("keepgate/limit".into(), which.into());
+        members.insert("keepgate/retry_after_s".into(), wait.into());
+    }
     let value = json!({
         "content": [{"type": "text", "text": text}],
         "isError": true,
-        "_meta": {META: call, "keepgate/class": class},
+        "_meta": meta,
     });
     value.to_string().into_bytes()
 }

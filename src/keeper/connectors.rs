@@ -1,25 +1,24 @@
 //! The connectors of this plane: what was approved of each, who may use it, and whether it is
 //! quarantined.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::refuse::Refusal;
+use super::mirrored;
 use super::servers;
 use super::skills::Skill;
 use super::state::Quarantine;
 use super::upstreams::plan::Server;
 use super::{Connected, Keeper, Trouble};
 use crate::audit::Draft;
-use crate::audit::quota::{Limits, Quota};
 use crate::call::Listed;
-use crate::call::tool::{Method, Tool};
-use crate::catalog::connector::Pin;
+use crate::call::rates::Rates;
+use crate::call::tool::{Method, Tool, Upstream};
 use crate::catalog::connector::means::carried;
+use crate::catalog::connector::{Launch, Pin};
 use crate::error::{Context, Result};
-use crate::time::{Clock, Timestamp};
 use crate::wire::messages::{KeeperToFront, What};
 
 /// Changes of a quarantined connector that its entry tells at most.
@@ -41,8 +40,6 @@ pub(super) struct Connector {
     pub(super) skill: Option<Arc<Skill>>,
     /// [`Pin::digest`]; empty where nothing was approved.
     pub(super) digest: String,
-    /// Calls of each agent.
-    calls: Mutex<Quota>,
 }
 
 impl Connectors {
@@ -57,14 +54,6 @@ impl Connectors {
                 .map(|pin| pin.connector.limits.calls_per_minute);
             let most = approved.map_or(u64::MAX, u64::from);
             said.calls_per_minute = said.calls_per_minute.min(most);
-            let each = Limits {
-                entries_per_minute: said.calls_per_minute,
-                bytes_per_day: u64::MAX,
-            };
-            let all = Limits {
-                entries_per_minute: u64::MAX,
-                bytes_per_day: u64::MAX,
-            };
             let name = said.name.clone();
             let server = pin
                 .as_ref()
@@ -78,7 +67,6 @@ impl Connectors {
                 said,
                 pin,
                 digest,
-                calls: Mutex::new(Quota::new(each, all)),
             };
             (name, connector)
         };
@@ -112,7 +100,12 @@ impl Connectors {
                     declared: &declared,
                     prefix: connector.said.prefix,
                 };
-                match Tool::listed(&listed) {
+                // MCP 2026-07-28, "Schema Extension": such a tool is not shown, others are.
+                let marked = |tool: Tool| match &pin.connector.launch {
+                    Launch::Remote { .. } => mirrored::marks(tool.input_schema()).map(|()| tool),
+                    Launch::Stdio { .. } | Launch::Skill { .. } => Ok(tool),
+                };
+                match Tool::listed(&listed).and_then(marked) {
                     Ok(tool) => tools.push(tool),
                     Err(error) => tracing::warn!(connector = name, %error, "a tool is not shown"),
                 }
@@ -156,6 +149,27 @@ impl Connector {
         self.pin.is_some() && agents.is_none_or(|agents| agents.contains(agent))
     }
 
+    /// Calls a minute of each agent: what the manifest was approved with, or less.
+    pub(super) fn calls_per_minute(&self) -> u64 {
+        self.said.calls_per_minute
+    }
+
+    /// How often each agent may call its single tools, by their names here; a plane only tightens what
+    /// was approved.
+    pub(super) fn rates(&self, name: &str) -> Vec<(String, Rates)> {
+        let said = &self.said.limits;
+        let one = |(pin, tool): (&Arc<Pin>, &String)| {
+            let approved = pin.connector.declared(tool).rates;
+            let rates = approved.tightened(said.get(tool).copied().unwrap_or_default());
+            (!rates.is_empty()).then(|| (format!("{name}.{tool}"), rates))
+        };
+        let pin = self.pin.as_ref();
+        let tools = pin
+            .into_iter()
+            .flat_map(|pin| pin.tools.keys().map(move |tool| (pin, tool)));
+        tools.filter_map(one).collect()
+    }
+
     /// Why it cannot be used since the start.
     pub(super) fn trouble(&self) -> Option<&Trouble> {
         self.said.trouble.as_ref()
@@ -182,25 +196,15 @@ impl Keeper {
         state.connectors.get(name)?.quarantine.clone()
     }
 
-    /// Counts a call to a connector.
-    pub(super) fn count_connector(&self, name: &str, agent: &str) -> Result<(), Refusal> {
-        let Some(connector) = self.connectors.get(name) else {
-            return Ok(());
-        };
-        let now = Timestamp::from_micros(self.clock.since_boot_micros());
-        let taken = connector
-            .calls
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take(agent, 0, now);
-        taken.map_err(|exceeded| {
-            let wait = exceeded.retry_after.as_secs() + 1;
-            let say = format!(
-                "connector `{name}` takes {} calls a minute; try again in {wait} s",
-                connector.said.calls_per_minute
-            );
-            Refusal::over_quota(say)
-        })
+    /// Whether the configuration lets `agent` see this tool of a connector. Of what its server has beside
+    /// tools it says nothing.
+    pub(super) fn shows(&self, of: &Upstream, agent: &str) -> bool {
+        let lists = |tools: &BTreeSet<String>| tools.contains(&of.tool);
+        let all = self.connectors.get(&of.connector);
+        let all = all.and_then(|connector| connector.said.tools.as_ref());
+        let own = self.setup.agents.get(agent);
+        let own = own.and_then(|bounds| bounds.connectors.get(&of.connector));
+        of.method != Method::Call || all.is_none_or(lists) && own.is_none_or(lists)
     }
 
     /// Records what is approved and was not known, and what is not as it was approved.

@@ -7,9 +7,11 @@ use serde_json::{Map, Value, json};
 
 use super::Keeper;
 use super::counter::{Said, structured};
+use super::mirrored;
 use super::plan::{Plan, Upstream};
 use super::questions::Question;
 use super::refuse::Refusal;
+use super::upstreams::plan::Launch;
 use super::upstreams::{Answer, Failure};
 use crate::audit::evidence::{Authorized, Given, Outcome, Status};
 use crate::call::Call;
@@ -40,6 +42,13 @@ impl Keeper {
         let (Some(server), Some(pin)) = (&connector.server, &connector.pin) else {
             return Err(gone());
         };
+        if let Launch::Remote(_) = &server.launch {
+            let headers = mirrored::of(call.tool().input_schema(), call.arguments());
+            headers.map_err(|argument| {
+                let say = "its server wants it in a header of HTTP, and it does not fit there";
+                Refusal::failed("bad_argument", Some(&argument), say, String::new())
+            })?;
+        }
         let limits = &pin.connector.limits;
         Ok(Plan::Upstream(Upstream {
             server: Arc::clone(server),
@@ -71,6 +80,10 @@ impl Keeper {
         let mut facts = Map::new();
         facts.insert("connector".into(), upstream.server.name.as_str().into());
         facts.insert("pin".into(), upstream.server.digest.as_str().into());
+        let hops = question.hops();
+        if !hops.is_empty() {
+            facts.insert("hops".into(), json!(hops));
+        }
         let mut outcome = outcome(answer, upstream, facts);
         if let Given::Passed(raw) = &outcome.value {
             let labels = labels(call.tool(), raw);

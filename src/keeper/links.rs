@@ -168,6 +168,7 @@ impl Links {
             EgressToKeeper::Opened { upstream, .. }
             | EgressToKeeper::Changed { upstream, .. }
             | EgressToKeeper::Notice { upstream, .. }
+            | EgressToKeeper::Hops { upstream, .. }
             | EgressToKeeper::Gone { upstream, .. } => upstream,
         };
         self.tell(of, Event::Egress(say, blob));

@@ -12,11 +12,13 @@ mod again;
 mod answer;
 mod asks;
 mod connectors;
+mod count;
 mod counter;
 mod follow;
 mod foreign;
 mod hands;
 mod key;
+mod limits;
 pub mod links;
 mod look;
 mod mirrored;
@@ -27,6 +29,7 @@ mod questions;
 mod refuse;
 mod rehearse;
 mod runs;
+mod runtimes;
 mod seats;
 mod serve;
 mod servers;
@@ -37,7 +40,7 @@ mod state;
 pub mod upstreams;
 
 pub use serve::run;
-pub use setup::{Connected, ONE_USER, Setup, Trouble};
+pub use setup::{Bounds, Connected, ONE_USER, Setup, Trouble};
 
 use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
@@ -77,7 +80,10 @@ struct Keeper {
     servers: Arc<servers::Listener>,
     store: Store,
     runs: runs::Runs,
+    /// What agents of this host are.
+    runtimes: runtimes::Runtimes,
     quota: Mutex<Quota>,
+    limits: limits::Limits,
     index: Mutex<Index>,
     seats: seats::Seats,
     /// What agents wait for.
@@ -155,6 +161,7 @@ impl Keeper {
     /// Counts what a call has had recorded beyond its arguments.
     fn charge(&self, agent: &str, bytes: usize) {
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        self.limits.gave(agent, bytes);
         self.quota
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

@@ -269,6 +269,9 @@ impl Keeper {
         method: &str,
         params: &[u8],
     ) -> Told {
+        if let Err(refusal) = self.runtime(&question.agent) {
+            return Told::fault(UNAVAILABLE, refusal.say.unwrap_or_default());
+        }
         let known = self.connectors.get(connector);
         if known.is_some_and(|one| one.skill.is_some()) {
             // What is pinned never changes, so there will be no news; and nothing in it tells any.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::wire::messages::Era;
+use crate::wire::messages::{Era, Hop};
 
 /// One question of an agent.
 pub(super) struct Question {
@@ -23,6 +23,7 @@ pub(super) struct Question {
     pub(super) nobody: bool,
     gone: AtomicBool,
     hook: Mutex<Option<Hook>>,
+    hops: Mutex<Vec<Hop>>,
 }
 
 type Hook = Box<dyn FnOnce() + Send>;
@@ -49,6 +50,7 @@ impl Question {
             nobody: false,
             gone: AtomicBool::new(false),
             hook: Mutex::default(),
+            hops: Mutex::default(),
         }
     }
 
@@ -74,6 +76,16 @@ impl Question {
             return hook();
         }
         *place = Some(Box::new(hook));
+    }
+
+    /// Requests were made for it.
+    pub(super) fn requested(&self, hops: Vec<Hop>) {
+        lock(&self.hops).extend(hops);
+    }
+
+    /// The requests that were made for it since this was last asked.
+    pub(super) fn hops(&self) -> Vec<Hop> {
+        std::mem::take(&mut lock(&self.hops))
     }
 
     fn leave(&self) {

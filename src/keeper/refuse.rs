@@ -1,6 +1,8 @@
 //! Calls that do not happen: what the agent learns (a fixed class, an argument's name), and what
 //! only the operator does (rule, line, hint).
 
+use std::time::Duration;
+
 use serde_json::{Map, Value, json};
 
 use super::{Asked, Keeper, OVERHEAD};
@@ -35,6 +37,8 @@ pub(super) struct Refusal {
     pub(super) say: Option<String>,
     /// JSON-RPC's code, where it is told by an error in place of a result.
     pub(super) fault: Option<i64>,
+    /// The limit that was reached, and in how many seconds there may be room again.
+    pub(super) limit: Option<(&'static str, u64)>,
     facts: Box<Map<String, Value>>,
     /// Not worth an entry of its own, so that refusals cannot fill the log.
     quiet: bool,
@@ -47,6 +51,7 @@ impl Refusal {
             argument: None,
             say: None,
             fault: None,
+            limit: None,
             facts: Box::default(),
             quiet: false,
         }
@@ -97,10 +102,13 @@ impl Refusal {
         }
     }
 
-    /// Too many calls, or too much in the log.
-    pub(super) fn over_quota(say: String) -> Self {
+    /// Too many calls, or too much of something: `which` says of what, for programs, and `what` for
+    /// people.
+    pub(super) fn over_quota(which: &'static str, what: &str, retry_after: Duration) -> Self {
+        let wait = retry_after.as_secs().saturating_add(1);
         Self {
-            say: Some(say),
+            say: Some(format!("{what}; try again in {wait} s")),
+            limit: Some((which, wait)),
             quiet: true,
             ..Self::new("over_quota")
         }

@@ -1,5 +1,5 @@
 //! Implicit runs: calls of an agent that come without an open run belong to one that ends after 30
-//! idle minutes (or with the keeper).
+//! idle minutes. A keeper that starts again goes on with the runs that have not.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -8,7 +8,7 @@ use crate::call::id::Id;
 use crate::error::Result;
 
 /// Idle time that ends an implicit run, in microseconds.
-const IDLE_US: i64 = 30 * 60 * 1_000_000;
+pub(super) const IDLE_US: i64 = 30 * 60 * 1_000_000;
 
 /// The open run of each agent.
 #[derive(Debug, Default)]
@@ -17,6 +17,15 @@ pub(super) struct Runs {
 }
 
 impl Runs {
+    /// The runs that were open when the log was last written to: each with its agent, and how many
+    /// microseconds ago it was called in, at `now`.
+    pub(super) fn resume(&self, runs: impl Iterator<Item = (String, Id, i64)>, now: i64) {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        // A clock that was turned back makes none older, and none younger than it is.
+        let young = runs.filter(|(_, _, ago)| (0..IDLE_US).contains(ago));
+        open.extend(young.map(|(agent, run, ago)| (agent, (run, now.saturating_sub(ago)))));
+    }
+
     /// The agent's run at `now` (microseconds since boot), and whether it begins with this call.
     pub(super) fn of(&self, agent: &str, now: i64) -> Result<(Id, bool)> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
@@ -52,5 +61,21 @@ mod tests {
         assert_eq!(runs.of("a", IDLE_US - 1).unwrap(), (first, false));
         assert!(runs.of("b", 0).unwrap().1);
         assert!(runs.of("a", 2 * IDLE_US).unwrap().1);
+    }
+
+    #[test]
+    fn a_keeper_goes_on_with_runs_that_are_not_over() {
+        let runs = Runs::default();
+        let ids = [
+            Id::random().unwrap(),
+            Id::random().unwrap(),
+            Id::random().unwrap(),
+        ];
+        let known = [("a", 5), ("b", IDLE_US), ("c", -1)].into_iter().zip(ids);
+        let known = known.map(|((agent, ago), id)| (agent.to_owned(), id, ago));
+        runs.resume(known, 7);
+        assert_eq!(runs.of("a", 8).unwrap(), (ids[0], false));
+        assert!(runs.of("b", 8).unwrap().1 && runs.of("c", 8).unwrap().1);
+        assert!(runs.of("a", 7 - 5 + 2 * IDLE_US).unwrap().1);
     }
 }

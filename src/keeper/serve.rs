@@ -20,7 +20,9 @@ use crate::error::{Context, Error, Result};
 use crate::jail::confine;
 use crate::time::Clock;
 use crate::wire::frame::{self, Frame};
-use crate::wire::messages::{ASKED_MAX, Control, FrontToKeeper, KeeperToFront, Report, Role};
+use crate::wire::messages::{
+    ASKED_MAX, Control, FrontToKeeper, KeeperToFront, LOOKED_MAX, Report, Role,
+};
 
 /// JSON-RPC: invalid parameters.
 const INVALID_PARAMS: i64 = -32602;
@@ -48,7 +50,7 @@ pub fn run(control: OwnedFd, setup: Setup, fds: Vec<OwnedFd>) -> Result<()> {
     thread("follow", move || follow::run(&follower))?;
     keeper.report(&Report::Ready)?;
     keeper.report_agents()?;
-    while let Some(frame) = frame::recv::<Control>(keeper.control.as_fd(), 0)? {
+    while let Some(frame) = frame::recv::<Control>(keeper.control.as_fd(), LOOKED_MAX)? {
         match frame.say {
             Control::Link { peer } => join(&keeper, peer, frame.fds)?,
             Control::Listening { agents } => {
@@ -57,6 +59,13 @@ pub fn run(control: OwnedFd, setup: Setup, fds: Vec<OwnedFd>) -> Result<()> {
                     agents.into_iter().collect();
                 changed.notify_all();
                 keeper.open.store(true, Ordering::Release);
+            }
+            Control::Looked { agent } => {
+                let looked = serde_json::from_slice(&frame.blob);
+                let looked = looked.context(|| "read what an agent is".into())?;
+                if let Err(error) = keeper.looked(&agent, looked) {
+                    tracing::error!(agent, %error, "what an agent is could not be recorded");
+                }
             }
             Control::Stop => break,
             Control::Setup
@@ -160,6 +169,10 @@ fn front(keeper: &Arc<Keeper>, frame: Frame<FrontToKeeper>) -> Result<()> {
             keeper.tell_front(&KeeperToFront::Listed { id }, tools.as_bytes());
             Ok(())
         }
+        FrontToKeeper::Came { agent } => {
+            keeper.runtimes.came(&agent);
+            Ok(())
+        }
         FrontToKeeper::Malformed { agent, why } => {
             let name = keeper.counted(&agent).to_owned();
             let full = keeper
@@ -192,6 +205,9 @@ fn front(keeper: &Arc<Keeper>, frame: Frame<FrontToKeeper>) -> Result<()> {
             method,
             progress,
         } => {
+            if matches!(method.as_str(), "initialize" | "server/discover") {
+                keeper.runtimes.came(&agent);
+            }
             let name = keeper.counted(&agent).to_owned();
             let question = keeper
                 .questions

@@ -8,14 +8,16 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::Keeper;
+use super::mirrored;
 use super::questions::{Question, Said};
 use super::upstreams::compare::listing;
 use super::upstreams::plan::{Beside, Launch, Server};
 use super::upstreams::{self, Answer, Ended, Failure, Heard, Told};
 use crate::audit::Draft;
 use crate::call::id::Id;
+use crate::call::tool::{EffectClass, Method};
 use crate::catalog::connector::{self, Pin};
-use crate::wire::messages::{KeeperToFront, Offer, Remote, UpstreamLimits, What};
+use crate::wire::messages::{Hop, KeeperToFront, Offer, Remote, UpstreamLimits, What};
 use crate::wire::text::escaped;
 
 /// How long an agent's client has to answer what a server asks it.
@@ -130,6 +132,18 @@ impl Told for Listener {
         }
     }
 
+    fn requested(&self, agent: &str, server: &Server, hops: &[Hop]) {
+        let Some(keeper) = self.keeper() else { return };
+        let mut body = Map::new();
+        body.insert("connector".into(), server.name.as_str().into());
+        body.insert("pin".into(), server.digest.as_str().into());
+        body.insert("agent".into(), agent.into());
+        body.insert("hops".into(), json!(hops));
+        if let Err(error) = keeper.log.append(Draft::new("connector.requests", body)) {
+            tracing::error!(%error, "requests to a server could not be recorded");
+        }
+    }
+
     fn ended(&self, agent: &str, server: &Server, ended: &Ended) {
         let Some(keeper) = self.keeper() else { return };
         let mut body = Map::new();
@@ -170,6 +184,7 @@ impl Keeper {
         params: &[u8],
         wall: Duration,
     ) -> Result<Answer, Failure> {
+        let (effect, headers) = self.mirrors(server, method, params);
         let upstreams = self.upstreams.clone();
         question.when_gone(move || upstreams.cancel(ticket));
         let asked = upstreams::Question {
@@ -180,9 +195,12 @@ impl Keeper {
             params,
             wall,
             progress: question.progress,
+            effect,
+            headers: &headers,
         };
         self.upstreams.ask(server, asked, &mut |heard| match heard {
             Heard::Notice { method, params } => self.notice(question, &method, &params),
+            Heard::Requested(hops) => question.requested(hops),
             Heard::Asks {
                 upstream,
                 ask,
@@ -194,6 +212,39 @@ impl Keeper {
                 self.upstreams.reply(upstream, ask, ok, &raw);
             }
         })
+    }
+
+    /// Whether a question may change something, and what headers say of its arguments where its server
+    /// is one elsewhere. What is not known may change something.
+    fn mirrors(
+        &self,
+        server: &Server,
+        method: &str,
+        params: &[u8],
+    ) -> (bool, Vec<(String, String)>) {
+        #[derive(Deserialize)]
+        struct Call {
+            name: String,
+            #[serde(default)]
+            arguments: Map<String, Value>,
+        }
+        if method != Method::Call.name() {
+            return (false, Vec::new());
+        }
+        let Ok(Call { name, arguments }) = serde_json::from_slice(params) else {
+            return (true, Vec::new());
+        };
+        let Some(tool) = self.catalog.tool(&format!("{}.{name}", server.name)) else {
+            return (true, Vec::new());
+        };
+        let reads = |class: &EffectClass| matches!(class, EffectClass::Read | EffectClass::Egress);
+        let effect = !tool.classes().iter().all(reads);
+        let headers = match server.launch {
+            Launch::Remote(_) => mirrored::of(tool.input_schema(), &arguments),
+            Launch::Jailed { .. } => Ok(Vec::new()),
+        };
+        // A call whose arguments have no headers was refused before.
+        (effect, headers.unwrap_or_default())
     }
 
     /// What is listed and not as it was approved, in a sentence and field by field.

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::audit::quota::Limits;
-use crate::catalog::connector::Pin;
+use crate::audit::quota::{Limits, RunLimits};
+use crate::catalog::connector::{Pin, Rates};
 use crate::jail::confine::Confine;
 use crate::policy::RootGround;
 use crate::wire::messages::HttpRule;
@@ -42,6 +42,12 @@ pub struct Setup {
     /// The connectors its agents use.
     #[serde(default)]
     pub connectors: Vec<Connected>,
+    /// What single agents may use, by their names.
+    #[serde(default)]
+    pub agents: BTreeMap<String, Bounds>,
+    /// What one run of each agent may use.
+    #[serde(default)]
+    pub run: RunLimits,
     /// How much each agent may have recorded.
     pub agent_quota: Limits,
     /// How much all agents together may have recorded.
@@ -59,12 +65,30 @@ pub struct Connected {
     pub agents: Option<BTreeSet<String>>,
     /// Names of its tools on the wire begin with its own.
     pub prefix: bool,
+    /// Its tools that agents see, by the server's own names; `None` for all.
+    pub tools: Option<BTreeSet<String>>,
     /// Calls a minute of each agent to it.
     pub calls_per_minute: u64,
+    /// How often each agent may call single tools, by the server's own names.
+    pub limits: BTreeMap<String, Rates>,
     /// What was approved; nothing where nothing was.
     pub pin: Option<Pin>,
     /// Why it cannot be used, as found at the start.
     pub trouble: Option<Trouble>,
+}
+
+/// What one agent may use, beside what every agent of its plane may.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bounds {
+    /// Calls a minute, of all tools.
+    pub calls_per_minute: Option<u64>,
+    /// What one run may use.
+    pub run: RunLimits,
+    /// Tools it sees, by connector; all that the connector shows where that is not named.
+    pub connectors: BTreeMap<String, BTreeSet<String>>,
+    /// It runs on this host, and what it is made of is pinned.
+    #[serde(default)]
+    pub pinned: bool,
 }
 
 /// Why a connector cannot be used.

@@ -3,7 +3,7 @@
 
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::sync::{Arc, Condvar, Mutex, RwLock};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, RwLock};
 
 use ring::digest::{SHA256, digest};
 use serde_json::{Map, Value, json};
@@ -12,9 +12,9 @@ use super::connectors::Connectors;
 use super::servers::Listener;
 use super::state::{Policy, State};
 use super::upstreams::Upstreams;
-use super::{Keeper, Setup, hands, key, runs, seats};
+use super::{Keeper, Setup, hands, key, limits, runs, runtimes, seats};
 use crate::audit::index::Index;
-use crate::audit::quota::Quota;
+use crate::audit::quota::{Limits, Quota};
 use crate::audit::{Draft, Log, Masker, Options};
 use crate::catalog::Catalog;
 use crate::error::{Context, Error, Kind, Result};
@@ -53,7 +53,26 @@ impl Keeper {
         let connectors = Connectors::new(std::mem::take(&mut setup.connectors));
         let catalog = Catalog::with(connectors.tools())?;
         let engine = policy(&log, &state, &state_dir, &catalog)?;
-        let quota = Mutex::new(Quota::new(setup.agent_quota, setup.plane_quota));
+        let own = setup.agents.iter().filter_map(|(name, bounds)| {
+            let limits = Limits {
+                entries_per_minute: bounds.calls_per_minute?,
+                ..setup.agent_quota
+            };
+            Some((name.clone(), limits))
+        });
+        let quota = Quota::new(setup.agent_quota, setup.plane_quota).with(own.collect());
+        let quota = Mutex::new(quota);
+        let runs = runs::Runs::default();
+        let used = lock(&state).used.clone();
+        let open = used.iter().filter_map(|(agent, used)| {
+            let run = used.newest()?;
+            let ago = clock.now().as_micros().saturating_sub(run.last.as_micros());
+            Some((agent.clone(), run.id, ago))
+        });
+        runs.resume(open, clock.since_boot_micros());
+        let pinned = setup.agents.iter().filter(|(_, bounds)| bounds.pinned);
+        let runtimes = runtimes::Runtimes::new(pinned.map(|(name, _)| name.clone()));
+        let limits = limits::Limits::new(Self::rules_of(&setup, &connectors), used);
         let index = Index::open(&state_dir.join("index.sqlite"))?;
         let links = Arc::clone(hands.links());
         let servers = Arc::new(Listener::default());
@@ -70,8 +89,10 @@ impl Keeper {
             upstreams,
             servers,
             store: Store::new(state_dir.join("store")),
-            runs: runs::Runs::default(),
+            runs,
+            runtimes,
             quota,
+            limits,
             index: Mutex::new(index),
             seats: seats::Seats::default(),
             questions: Default::default(),
@@ -101,6 +122,8 @@ impl Keeper {
             "http": self.setup.http,
             "agent_quota": self.setup.agent_quota,
             "plane_quota": self.setup.plane_quota,
+            "run": self.setup.run,
+            "agents": self.setup.agents,
             "unattended": self.setup.unattended,
             "operator_uid": self.setup.operator_uid,
             "accept": self.setup.accept,
@@ -121,11 +144,7 @@ impl Keeper {
 
 /// The policy in force: the one the log names, or on the very first start the product's own.
 fn policy(log: &Log, state: &Mutex<State>, directory: &Path, catalog: &Catalog) -> Result<Engine> {
-    let known = state
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
-        .policy
-        .clone();
+    let known = lock(state).policy.clone();
     let Some(Policy { digest, file, .. }) = known else {
         let engine = Engine::load(default_policy(), STARTER, catalog)?;
         apply(log, directory, &engine, STARTER)?;
@@ -157,6 +176,13 @@ pub(super) fn apply(log: &Log, directory: &Path, engine: &Engine, file: &str) ->
     body.insert("file".into(), file.into());
     body.insert("bytes".into(), Value::from(engine.text().len()));
     Ok(log.append(Draft::new("policy.applied", body))?.seq)
+}
+
+/// A panic elsewhere aborts the process, so a poisoned lock cannot be seen.
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 /// SHA-256 of a text as lower-case hex.

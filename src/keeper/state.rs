@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::limits::used::Used;
 use crate::audit::{Entry, Fold};
 use crate::call::id::Id;
 use crate::error::{Context, Result};
@@ -33,6 +34,18 @@ pub(super) struct State {
     /// Connectors that were approved, by name.
     #[serde(default)]
     pub(super) connectors: BTreeMap<String, Connector>,
+    /// What each agent has used of what is limited.
+    #[serde(default)]
+    pub(super) used: BTreeMap<String, Used>,
+    /// Under which pin each pinned agent was last seen.
+    #[serde(default)]
+    pub(super) pinned: BTreeMap<String, String>,
+    /// Agents that are not what was pinned: under which pin, and how.
+    #[serde(default)]
+    pub(super) changed: BTreeMap<String, (String, Quarantine)>,
+    /// Whose calls have no outcome yet.
+    #[serde(default)]
+    pub(super) flying: BTreeMap<Id, String>,
     /// Intents of this start that have no outcome yet: call and sequence number.
     pub(super) open: BTreeMap<Id, u64>,
     /// Calls that an earlier keeper left without an outcome.
@@ -113,6 +126,7 @@ impl Fold for State {
             }
             "agent.revoke" => {
                 self.agents.remove(text("agent"));
+                self.used.remove(text("agent"));
             }
             "policy.applied" => {
                 let (digest, file) = (text("digest").into(), text("file").into());
@@ -158,7 +172,27 @@ impl Fold for State {
             "connector.removed" => {
                 self.connectors.remove(text("connector"));
             }
+            "agent.pinned" => {
+                self.pinned.insert(text("agent").into(), text("pin").into());
+                self.changed.remove(text("agent"));
+            }
+            "agent.changed" => {
+                let quarantine = Quarantine {
+                    why: text("why").into(),
+                    since: entry.time,
+                    seq: entry.seq,
+                };
+                let held = (text("pin").into(), quarantine);
+                self.changed.insert(text("agent").into(), held);
+            }
+            "run.open" => {
+                if let Ok(run) = text("run").parse() {
+                    let used = self.used.entry(text("agent").into()).or_default();
+                    used.enter(run, entry.time);
+                }
+            }
             "keeper.start" => {
+                self.flying.clear();
                 self.unknown_total += u64::try_from(self.open.len()).unwrap_or(0);
                 self.unknown.append(&mut self.open);
                 while self.unknown.len() > UNKNOWN_MAX {
@@ -168,11 +202,26 @@ impl Fold for State {
             "call.intent" => {
                 if let Ok(call) = text("call").parse() {
                     self.open.insert(call, entry.seq);
+                    // An operator's undo is in nobody's run.
+                    if let Ok(run) = text("run").parse() {
+                        let agent = text("agent").to_owned();
+                        let used = self.used.entry(agent.clone()).or_default();
+                        used.called(run, text("tool"), entry.time);
+                        if entry.body.get("changes") == Some(&Value::Bool(true)) {
+                            used.wrote();
+                        }
+                        self.flying.insert(call, agent);
+                    }
                 }
             }
             "call.outcome" => {
                 if let Ok(call) = text("call").parse::<Id>() {
                     self.open.remove(&call);
+                    let agent = self.flying.remove(&call);
+                    let used = agent.and_then(|agent| self.used.get_mut(&agent));
+                    if let (Some(used), Some(result)) = (used, entry.payload("result")) {
+                        used.gave(result.len);
+                    }
                 }
             }
             _ => {}

@@ -245,6 +245,38 @@ pub const ATTACKS: &[Attack] = &[
             "audit::quota::tests::the_plane_has_its_own_limit_and_a_clock_turned_back_gives_nothing",
         ],
     },
+    Attack {
+        name: "runaway agent",
+        what: "calls one costly tool, or writes, again and again within its rate, until the bill or \
+               the mess is large; has the keeper start again to get a fresh budget",
+        stage: Stage::Admission,
+        tests: &[
+            "it::limits::a_run_has_its_calls_and_writes_whatever_becomes_of_the_keeper",
+            "it::limits::a_connectors_tool_has_its_day_and_its_minute_and_who_may_not_see_it_does_not",
+            "keeper::limits::tests::no_order_of_calls_gets_more_than_the_limits",
+            "keeper::limits::tests::what_the_log_tells_was_used_stays_used",
+            "keeper::limits::used::tests::a_run_and_a_day_count_from_nothing",
+        ],
+    },
+    Attack {
+        name: "refusals as noise",
+        what: "calls beyond a limit without end, so that what matters is lost among refusals",
+        stage: Stage::Admission,
+        tests: &["keeper::limits::tests::what_is_refused_is_told_once_a_minute_with_how_often"],
+    },
+    Attack {
+        name: "agent exchanged under its name",
+        what: "changes an agent's own program, packages or lockfile, or adds a module beside it, so \
+               that something else calls with its rights; puts the old file back before anybody looks",
+        stage: Stage::Admission,
+        tests: &[
+            "it::runtimes::an_agent_that_is_not_what_was_pinned_calls_nothing_until_it_is_pinned_again",
+            "it::runtimes::what_an_agent_could_write_or_nobody_configured_is_not_pinned",
+            "catalog::runtime::tests::any_change_of_what_an_agent_is_made_of_is_told_by_its_name",
+            "keeper::runtimes::tests::who_has_changed_calls_nothing_until_it_is_pinned_again",
+            "keeper::runtimes::tests::whoever_is_not_looked_at_in_time_calls_nothing",
+        ],
+    },
     // --- decisions ------------------------------------------------------------------------------
     Attack {
         name: "prompt injection: exfiltration to a host of the injection's choice",
@@ -663,6 +695,45 @@ pub const ATTACKS: &[Attack] = &[
         tests: &["it::jailer::escape::a_jailer_holds_no_more_after_many_jails"],
     },
     // --- the network ----------------------------------------------------------------------------
+    Attack {
+        name: "one agent's connection for another",
+        what: "gets a connection to a remote server that another agent has opened, and with it what the \
+               server keeps with that",
+        stage: Stage::Egress,
+        tests: &[
+            "egress::tests::upstream::a_connection_is_used_again_by_its_own_agent_and_for_what_changes_nothing",
+            "it::connectors::far::a_stateless_client_reaches_a_remote_server_with_its_arguments_in_headers",
+        ],
+    },
+    Attack {
+        name: "an effect made twice by a connection",
+        what: "closes a connection as a request is written to it, so that a client makes it again",
+        stage: Stage::Egress,
+        tests: &[
+            "egress::tests::upstream::a_connection_is_used_again_by_its_own_agent_and_for_what_changes_nothing",
+            "egress::tests::upstream::what_changes_nothing_is_asked_again_where_a_connection_ended_as_it_waited",
+        ],
+    },
+    Attack {
+        name: "header that says another argument",
+        what: "has what stands before a remote server decide by `Mcp-Param-…` headers that are not what \
+               the arguments say, holds a line break, or are marked where no argument has one place",
+        stage: Stage::Egress,
+        tests: &[
+            "egress::tests::upstream::arguments_are_said_in_headers_to_a_server_of_the_stateless_era_only",
+            "keeper::mirrored::tests::arguments_have_their_headers_and_nothing_else_has",
+            "keeper::mirrored::tests::a_schema_that_marks_what_it_may_not_is_refused",
+        ],
+    },
+    Attack {
+        name: "change that is told while nobody listens",
+        what: "ends the stream on which it tells of changes, changes its tools, and tells it to nobody",
+        stage: Stage::Egress,
+        tests: &[
+            "egress::tests::upstream::a_stream_that_ends_is_asked_for_again_and_what_was_missed_is_listed_again",
+            "egress::upstream::remote::tests::a_stream_that_ends_is_asked_for_again_the_later_the_less_it_lasted",
+        ],
+    },
     Attack {
         name: "metadata service",
         what: "asks 169.254.169.254 or its IPv6 twin for the machine's own credentials",

@@ -129,6 +129,13 @@
 //! and revoking is taking one off it. TLS keeps no sessions, because one that is taken up again
 //! brings a certificate along that nobody looked at.
 //!
+//! **An agent of this host is looked at by the supervisor, when the keeper asks.** The keeper decides
+//! and reads no files but its own; the supervisor may read root's, and decides nothing. It looks at each
+//! new connection, and otherwise before a call where the last look is half a minute old: a program that
+//! runs is what was read when it started, so that between its looks only the next start could be another
+//! one. Of a tree that was measured once, a look asks the kernel for every entry and reads none that is
+//! the same. Names of models are what the operator wrote; nothing here sees what a program asks.
+//!
 //! **A call that comes again is told apart by its delivery.** Clients of the stateless era make a
 //! lost call again under a new id and with the same arguments, as do agents that mean it twice. So
 //! the front says when an answer was written out; until then the same call of the same agent is the

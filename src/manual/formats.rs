@@ -16,6 +16,7 @@
 //! | policies | operator and keeper | [`crate::policy`] | 256 KiB |
 //! | connectors' manifests | operator's files | [`crate::catalog::connector::manifest`] | 1 MiB |
 //! | `connectors.lock`, reports | root's files | [`crate::catalog::connector::lock`], [`crate::catalog::connector::report`] | 64 MiB |
+//! | `agents.lock` | root's files | [`crate::catalog::runtime::lock`] | 8 MiB |
 //! | listings of servers | servers | [`crate::catalog::connector::listing`], [`crate::catalog::connector::digest`] | 8 MiB a message, 256 KiB an object |
 //! | skills | operator's files | [`crate::catalog::connector::skill`] | 1 MiB |
 //! | files of skills, as agents read them | operator's files | [`crate::catalog::connector::skill::resources`] | 1 MiB each |
@@ -32,4 +33,5 @@
 //! Every result of `tools/call` carries in `_meta` the member `keepgate/request`: the request id,
 //! which is the `call` of the entries about it. A call that was refused or failed has `isError: true`
 //! and in `_meta` the member `keepgate/class`, a word from a fixed list, and its text names the
-//! argument to blame, if there is one. What is no call at all gets a JSON-RPC error.
+//! argument to blame, if there is one. A limit that is used up is named by `keepgate/limit`, with the
+//! seconds after which a call may pass again in `keepgate/retry_after_s`. What is no call at all gets a JSON-RPC error.

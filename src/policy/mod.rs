@@ -33,7 +33,7 @@ pub use engine::Engine;
 pub use explain::{Explanation, Matched};
 pub use ground::{Ground, RootGround};
 pub use names::{Kind as NameKind, Warning};
-pub use rules::{Said, Verdict};
+pub use rules::{Said, Verdict, changes};
 
 /// The policy of a fresh appliance, with comments that teach how to write one.
 pub fn default_policy() -> &'static str {

@@ -91,6 +91,16 @@ pub(super) fn judge(call: &Call, ground: &Ground<'_>) -> (Vec<Verdict>, Option<S
     (verdicts, Some(subject))
 }
 
+/// Whether a call may change something, as far as its arguments narrow down what its tool may do; one
+/// whose arguments cannot be read may.
+pub fn changes(call: &Call) -> bool {
+    let Ok(subject) = Subject::of(call) else {
+        return true;
+    };
+    let classes = Effect::of(call, &subject).classes;
+    !classes.iter().all(|class| class.only_reads())
+}
+
 impl Subject {
     fn of(call: &Call) -> Result<Self, Said> {
         let mut subject = Self {

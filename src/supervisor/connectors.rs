@@ -6,10 +6,10 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::catalog::connector::compare::{lent, trees};
-use crate::catalog::connector::report::FILE_MAX;
+use crate::catalog::connector::compare::{file_by_file, lent};
 use crate::catalog::connector::tree::{Lent, Measured};
 use crate::catalog::connector::{Difference, Lock, Pin, Tree, digest};
+use crate::catalog::runtime::kept;
 use crate::config::{Paths, Plane};
 use crate::error::Result;
 use crate::keeper::{Connected, Trouble};
@@ -38,7 +38,7 @@ pub(super) fn of(plane: &Plane, paths: &Paths) -> Result<Found> {
         let pin = lock.connectors.remove(name);
         let trouble = match &pin {
             None => Some(unapproved(name, paths)),
-            Some(pin) => trouble(name, pin, paths),
+            Some(pin) => trouble(name, pin, paths).or_else(|| misnamed(name, pin, plane)),
         };
         if let (Some(pin), None) = (&pin, &trouble)
             && let Some(jail) = pin.connector.launch.jail()
@@ -50,12 +50,39 @@ pub(super) fn of(plane: &Plane, paths: &Paths) -> Result<Found> {
             name: name.clone(),
             agents: used.agents.clone(),
             prefix: used.prefix,
+            tools: used.tools.clone(),
             calls_per_minute: used.calls_per_minute,
+            limits: used.limits.clone(),
             pin,
             trouble,
         });
     }
     Ok(found)
+}
+
+/// A tool that the configuration names and the connector does not have: a limit or a list that is
+/// about nothing is a mistake, and what it was meant for would go without.
+fn misnamed(name: &str, pin: &Pin, plane: &Plane) -> Option<Trouble> {
+    let used = plane.connectors.get(name)?;
+    let own = plane
+        .agents
+        .values()
+        .filter_map(|agent| agent.connectors.get(name));
+    let mut named = used.limits.keys();
+    let mut listed = used.tools.iter().chain(own).flatten();
+    let unknown = |tool: &&String| !pin.tools.contains_key(*tool);
+    let tool = named.find(unknown).or_else(|| listed.find(unknown))?;
+    Some(Trouble {
+        why: format!(
+            "the configuration names a tool `{}` that connector `{name}` does not have",
+            escaped(tool)
+        ),
+        hint: format!(
+            "`keepgate connector show {name}` lists its tools; correct `tools` or `limits` of the \
+             plane, then start `keepgate serve` again"
+        ),
+        changes: Vec::new(),
+    })
 }
 
 fn unapproved(name: &str, paths: &Paths) -> Trouble {
@@ -118,7 +145,7 @@ fn trouble(name: &str, pin: &Pin, paths: &Paths) -> Option<Trouble> {
             }
         }
     }
-    if let Some(trouble) = found(&files(pin, &now, &vetted(name, paths))) {
+    if let Some(trouble) = found(&file_by_file(&pin.files, &now, &vetted(name, paths))) {
         return Some(trouble);
     }
     let own = nix::unistd::geteuid().as_raw();
@@ -159,31 +186,9 @@ fn trouble(name: &str, pin: &Pin, paths: &Paths) -> Option<Trouble> {
     })
 }
 
-/// The pinned files that are others now, entry by entry where vetting has kept the entries of what
-/// was approved.
-fn files(pin: &Pin, now: &[Measured], vetted: &[Measured]) -> Vec<Difference> {
-    let whole: Vec<Tree> = now.iter().map(Measured::tree).collect();
-    let mut all = Vec::new();
-    for difference in pin.compare_files(&whole) {
-        let same = |tree: &&Measured| tree.path.to_string_lossy() == difference.name.as_str();
-        let old = vetted.iter().find(same);
-        let old = old.filter(|old| pin.files.contains(&old.tree()));
-        match (old, now.iter().find(same)) {
-            (Some(old), Some(new)) => all.append(&mut trees(old, new)),
-            _ => all.push(difference),
-        }
-    }
-    all
-}
-
 /// The entries as vetting saw them: to tell what changed, never to decide whether something did.
 fn vetted(name: &str, paths: &Paths) -> Vec<Measured> {
-    let path = paths.connector_state(name).join("files.json");
-    let short = path.metadata().is_ok_and(|meta| meta.len() <= FILE_MAX);
-    let bytes = short.then(|| std::fs::read(&path).ok()).flatten();
-    bytes
-        .and_then(|bytes| serde_json::from_slice(&bytes).ok())
-        .unwrap_or_default()
+    kept(&paths.connector_state(name).join("files.json"))
 }
 
 fn there(path: &Path) -> bool {

@@ -7,6 +7,7 @@ mod connectors;
 mod listeners;
 mod plane;
 pub mod role;
+mod runtimes;
 mod setup;
 mod status;
 
@@ -24,6 +25,7 @@ use crate::config::{Config, Paths};
 use crate::error::{Context, Error, Result};
 use crate::wire::messages::Role;
 use plane::Plane;
+use runtimes::{Asked, Runtimes};
 
 /// How long roles have to stop in order before they are killed.
 const STOP_GRACE: Duration = Duration::from_secs(10);
@@ -60,6 +62,7 @@ pub fn serve(config: &Config, paths: &Paths) -> Result<()> {
     let signalfd = SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
         .context(|| "watch for signals".into())?;
     let boot = setup::Boot::new(config, paths)?;
+    let runtimes = Runtimes::new(config, paths)?;
     let mut planes = Vec::new();
     for (index, name) in config.planes.keys().enumerate() {
         planes.push(Plane::new(config, paths, name, index, &boot)?);
@@ -83,7 +86,7 @@ pub fn serve(config: &Config, paths: &Paths) -> Result<()> {
             planes.iter_mut().for_each(Plane::kill);
         }
         let wait = wait_for(&planes, stopping, now);
-        let ready = watch(&signalfd, &planes, wait)?;
+        let ready = watch(&signalfd, &runtimes, &planes, wait)?;
         if ready.signal {
             while let Ok(Some(signal)) = signalfd.read_signal() {
                 let number = i32::try_from(signal.ssi_signo).unwrap_or(0);
@@ -91,6 +94,7 @@ pub fn serve(config: &Config, paths: &Paths) -> Result<()> {
                     if stopping.is_none() {
                         for plane in &mut planes {
                             plane.renew(config, paths);
+                            plane.look_at_all(&runtimes, Asked::ByOperator);
                         }
                     }
                     continue;
@@ -103,7 +107,12 @@ pub fn serve(config: &Config, paths: &Paths) -> Result<()> {
         }
         for (plane, role) in ready.roles {
             if let Some(plane) = planes.get_mut(plane) {
-                plane.attend(role);
+                plane.attend(role, &runtimes);
+            }
+        }
+        for ((name, agent), looked) in runtimes.hear() {
+            if let Some(plane) = planes.iter().find(|plane| plane.name == name) {
+                plane.tell_looked(agent, &looked);
             }
         }
         status::write(paths, &planes);
@@ -116,9 +125,17 @@ struct Readiness {
     roles: Vec<(usize, Role)>,
 }
 
-fn watch(signalfd: &SignalFd, planes: &[Plane], wait: PollTimeout) -> Result<Readiness> {
+fn watch(
+    signalfd: &SignalFd,
+    runtimes: &Runtimes,
+    planes: &[Plane],
+    wait: PollTimeout,
+) -> Result<Readiness> {
     let mut names = Vec::new();
-    let mut polled = vec![PollFd::new(signalfd.as_fd(), PollFlags::POLLIN)];
+    let mut polled = vec![
+        PollFd::new(signalfd.as_fd(), PollFlags::POLLIN),
+        PollFd::new(runtimes.bell(), PollFlags::POLLIN),
+    ];
     for (index, plane) in planes.iter().enumerate() {
         for (role, fd) in plane.descriptors() {
             names.push((index, role));
@@ -131,6 +148,8 @@ fn watch(signalfd: &SignalFd, planes: &[Plane], wait: PollTimeout) -> Result<Rea
     }
     let mut ready = polled.iter().map(|fd| fd.any().unwrap_or(false));
     let signal = ready.next().unwrap_or(false);
+    // Whoever looked is heard after each round.
+    ready.next();
     let mut roles: Vec<_> = names
         .into_iter()
         .zip(ready)

@@ -8,12 +8,13 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use super::listeners::Listeners;
+use super::runtimes::{Asked, Runtimes};
 use super::setup::{Boot, Setup};
 use crate::config::{Config, Paths, is_name};
 use crate::error::{Context, Result};
 use crate::sys::spawn;
 use crate::wire::frame;
-use crate::wire::messages::{AGENTS_MAX, Control, Proof, Report, Role};
+use crate::wire::messages::{AGENTS_MAX, Control, Looked, Proof, Report, Role};
 
 /// First pause before a role that died is started again; doubles to [`PAUSE_MAX`].
 const PAUSE_MIN: Duration = Duration::from_millis(100);
@@ -199,7 +200,7 @@ impl Plane {
     }
 
     /// Reads what a role said, and notices its end.
-    pub(super) fn attend(&mut self, role: Role) {
+    pub(super) fn attend(&mut self, role: Role, runtimes: &Runtimes) {
         let Some(running) = self.roles.get(&role).and_then(|seat| seat.running.as_ref()) else {
             return;
         };
@@ -213,7 +214,7 @@ impl Plane {
         };
         for _ in 0..turns {
             match self.report(role) {
-                Some(report) => self.hear(role, report),
+                Some(report) => self.hear(role, report, runtimes),
                 None => break,
             }
         }
@@ -224,9 +225,17 @@ impl Plane {
         }
     }
 
-    fn hear(&mut self, role: Role, report: Report) {
+    fn hear(&mut self, role: Role, report: Report, runtimes: &Runtimes) {
         match report {
-            Report::Ready => self.ready(role),
+            Report::Ready => {
+                self.ready(role);
+                if role == Role::Keeper {
+                    self.look_at_all(runtimes, Asked::ByKeeper);
+                }
+            }
+            Report::Look { agent } if role == Role::Keeper => {
+                runtimes.ask(&self.name, &agent, Asked::ByKeeper);
+            }
             Report::Unfit { why, hint } => {
                 let why = hint.map_or_else(|| why.clone(), |hint| format!("{why}; {hint}"));
                 let (plane, name) = (&self.name, role.name());
@@ -242,7 +251,27 @@ impl Plane {
                     self.tell_who_listens();
                 }
             }
-            Report::Agents { .. } | Report::Admitted { .. } => self.distrust(role),
+            Report::Agents { .. } | Report::Admitted { .. } | Report::Look { .. } => {
+                self.distrust(role);
+            }
+        }
+    }
+
+    /// Has all agents looked at that are pinned.
+    pub(super) fn look_at_all(&self, runtimes: &Runtimes, asked: Asked) {
+        for agent in runtimes.of(&self.name) {
+            runtimes.ask(&self.name, agent, asked);
+        }
+    }
+
+    /// Tells the keeper what an agent is.
+    pub(super) fn tell_looked(&self, agent: String, looked: &Looked) {
+        let Some(keeper) = self.roles.get(&Role::Keeper) else {
+            return;
+        };
+        match serde_json::to_vec(looked) {
+            Ok(looked) => keeper.say_with(&Control::Looked { agent }, &looked, &[]),
+            Err(error) => tracing::error!(%error, "what was seen could not be described"),
         }
     }
 
@@ -540,7 +569,8 @@ mod tests {
         let pidfd = seat.running.as_ref().unwrap().pidfd.as_fd();
         let mut fds = [PollFd::new(pidfd, PollFlags::POLLIN)];
         assert_eq!(poll(&mut fds, PollTimeout::from(60_000_u16)).unwrap(), 1);
-        plane.attend(Role::Keeper);
+        let runtimes = Runtimes::new(&config, &paths).unwrap();
+        plane.attend(Role::Keeper, &runtimes);
         assert!(!Path::new(&format!("/proc/{pid}")).exists(), "a zombie");
         let seat = &plane.roles[&Role::Keeper];
         assert!(seat.pid().is_none() && seat.due.is_some());

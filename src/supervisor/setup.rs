@@ -175,6 +175,8 @@ impl Setup {
             roots: grounds(plane),
             http: plane.http.clone(),
             connectors,
+            agents: bounds(plane),
+            run: plane.quota.run,
             agent_quota: plane.quota.agent(),
             plane_quota: plane.quota.plane(),
             accept: appliance.accept.clone(),
@@ -315,6 +317,19 @@ fn jail_users(config: &Config, index: usize) -> Users {
 /// Root can give every role a uid of its own.
 fn separate() -> bool {
     geteuid().is_root()
+}
+
+fn bounds(plane: &Plane) -> BTreeMap<String, keeper::Bounds> {
+    let agents = plane.agents.iter().map(|(name, agent)| {
+        let bounds = keeper::Bounds {
+            calls_per_minute: agent.calls_per_minute,
+            run: agent.run,
+            connectors: agent.connectors.clone(),
+            pinned: agent.runtime.is_some(),
+        };
+        (name.clone(), bounds)
+    });
+    agents.collect()
 }
 
 fn grounds(plane: &Plane) -> BTreeMap<String, RootGround> {

@@ -3,9 +3,12 @@
 //! ends are the same binary.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::manifest::Destination;
 use crate::call::id::Id;
+use crate::error::Error;
+use crate::time::Timestamp;
 
 /// Longest argument object of a call, in bytes.
 pub const ARGUMENTS_MAX: usize = 1 << 20;
@@ -92,6 +95,11 @@ pub enum Control {
         /// Their names.
         agents: Vec<String>,
     },
+    /// To keeper: what an agent of this host is. Blob: a [`Looked`] as JSON.
+    Looked {
+        /// Which.
+        agent: String,
+    },
     /// Stop in order: no new calls, finish or end those in flight.
     Stop,
 }
@@ -120,6 +128,65 @@ pub enum Report {
         /// Name and proof of each.
         agents: Vec<(String, Proof)>,
     },
+    /// From keeper: look at what this agent is made of; [`Control::Looked`] answers where its
+    /// configuration says what that is.
+    Look {
+        /// Its name.
+        agent: String,
+    },
+}
+
+/// Longest [`Looked`] as JSON, in bytes.
+pub const LOOKED_MAX: usize = 64 << 10;
+
+/// What an agent of this host is, compared with what was pinned.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Looked {
+    /// What was pinned; nothing where nothing was.
+    pub pinned: Option<PinnedRuntime>,
+    /// Why it is not that; nothing where it is.
+    pub why: Option<String>,
+    /// What mends it.
+    pub hint: Option<String>,
+    /// What changed, as far as it is told.
+    pub changes: Vec<Value>,
+}
+
+/// What was pinned of an agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PinnedRuntime {
+    /// Names this pin.
+    pub digest: String,
+    /// Who pinned it.
+    pub by: String,
+    /// When.
+    pub at: Timestamp,
+    /// The models it asks, by name.
+    pub models: Vec<String>,
+}
+
+impl Looked {
+    /// It is what was pinned.
+    pub fn same(pinned: PinnedRuntime) -> Self {
+        Self {
+            pinned: Some(pinned),
+            why: None,
+            hint: None,
+            changes: Vec::new(),
+        }
+    }
+
+    /// It is not, or that cannot be known.
+    pub fn unlike(pinned: Option<PinnedRuntime>, error: Error, changes: Vec<Value>) -> Self {
+        Self {
+            pinned,
+            why: Some(error.message()),
+            hint: error.hint_text().map(str::to_owned),
+            changes,
+        }
+    }
 }
 
 /// How an agent proves who it is. One agent has one proof.
@@ -294,6 +361,11 @@ pub enum FrontToKeeper {
         ask: u64,
         /// It is a result.
         ok: bool,
+    },
+    /// A connection of this agent begins.
+    Came {
+        /// Who proved to be it.
+        agent: String,
     },
     /// Bytes that are no call: worth an entry.
     Malformed {
@@ -625,7 +697,7 @@ pub enum JailerToKeeper {
         /// What it is, in one line.
         why: String,
         /// What changed, as `catalog::connector::compare` tells it; the first of them.
-        changes: Vec<serde_json::Value>,
+        changes: Vec<Value>,
     },
     /// An order was not carried out; nothing was changed.
     Fault {
@@ -760,6 +832,12 @@ pub enum KeeperToEgress {
         progress: bool,
         /// Milliseconds until the question is given up.
         wall_ms: u64,
+        /// It changes nothing, so that it may be made again where a connection breaks before anything
+        /// of an answer came.
+        repeatable: bool,
+        /// Headers `Mcp-Param-…` for a remote server of the stateless era: the part of the name behind
+        /// that, and the argument as text. At most [`MIRRORED_MAX`] bytes in all.
+        headers: Vec<(String, String)>,
     },
     /// An agent's answer to [`EgressToKeeper::Asks`]. Blob: the raw result, or the raw error.
     Reply {
@@ -913,6 +991,16 @@ pub enum EgressToKeeper {
         ticket: Id,
         /// What came of it.
         got: Got,
+        /// Requests that were made for it, in order; none where the server has pipes.
+        hops: Vec<Hop>,
+    },
+    /// Requests to a remote server that were made for no question: its beginning, its lists, its
+    /// streams and its end. Told before [`EgressToKeeper::Gone`].
+    Hops {
+        /// To whom.
+        upstream: Id,
+        /// One line a request, in the order of their beginning.
+        hops: Vec<Hop>,
     },
     /// A notification. Blob: its raw `params`. The progress token in it is egress' own.
     Notice {

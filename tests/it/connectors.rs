@@ -2,6 +2,7 @@
 
 mod bundles;
 mod deeds;
+mod far;
 mod misbehaviour;
 mod pulled;
 mod registries;

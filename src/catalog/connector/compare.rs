@@ -32,6 +32,8 @@ pub enum Subject {
     Prompt,
     /// A resource or a template of resources.
     Resource,
+    /// A model that an agent asks.
+    Model,
 }
 
 impl Subject {
@@ -43,6 +45,7 @@ impl Subject {
             Self::Tool => "tool",
             Self::Prompt => "prompt",
             Self::Resource => "resource",
+            Self::Model => "model",
         }
     }
 }
@@ -130,26 +133,7 @@ impl Pin {
 
     /// Pinned paths whose digest is another one now, or that are no longer pinned, or newly so.
     pub fn compare_files(&self, now: &[Tree]) -> Vec<Difference> {
-        let of = |trees: &[Tree]| -> BTreeMap<String, String> {
-            let shown = |tree: &Tree| tree.path.to_string_lossy().into_owned();
-            trees
-                .iter()
-                .map(|tree| (shown(tree), tree.sha256.clone()))
-                .collect()
-        };
-        let (old, new) = (of(&self.files), of(now));
-        let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
-        let differs = |name: &&String| old.get(*name) != new.get(*name);
-        let told = |name: &String| Difference {
-            subject: Subject::File,
-            name: shown(name),
-            change: match (old.get(name), new.get(name)) {
-                (None, _) => Change::Added,
-                (_, None) => Change::Removed,
-                (Some(old), Some(new)) => digest(old, new),
-            },
-        };
-        names.into_iter().filter(differs).map(told).collect()
+        files(&self.files, now)
     }
 
     /// The manifest, where its bytes are others now.
@@ -159,6 +143,56 @@ impl Pin {
             name: self.connector.name.clone(),
             change: digest(&self.manifest_sha256, sha256),
         })
+    }
+}
+
+/// Trees whose digest is another one now, or that are no longer named, or newly so.
+fn files(old: &[Tree], now: &[Tree]) -> Vec<Difference> {
+    let of = |trees: &[Tree]| -> BTreeMap<String, String> {
+        let shown = |tree: &Tree| tree.path.to_string_lossy().into_owned();
+        trees
+            .iter()
+            .map(|tree| (shown(tree), tree.sha256.clone()))
+            .collect()
+    };
+    let (old, new) = (of(old), of(now));
+    let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    let differs = |name: &&String| old.get(*name) != new.get(*name);
+    let told = |name: &String| Difference {
+        subject: Subject::File,
+        name: shown(name),
+        change: match (old.get(name), new.get(name)) {
+            (None, _) => Change::Added,
+            (_, None) => Change::Removed,
+            (Some(old), Some(new)) => digest(old, new),
+        },
+    };
+    names.into_iter().filter(differs).map(told).collect()
+}
+
+/// As [`Pin::compare_files`] of what was pinned, and entry by entry where `kept` holds the entries as they
+/// were then.
+pub fn file_by_file(pinned: &[Tree], now: &[Measured], kept: &[Measured]) -> Vec<Difference> {
+    let whole: Vec<Tree> = now.iter().map(Measured::tree).collect();
+    let mut all = Vec::new();
+    for difference in files(pinned, &whole) {
+        let same = |tree: &&Measured| shown(&tree.path.to_string_lossy()) == difference.name;
+        let old = kept.iter().find(same);
+        let old = old.filter(|old| pinned.contains(&old.tree()));
+        match (old, now.iter().find(same)) {
+            (Some(old), Some(new)) => all.append(&mut trees(old, new)),
+            _ => all.push(difference),
+        }
+    }
+    all
+}
+
+/// A difference of something that has nothing but a name.
+pub fn named(subject: Subject, name: &str, change: Change) -> Difference {
+    Difference {
+        subject,
+        name: shown(name),
+        change,
     }
 }
 

@@ -1,17 +1,13 @@
 //! `connectors.lock`: what was approved. Root's, or the operator's own, written whole or not at all.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{ErrorKind, Read};
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use nix::unistd::geteuid;
 use serde::{Deserialize, Serialize};
 
 use super::{CONNECTORS_MAX, Pin};
+use crate::catalog::owned;
 use crate::error::{Context, Error, Kind, Result};
-use crate::sys::file::replace_durably;
 use crate::wire::json::{self, Limits};
 use crate::wire::text::escaped;
 
@@ -51,25 +47,10 @@ impl Lock {
     /// Fails where it cannot be read, is not the caller's or root's own, others may write it, or it
     /// is not what [`Lock::write`] writes.
     pub fn read(path: &Path) -> Result<Self> {
-        let shown = escaped(&path.to_string_lossy());
-        let file = match File::open(path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Self::default()),
-            opened => opened.context(|| format!("read `{shown}`"))?,
-        };
-        let meta = file.metadata().context(|| format!("look at `{shown}`"))?;
-        if (meta.uid() != 0 && meta.uid() != geteuid().as_raw()) || meta.mode() & 0o022 != 0 {
-            let what = format!("others may have written `{shown}`");
-            return Err(Error::of(Kind::Denied, what).hint(format!(
-                "see who did; then `chown root {shown}`, `chmod 644 {shown}`, and approve again \
-                 what you do not know"
-            )));
+        match owned::read(path, FILE_MAX, "approve again")? {
+            Some(bytes) => Self::parse(&bytes, &escaped(&path.to_string_lossy())),
+            None => Ok(Self::default()),
         }
-        let mut bytes = Vec::new();
-        let most = u64::try_from(FILE_MAX).unwrap_or(u64::MAX);
-        file.take(most.saturating_add(1))
-            .read_to_end(&mut bytes)
-            .context(|| format!("read `{shown}`"))?;
-        Self::parse(&bytes, &shown)
     }
 
     /// Reads the file's bytes; `file` is its name in errors.
@@ -120,7 +101,6 @@ impl Lock {
     /// What the file system says; the old file is untouched then.
     pub fn write(&self, path: &Path) -> Result<()> {
         let bytes = self.bytes()?;
-        replace_durably(path, &bytes, 0o644)
-            .context(|| format!("write `{}`", escaped(&path.to_string_lossy())))
+        owned::write(path, &bytes)
     }
 }

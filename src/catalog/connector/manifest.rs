@@ -44,6 +44,8 @@
 //! reversibility = "mitigable"               # reversible mitigable irreversible
 //! dry_run = { arguments = { dry_run = true } }    # or { tool = "preview" }
 //! undo = { tool = "git_reset", arguments = { repo_path = "arguments:/repo_path" } }
+//! calls_per_minute = 5                      # of each agent
+//! calls_per_day = 50                        # from midnight to midnight UTC
 //! high_value = "always"                     # or { parameter = "amount", above = 1000 }
 //!                                           # or { parameter = "to", usual = ["ops"] }
 //! [tools.git_commit.parameters]             # an undeclared parameter is a target
@@ -81,6 +83,7 @@ use crate::call::declared::{
     Declared, DryRun, HighValue, Label, Origin, Parameter, Role, Undo, ValueKind,
 };
 use crate::call::http;
+use crate::call::rates::{self, Rates};
 use crate::call::tool::{EffectClass, Reversibility};
 use crate::error::{Context, Error, Kind, Result};
 use crate::jail::profile::{self, Host, Place, Source, one_line};
@@ -294,6 +297,8 @@ struct RawDeclared {
     dry_run: Option<Spanned<toml::Value>>,
     undo: Option<RawUndo>,
     high_value: Option<Spanned<toml::Value>>,
+    calls_per_minute: Option<Spanned<u64>>,
+    calls_per_day: Option<Spanned<u64>>,
 }
 
 #[derive(Deserialize)]
@@ -702,6 +707,10 @@ impl RawDeclared {
                 .high_value
                 .map(|raw| high_value(raw, source))
                 .transpose()?,
+            rates: Rates {
+                calls_per_minute: number(self.calls_per_minute, rates::MOST, source)?,
+                calls_per_day: number(self.calls_per_day, rates::MOST, source)?,
+            },
         })
     }
 }
@@ -827,17 +836,7 @@ fn high_value(raw: Spanned<toml::Value>, source: From<'_>) -> Result<HighValue> 
 impl RawLimits {
     fn read(self, source: From<'_>) -> Result<ConnectorLimits> {
         let usual = ConnectorLimits::default();
-        let number = |said: Option<Spanned<u64>>, most: u64| -> Result<Option<u64>> {
-            let Some(said) = said else { return Ok(None) };
-            let value = *said.get_ref();
-            match (1..=most).contains(&value) {
-                true => Ok(Some(value)),
-                false => Err(source.place(&said).wrong(
-                    format!("{value} is out of bounds"),
-                    format!("1 to {most}; what a manifest does not name keeps its default"),
-                )),
-            }
-        };
+        let number = |said: Option<Spanned<u64>>, most: u64| number(said, most, source);
         let small = |value: Option<u64>, usual: u32| {
             value.map_or(usual, |value| u32::try_from(value).unwrap_or(u32::MAX))
         };
@@ -863,6 +862,19 @@ impl RawLimits {
 
 fn cut(text: &str) -> Escaped<'_> {
     Escaped::cut(text, 100)
+}
+
+/// A limit: at least 1, at most `most`.
+fn number(said: Option<Spanned<u64>>, most: u64, source: From<'_>) -> Result<Option<u64>> {
+    let Some(said) = said else { return Ok(None) };
+    let value = *said.get_ref();
+    match (1..=most).contains(&value) {
+        true => Ok(Some(value)),
+        false => Err(source.place(&said).wrong(
+            format!("{value} is out of bounds"),
+            format!("1 to {most}; what a manifest does not name keeps its default"),
+        )),
+    }
 }
 
 fn few(number: usize, what: &str, place: &Place) -> Result<()> {
@@ -992,7 +1004,7 @@ fn header(said: &Spanned<String>, source: From<'_>) -> Result<String> {
             "such as `authorization` or `x-api-key`",
         ));
     }
-    if NOT_HEADERS.contains(&lower.as_str()) {
+    if NOT_HEADERS.contains(&lower.as_str()) || lower.starts_with("mcp-param-") {
         return Err(source.place(said).wrong(
             format!("Keepgate itself sets `{lower}`"),
             "name the header the server reads the key from",

@@ -33,6 +33,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 pub use crate::call::declared::{Declared, Label, Parameter};
+pub use crate::call::rates::Rates;
 pub use compare::{Change, Difference};
 pub use lock::Lock;
 pub use secret::{Placing, Slot};

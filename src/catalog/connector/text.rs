@@ -196,6 +196,14 @@ fn tool(name: &str, declared: &Declared) -> String {
     if let Some(rule) = rule {
         let _ = writeln!(text, "high_value = {rule}");
     }
+    for (key, calls) in [
+        ("calls_per_minute", declared.rates.calls_per_minute),
+        ("calls_per_day", declared.rates.calls_per_day),
+    ] {
+        if let Some(calls) = calls {
+            let _ = writeln!(text, "{key} = {calls}");
+        }
+    }
     if !declared.parameters.is_empty() {
         let _ = writeln!(text, "[tools.{name}.parameters]");
         for (parameter, what) in &declared.parameters {

@@ -5,9 +5,8 @@ use serde_json::json;
 use super::files::read_entries;
 use super::now::{Now, now, pin};
 use super::vet::{Seen, see};
-use crate::catalog::connector::compare::{Change, Difference, Member, trees};
-use crate::catalog::connector::tree::Measured;
-use crate::catalog::connector::{Pin, Tree};
+use crate::catalog::connector::Pin;
+use crate::catalog::connector::compare::{Change, Difference, Member, file_by_file};
 use crate::cli::app::App;
 use crate::cli::exit::Exit;
 use crate::error::{Error, Kind, Result};
@@ -55,25 +54,12 @@ fn listed(pin: &Pin, seen: &Seen) -> Vec<Difference> {
 
 /// File by file where the list that vetting kept is still the one that was approved.
 fn files(app: &App, pin: &Pin, now: &Now) -> Vec<Difference> {
-    let trees_now: Vec<Tree> = now.measured.iter().map(Measured::tree).collect();
     let kept = read_entries(app, &pin.connector.name);
-    let mut all = Vec::new();
-    for difference in pin.compare_files(&trees_now) {
-        let same = |tree: &&Measured| tree.path.to_string_lossy() == difference.name.as_str();
-        let new = now.measured.iter().find(same);
-        let old = kept
-            .iter()
-            .find(same)
-            .filter(|old| pin.files.contains(&old.tree()));
-        match (old, new) {
-            (Some(old), Some(new)) => all.append(&mut trees(old, new)),
-            _ => all.push(difference),
-        }
-    }
-    all
+    file_by_file(&pin.files, &now.measured, &kept)
 }
 
-fn shown(difference: &Difference) -> String {
+/// A difference with what was there and what is.
+pub(in crate::cli) fn shown(difference: &Difference) -> String {
     let mut text = format!("{difference}\n");
     let Change::Changed(members) = &difference.change else {
         return text;

@@ -69,7 +69,7 @@ pub(super) fn read_entries(app: &App, name: &str) -> Vec<Measured> {
 }
 
 /// Makes a directory and those above it, with these permission bits whatever the umask is.
-pub(super) fn directory(path: &Path, mode: u32) -> Result<()> {
+pub(in crate::cli) fn directory(path: &Path, mode: u32) -> Result<()> {
     let what = || format!("make the directory `{}`", shown(path));
     fs::create_dir_all(path).context(what)?;
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).context(what)

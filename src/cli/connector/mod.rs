@@ -17,6 +17,9 @@ mod show;
 mod source;
 mod vet;
 
+pub(super) use diff::shown;
+pub(super) use files::directory;
+
 use super::app::App;
 use super::args::ConnectorCommand;
 use super::exit::Exit;

@@ -284,7 +284,8 @@ fn value(raw: &RawValue) -> Result<Value> {
         .ok_or_else(|| Error::new("the server's answer is no object"))
 }
 
-fn name(about: &Value) -> String {
+/// What a server says it is, from its answer to `initialize` or `server/discover`.
+pub(super) fn name(about: &Value) -> String {
     let meta = |about: &Value| {
         let all = about.get("_meta")?;
         all.get("io.modelcontextprotocol/serverInfo").cloned()

@@ -24,6 +24,7 @@ pub(super) fn all(app: &App, config: &Config, status: &Value) -> Vec<Check> {
         checks.extend(roles(name, plane));
         checks.extend(missing(name, plane));
         checks.extend(limits(name, plane));
+        checks.extend(runtimes(name, plane));
         let answers = plane.get("version").is_some();
         if let Some(configured) = config.planes.get(name).filter(|_| answers) {
             let agents = agents(app, name);
@@ -114,6 +115,31 @@ fn missing(name: &str, plane: &Value) -> Option<Check> {
         Check::new(format!("run.{name}.protection"), why, found)
             .warn_unless(names.is_empty(), mend),
     )
+}
+
+/// Agents of this host are what was pinned.
+fn runtimes(name: &str, plane: &Value) -> Option<Check> {
+    let all = plane.get("runtimes")?.as_object()?;
+    if all.is_empty() {
+        return None;
+    }
+    let why = "an agent whose own files have changed is not the one that was looked at";
+    let id = format!("run.{name}.runtimes");
+    let other = all.iter().find(|(_, one)| text(one, "state") != "pinned");
+    Some(match other {
+        None => Check::new(id, why, format!("{} pinned, all as they were", all.len())),
+        Some((agent, one)) => {
+            let found = match text(one, "why").as_str() {
+                "" => format!("{agent} is {}", text(one, "state")),
+                why => format!("{agent} calls nothing: {why}"),
+            };
+            let mend = match text(one, "hint").as_str() {
+                "" => format!("keepgate agent diff {agent}"),
+                hint => hint.to_owned(),
+            };
+            Check::new(id, why, found).warn(mend)
+        }
+    })
 }
 
 /// Whole jails are limited and ended by their cgroups.
@@ -247,6 +273,20 @@ mod tests {
         let complete = limits("p", &plane(Value::Null, json!([]))).unwrap();
         assert_eq!(complete.verdict, Verdict::Ok);
         assert!(limits("p", &json!({"serving": false})).is_none());
+    }
+
+    #[test]
+    fn an_agent_that_has_changed_is_found() {
+        let plane = |state: &str, why: Value| json!({"runtimes": {"a": {"state": state, "why": why, "hint": "pin it"}}});
+        let good = runtimes("p", &plane("pinned", Value::Null)).unwrap();
+        assert_eq!(good.verdict, Verdict::Ok);
+        let bad = runtimes("p", &plane("changed", json!("x.py was added"))).unwrap();
+        assert_eq!(
+            (bad.verdict, bad.mend.as_deref()),
+            (Verdict::Warn, Some("pin it"))
+        );
+        assert_eq!(bad.found, "a calls nothing: x.py was added");
+        assert!(runtimes("p", &json!({"runtimes": {}})).is_none());
     }
 
     #[test]

@@ -200,7 +200,7 @@ impl Private {
                     None => error.hint(mend(&why.to_string())),
                 })
             }
-            Some(Report::Agents { .. } | Report::Admitted { .. }) => {
+            Some(Report::Agents { .. } | Report::Admitted { .. } | Report::Look { .. }) => {
                 Err(Error::new(format!("the {name} talks nonsense")))
             }
             None => Err(self.died()),

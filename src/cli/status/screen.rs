@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{answers, is_ready};
+use super::{answers, budgets, is_ready};
 use crate::cli::layout::{count, duration, grouped, number, text, time};
 use crate::cli::print::{Screen, Style};
 use crate::wire::messages::Role;
@@ -61,12 +61,16 @@ fn one(screen: &Screen, name: &str, plane: &Value) -> String {
         row("policy", policy(plane));
         row("agents", agents(plane));
         row("listens", listens(plane));
+        row("made of", made_of(screen, plane));
         row("log", log(screen, plane));
         row("jail", jail(screen, plane));
         row("limits", limits(plane));
         row("degraded", degraded(screen, plane));
         row("unknown", unknown(screen, plane));
         row("up", duration(number(plane, "uptime_s")));
+    }
+    for (at, line) in budgets::lines(screen, plane).into_iter().enumerate() {
+        row(if at == 0 { "used" } else { "" }, line);
     }
     for (at, line) in upstreams(screen, plane).into_iter().enumerate() {
         row(if at == 0 { "servers" } else { "" }, line);
@@ -144,6 +148,32 @@ fn agents(plane: &Value) -> String {
         "{} enrolled, {flying} in flight",
         grouped(number(plane, "agents"))
     )
+}
+
+/// Agents of this host that are not what was pinned, each with what is known of it.
+fn made_of(screen: &Screen, plane: &Value) -> String {
+    let all = plane.get("runtimes").and_then(Value::as_object);
+    let mut pinned = 0_u64;
+    let mut others = Vec::new();
+    for (name, runtime) in all.into_iter().flatten() {
+        let (name, state) = (Escaped::cut(name, 64), text(runtime, "state"));
+        match (state.as_str(), text(runtime, "why")) {
+            ("pinned", _) => pinned += 1,
+            (state, why) if why.is_empty() => others.push(format!("{name} is {state}")),
+            (_, why) => {
+                others.push(screen.paint(Style::Bad, format!("{name} calls nothing: {why}")))
+            }
+        }
+    }
+    if pinned > 0 {
+        let what = count(
+            pinned,
+            "agent is what was pinned",
+            "agents are what was pinned",
+        );
+        others.insert(0, what);
+    }
+    others.join("; ")
 }
 
 /// Where agents connect over HTTP, and what they show there.
@@ -329,6 +359,21 @@ mod tests {
             roles       keeper (1 restart) ready\n              \
             front is not ready: bad\\u{1b}\n";
         assert_eq!(all(&Screen::new(false, true), &value), expected);
+    }
+
+    #[test]
+    fn an_agent_that_is_another_one_is_told_with_what_changed() {
+        let plane = json!({"runtimes": {
+            "a": {"state": "pinned", "why": null},
+            "b": {"state": "changed", "why": "file `/opt/b/agent.py` changed in content"},
+            "c": {"state": "not looked at yet"},
+        }});
+        assert_eq!(
+            made_of(&Screen::new(false, true), &plane),
+            "1 agent is what was pinned; b calls nothing: file `/opt/b/agent.py` changed in content; \
+             c is not looked at yet"
+        );
+        assert_eq!(made_of(&Screen::new(false, true), &json!({})), "");
     }
 
     #[test]

@@ -2,7 +2,8 @@
 
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
 
 use serde_json::{Value, json};
 
@@ -12,7 +13,7 @@ use crate::call::id::Id;
 use crate::egress::upstream::frames::MESSAGE_MAX;
 use crate::wire::frame;
 use crate::wire::messages::{
-    EgressToKeeper, Era, Got, KeeperToEgress, Passing, Remote, Unasked, UpstreamLimits,
+    EgressToKeeper, Era, Got, Hop, KeeperToEgress, Passing, Remote, Unasked, UpstreamLimits,
 };
 
 fn remote(url: String) -> Remote {
@@ -59,13 +60,14 @@ impl<'a> Asked<'a> {
     }
 
     fn gone(&self) -> String {
-        match self.next() {
-            (EgressToKeeper::Gone { why, .. }, _) => why,
-            other => panic!("{other:?}"),
-        }
+        self.gone_by().1
     }
 
     fn put(&self, name: &str) -> Id {
+        self.put_with(name, true, Vec::new())
+    }
+
+    fn put_with(&self, name: &str, repeatable: bool, headers: Vec<(String, String)>) -> Id {
         let ticket = Id::random().unwrap();
         let say = KeeperToEgress::Put {
             upstream: self.upstream,
@@ -73,6 +75,8 @@ impl<'a> Asked<'a> {
             method: "tools/call".into(),
             progress: true,
             wall_ms: 20_000,
+            repeatable,
+            headers,
         };
         let params = json!({"name": name, "arguments": {}}).to_string();
         frame::send(self.world.keeper.as_fd(), &say, params.as_bytes(), &[]).unwrap();
@@ -80,15 +84,65 @@ impl<'a> Asked<'a> {
     }
 
     fn got(&self, ticket: Id) -> (Got, String) {
-        match self.next() {
-            (EgressToKeeper::Got { ticket: of, got }, blob) if of == ticket => (got, blob),
-            other => panic!("{other:?}"),
+        let (got, blob, _) = self.got_by(ticket);
+        (got, blob)
+    }
+
+    /// With the requests that were made for it.
+    fn got_by(&self, ticket: Id) -> (Got, String, Vec<Hop>) {
+        loop {
+            match self.next() {
+                (
+                    EgressToKeeper::Got {
+                        ticket: of,
+                        got,
+                        hops,
+                    },
+                    blob,
+                ) if of == ticket => return (got, blob, hops),
+                (EgressToKeeper::Hops { .. }, _) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    /// What is told before its end, and why it ended.
+    fn gone_by(&self) -> (Vec<Hop>, String) {
+        let mut all = Vec::new();
+        loop {
+            match self.next() {
+                (EgressToKeeper::Hops { hops, .. }, _) => all.extend(hops),
+                (EgressToKeeper::Gone { why, .. }, _) => return (all, why),
+                other => panic!("{other:?}"),
+            }
         }
     }
 
     fn order(&self, say: &KeeperToEgress) {
         frame::send(self.world.keeper.as_fd(), say, &[], &[]).unwrap();
     }
+}
+
+/// Answers the requests of a connection one after the other, until `reply` has no answer; which of all
+/// connections it is comes first.
+fn serve_on(
+    reply: impl Fn(usize, usize, &str) -> Option<Vec<u8>> + Send + Sync + 'static,
+) -> (Server, Arc<AtomicUsize>) {
+    let connections = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&connections);
+    let server = handle(move |stream, requests| {
+        let connection = count.fetch_add(1, Ordering::SeqCst);
+        for number in 0.. {
+            let request = read_request(stream);
+            let Some(answer) = reply(connection, number, &request).filter(|_| !request.is_empty())
+            else {
+                return;
+            };
+            drop(requests.send(request));
+            stream.write_all(&answer).unwrap();
+        }
+    });
+    (server, connections)
 }
 
 fn body(request: &str) -> Value {
@@ -180,8 +234,14 @@ fn a_session_server_has_a_session_and_its_end() {
             .to_ascii_lowercase()
             .contains("mcp-session-id: s-1\r\n");
         let result = match asked["method"].as_str().unwrap_or_default() {
-            "server/discover" => return http("400 Bad Request", "text/plain", "", "what?"),
+            // A session of a question that was refused is none.
+            "server/discover" => {
+                let more = "Mcp-Session-Id: s-0\r\n";
+                return http("400 Bad Request", "text/plain", more, "what?");
+            }
             "initialize" => {
+                let lower = request.to_ascii_lowercase();
+                assert!(!lower.contains("mcp-session-id"), "{request}");
                 let result = json!({"protocolVersion": "2025-06-18",
                     "capabilities": {"tools": {}}});
                 let answer = json!({"jsonrpc": "2.0", "id": asked["id"], "result": result});
@@ -327,4 +387,166 @@ fn who_gives_up_a_question_closes_its_stream() {
     assert_eq!(asked.got(ticket).0, Got::Cancelled);
     closes.recv().unwrap();
     assert!(server.requests.try_recv().is_err(), "nothing else was sent");
+}
+
+fn done(asked: &Value) -> Vec<u8> {
+    json_of(&json!({"jsonrpc": "2.0", "id": asked["id"], "result": {}}))
+}
+
+#[test]
+fn a_connection_is_used_again_by_its_own_agent_and_for_what_changes_nothing() {
+    let (server, connections) = serve_on(|_, _, request| Some(stateless(request, done)));
+    let count = || connections.load(Ordering::SeqCst);
+    let world = World::plain();
+    let asked = Asked::new(&world, remote(server.url("/mcp")));
+    asked.opened();
+    for _ in 0..5 {
+        let (got, _, hops) = asked.got_by(asked.put("x"));
+        assert_eq!(got, Got::Result);
+        let [hop] = hops.as_slice() else {
+            panic!("{hops:?}")
+        };
+        assert_eq!(hop.target, format!("POST {}", server.url("/mcp")));
+        assert_eq!(hop.address, Some(server.address.to_string()));
+        assert_eq!((hop.status, hop.fault.as_deref()), (Some(200), None));
+        assert!(hop.bytes > 10, "{hop:?}");
+    }
+    assert_eq!(count(), 1);
+    // What may change something is never written to a connection that has waited.
+    let ticket = asked.put_with("x", false, Vec::new());
+    assert_eq!(asked.got(ticket).0, Got::Result);
+    assert_eq!(count(), 2);
+    // Another upstream is another agent's, or another connector's: it shares none.
+    let other = Asked::new(&world, remote(server.url("/mcp")));
+    other.opened();
+    assert_eq!(other.got(other.put("x")).0, Got::Result);
+    assert_eq!(count(), 3);
+    for request in server.requests.try_iter() {
+        assert!(
+            !request.to_ascii_lowercase().contains("connection: close"),
+            "{request}"
+        );
+    }
+    let upstream = asked.upstream;
+    asked.order(&KeeperToEgress::Close { upstream });
+    let (hops, _) = asked.gone_by();
+    assert_eq!(hops.len(), 2, "its beginning: {hops:?}");
+}
+
+#[test]
+fn what_changes_nothing_is_asked_again_where_a_connection_ended_as_it_waited() {
+    // Each connection answers two requests, takes a third, and ends without an answer.
+    let (server, connections) =
+        serve_on(|_, number, request| (number < 2).then(|| stateless(request, done)));
+    let world = World::plain();
+    let asked = Asked::new(&world, remote(server.url("/mcp")));
+    asked.opened();
+    let mut faults = 0;
+    for _ in 0..6 {
+        let (got, _, hops) = asked.got_by(asked.put("x"));
+        assert_eq!(got, Got::Result);
+        let (last, before) = hops.split_last().unwrap();
+        assert_eq!(last.fault, None);
+        faults += before.iter().filter(|hop| hop.fault.is_some()).count();
+    }
+    assert!(
+        faults > 0 && connections.load(Ordering::SeqCst) > 2,
+        "{faults}"
+    );
+}
+
+#[test]
+fn arguments_are_said_in_headers_to_a_server_of_the_stateless_era_only() {
+    let params = || {
+        let text = |name: &str, text: &str| (name.to_owned(), text.to_owned());
+        vec![
+            text("Region", "us-west1"),
+            text("Greeting", "Hello, 世界"),
+            text("Text", "a\r\nHost: b"),
+            text("bad name", "x"),
+        ]
+    };
+    let (server, _) = serve_on(|_, _, request| Some(stateless(request, done)));
+    let world = World::plain();
+    let asked = Asked::new(&world, remote(server.url("/mcp")));
+    asked.opened();
+    let ticket = asked.put_with("x", true, params());
+    assert_eq!(asked.got(ticket).0, Got::Result);
+    let request = server
+        .requests
+        .try_iter()
+        .last()
+        .unwrap()
+        .to_ascii_lowercase();
+    for header in [
+        "mcp-param-region: us-west1\r\n",
+        "mcp-param-greeting: =?base64?sgvsbg8sios4luevja==?=\r\n",
+        "mcp-param-text: =?base64?yq0ksg9zddogyg==?=\r\n",
+    ] {
+        assert!(request.contains(header), "{header}: {request}");
+    }
+    assert!(
+        !request.contains("bad name") && !request.contains("host: b"),
+        "{request}"
+    );
+
+    let (server, _) = serve_on(|_, _, request| Some(session(request, |_| None)));
+    let asked = Asked::new(&world, remote(server.url("/mcp")));
+    assert_eq!(asked.opened(), Era::Session);
+    let ticket = asked.put_with("x", true, params());
+    assert_eq!(asked.got(ticket).0, Got::Result);
+    let all: String = server.requests.try_iter().collect();
+    assert!(!all.to_ascii_lowercase().contains("mcp-param-"), "{all}");
+}
+
+/// A server of the session era; `stream` answers a GET.
+fn session(request: &str, stream: impl Fn(&str) -> Option<Vec<u8>>) -> Vec<u8> {
+    let asked = body(request);
+    let result = match asked["method"].as_str().unwrap_or_default() {
+        "server/discover" => return http("400 Bad Request", "text/plain", "", "what?"),
+        "initialize" => json!({"protocolVersion": "2025-11-25",
+            "capabilities": {"tools": {"listChanged": true}}}),
+        "tools/list" => json!({"tools": [{"name": "x"}]}),
+        "tools/call" => json!({"content": []}),
+        "" if request.starts_with("GET ") => {
+            let none = || http("405 Method Not Allowed", "text/plain", "", "");
+            return stream(request).unwrap_or_else(none);
+        }
+        _ => return http("202 Accepted", "text/plain", "", ""),
+    };
+    json_of(&json!({"jsonrpc": "2.0", "id": asked["id"], "result": result}))
+}
+
+#[test]
+fn a_stream_that_ends_is_asked_for_again_and_what_was_missed_is_listed_again() {
+    let (streamed, streams) = mpsc::channel();
+    let streams_made = AtomicUsize::new(0);
+    let (server, _) = serve_on(move |_, _, request| {
+        Some(session(request, |request| {
+            streamed.send(request.to_owned()).unwrap();
+            match streams_made.fetch_add(1, Ordering::SeqCst) {
+                0 => Some(http(
+                    "200 OK",
+                    "text/event-stream",
+                    "",
+                    "id: 7\nretry: 1\ndata:\n\n",
+                )),
+                _ => None,
+            }
+        }))
+    });
+    let world = World::plain();
+    let asked = Asked::new(&world, remote(server.url("/mcp")));
+    assert_eq!(asked.opened(), Era::Session);
+    let first = streams.recv().unwrap().to_ascii_lowercase();
+    assert!(!first.contains("last-event-id"), "{first}");
+    let second = streams.recv().unwrap().to_ascii_lowercase();
+    assert!(second.contains("last-event-id: 7\r\n"), "{second}");
+    let (EgressToKeeper::Changed { .. }, tools) = asked.next() else {
+        panic!("nothing was listed again")
+    };
+    assert!(tools.contains("\"x\""), "{tools}");
+    // The second time it said that it has none: it is not asked a third time, and serves on.
+    assert_eq!(asked.got(asked.put("x")).0, Got::Result);
+    assert!(streams.try_recv().is_err());
 }

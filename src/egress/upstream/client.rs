@@ -62,6 +62,10 @@ pub(in crate::egress) struct Put {
     pub(in crate::egress) method: String,
     pub(in crate::egress) progress: bool,
     pub(in crate::egress) wall_ms: u64,
+    /// It changes nothing.
+    pub(in crate::egress) repeatable: bool,
+    /// What a transport with headers says of its arguments.
+    pub(in crate::egress) headers: Vec<(String, String)>,
     /// The raw `params`.
     pub(in crate::egress) params: Vec<u8>,
 }
@@ -96,6 +100,12 @@ pub(super) struct Message {
     pub(super) name: Option<String>,
     /// One line, with its newline.
     pub(super) line: Vec<u8>,
+    /// Whose question it is, where it is one of the keeper's.
+    pub(super) ticket: Option<Id>,
+    /// It may be made again where nothing of an answer came.
+    pub(super) repeatable: bool,
+    /// What a transport with headers says of its arguments.
+    pub(super) headers: Vec<(String, String)>,
 }
 
 /// How far the client is.
@@ -276,7 +286,12 @@ impl Client {
         };
         let raw = String::from_utf8(put.params).unwrap_or_default();
         if !self.ask(what, put.method, &raw, Some(now + wall)) {
-            self.got(ticket, refused(Unasked::NotCarried), Vec::new());
+            return self.got(ticket, refused(Unasked::NotCarried), Vec::new());
+        }
+        if let Some(Does::Send(message)) = self.does.back_mut() {
+            message.ticket = Some(ticket);
+            message.repeatable = put.repeatable;
+            message.headers = put.headers;
         }
     }
 
@@ -313,6 +328,9 @@ impl Client {
             method,
             name,
             line: one_line(line.into_bytes()),
+            ticket: None,
+            repeatable: true,
+            headers: Vec::new(),
         }));
         true
     }
@@ -325,6 +343,9 @@ impl Client {
             method: method.into(),
             name: None,
             line: line.into_bytes(),
+            ticket: None,
+            repeatable: true,
+            headers: Vec::new(),
         }));
     }
 
@@ -337,6 +358,9 @@ impl Client {
             method: String::new(),
             name: None,
             line: one_line(line.into_bytes()),
+            ticket: None,
+            repeatable: false,
+            headers: Vec::new(),
         }));
     }
 
@@ -416,7 +440,11 @@ impl Client {
 
     /// Tells what came of a question.
     pub(super) fn got(&mut self, ticket: Id, got: Got, blob: Vec<u8>) {
-        let say = EgressToKeeper::Got { ticket, got };
+        let say = EgressToKeeper::Got {
+            ticket,
+            got,
+            hops: Vec::new(),
+        };
         self.does.push_back(Does::Tell(say, blob));
     }
 

@@ -338,6 +338,20 @@ impl Client {
         }
     }
 
+    /// What was told may have been missed: everything is listed again that the server tells of.
+    pub(super) fn missed(&mut self, now: Instant) {
+        let all = [
+            ("tools", "notifications/tools/list_changed"),
+            ("prompts", "notifications/prompts/list_changed"),
+            ("resources", "notifications/resources/list_changed"),
+        ];
+        for (name, method) in all {
+            if self.tells_of(name) {
+                self.has_changed(method, now);
+            }
+        }
+    }
+
     /// Lists again what has changed, if it is time.
     pub(super) fn relist(&mut self, now: Instant) {
         if self.changed.is_empty() || self.relisting.is_some() || now < self.relist_at {

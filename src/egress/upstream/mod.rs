@@ -14,16 +14,19 @@ mod client;
 pub mod frames;
 mod heard;
 mod hello;
+mod kept;
 mod large;
 mod listing;
 mod meta;
 mod post;
+mod reading;
 mod remote;
 mod sse;
 mod stdio;
 mod teller;
 #[cfg(test)]
 mod tests;
+mod trail;
 
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
@@ -161,6 +164,7 @@ impl Upstreams {
         let say = EgressToKeeper::Got {
             ticket,
             got: Got::Refused(why),
+            hops: Vec::new(),
         };
         Teller::new(Arc::clone(link)).tell(&say, &[]).await;
     }

@@ -3,10 +3,11 @@
 //! redirect is followed.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use http_body_util::{BodyExt, Full};
+use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{
     ACCEPT, ACCEPT_ENCODING, CONNECTION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue,
@@ -14,32 +15,34 @@ use hyper::header::{
 };
 use hyper::{Request, Response, StatusCode};
 use tokio::sync::{Semaphore, mpsc};
-use tokio::time::timeout_at;
 
-use super::frames::{self, MESSAGE_MAX, Said};
+use super::kept::{Connections, Kept};
 use super::large::{self, Large, Seat};
-use super::sse::Events;
+use super::reading::Reading;
+use super::trail::Trail;
 use crate::call::http::{Scheme, Target};
 use crate::egress::Net;
-use crate::egress::exchange::{self, Answer};
+use crate::egress::exchange::{self, Connection};
+use crate::egress::refusal::{Class, Refusal};
 use crate::wire::messages::Remote;
 use crate::wire::text::escaped;
 
 /// Name of the session's header, in lower case.
-const SESSION: &str = "mcp-session-id";
-/// Longest session id, in bytes.
-const SESSION_MAX: usize = 1024;
-/// Longest body of an answer that is an error of HTTP, in bytes.
-const ERROR_MAX: usize = 64 << 10;
+pub(super) const SESSION: &str = "mcp-session-id";
+
+/// How long a connection has to be ready for another request.
+const READY: Duration = Duration::from_millis(100);
 
 /// Where a server is, and what every request to it has.
 #[derive(Debug)]
 pub(super) struct Endpoint {
-    target: Target,
+    /// For the methods that are used: POST, GET, DELETE.
+    targets: [Target; 3],
     private: Vec<String>,
     pin: Option<String>,
     headers: Vec<(HeaderName, HeaderValue)>,
     seats: Arc<Semaphore>,
+    connections: Connections,
 }
 
 /// A request to it.
@@ -49,20 +52,35 @@ pub(super) struct Post {
     /// The question it carries, where it carries one.
     pub(super) id: Option<u64>,
     pub(super) headers: HeaderMap,
-    pub(super) body: Vec<u8>,
+    pub(super) body: Bytes,
+    /// It may be made again where a connection breaks before anything of an answer came.
+    pub(super) repeatable: bool,
 }
 
 /// What comes of it.
 #[derive(Debug)]
 pub(super) enum Came {
-    /// The server has given the session this id.
-    Session(HeaderValue),
+    /// The server says this session id with its answer to that question.
+    Session(Option<u64>, HeaderValue),
     /// A message, on the stream of that question.
     Message(Option<u64>, Vec<u8>, Seat),
     /// The exchange is over: well, or for this reason.
     Over(Option<u64>, Option<String>),
+    /// The stream for what is about no question has ended.
+    Stream(Streamed),
     /// The server broke a rule.
     Broken(String),
+}
+
+/// How a stream of a session has ended.
+#[derive(Debug, Default)]
+pub(super) struct Streamed {
+    /// The server's status, where there was one.
+    pub(super) status: Option<StatusCode>,
+    /// The last event's name, by which the stream is taken up again.
+    pub(super) last: Option<HeaderValue>,
+    /// How long the server wants to be left alone.
+    pub(super) retry: Option<Duration>,
 }
 
 impl Endpoint {
@@ -77,7 +95,8 @@ impl Endpoint {
             pin_sha256,
             headers,
         } = remote;
-        let target = Target::parse("POST", &url).map_err(|why| why.to_string())?;
+        let target = |method| Target::parse(method, &url).map_err(|why| why.to_string());
+        let targets = [target("POST")?, target("GET")?, target("DELETE")?];
         let headers = headers.into_iter().map(|(name, value)| {
             let bad = || format!("the header `{}` cannot be sent", escaped(&name));
             let mut value = HeaderValue::try_from(value).map_err(|_| bad())?;
@@ -86,11 +105,12 @@ impl Endpoint {
             Ok((name, value))
         });
         Ok(Self {
-            target,
+            targets,
             private,
             pin: pin_sha256,
             headers: headers.collect::<Result<_, String>>()?,
             seats: large::seats(),
+            connections: Connections::default(),
         })
     }
 
@@ -99,58 +119,119 @@ impl Endpoint {
         Self { seats, ..self }
     }
 
-    /// Makes the exchange and tells what comes of it.
-    pub(super) async fn exchange(&self, post: Post, net: &Arc<Net>, told: &mpsc::Sender<Came>) {
-        let id = post.id;
-        let over = match self.send(post, net).await {
-            Err(why) => Some(why),
-            Ok(answer) => match receive(id, answer, told, Large::new(&self.seats)).await {
-                Ok(why) => why,
-                Err(broken) => {
-                    // Nobody hears of it where the client is over.
-                    drop(told.send(Came::Broken(broken)).await);
-                    return;
+    /// Makes the exchange and tells what comes of it; what it does is noted in `trail`.
+    pub(super) async fn exchange(
+        &self,
+        post: Post,
+        net: &Arc<Net>,
+        told: &mpsc::Sender<Came>,
+        trail: &Trail,
+    ) {
+        let (id, streams) = (post.id, post.method == "GET");
+        let mut streamed = Streamed::default();
+        let over = match self.send(post, net, trail).await {
+            Err(refusal) => {
+                trail.end(Some(&refusal));
+                Some(escaped(refusal.detail()))
+            }
+            Ok((response, kept)) => {
+                let mut reading = Reading::new(response, trail, Large::new(&self.seats));
+                streamed.status = Some(reading.status);
+                let over = reading.receive(id, told).await;
+                (streamed.last, streamed.retry) = (reading.last(), reading.retry());
+                match over {
+                    Ok(why) => {
+                        trail.end(None);
+                        self.keep(kept, &reading).await;
+                        why
+                    }
+                    Err(broken) => {
+                        let refusal = Refusal::new(Class::BadResponse, broken.as_str());
+                        trail.end(Some(&refusal));
+                        // Nobody hears of it where the client is over.
+                        drop(told.send(Came::Broken(broken)).await);
+                        return;
+                    }
                 }
-            },
+            }
         };
-        drop(told.send(Came::Over(id, over)).await);
+        drop(match streams {
+            true => told.send(Came::Stream(streamed)).await,
+            false => told.send(Came::Over(id, over)).await,
+        });
     }
 
-    async fn send(&self, post: Post, net: &Arc<Net>) -> Result<Answer, String> {
-        let request = self.request(post)?;
-        let (target, failed) = (&self.target, |why: crate::egress::refusal::Refusal| {
-            escaped(why.detail())
-        });
-        let dialled = net.dialer.dial(target, &self.private).await;
-        let (socket, _) = dialled.map_err(failed)?;
-        let answer = match target.scheme() {
-            Scheme::Http => exchange::send(socket, request).await,
+    /// Keeps a connection whose answer was read to its end.
+    async fn keep(&self, mut kept: Kept, reading: &Reading<'_>) {
+        if reading.ended && kept.connection.is_ready(READY).await {
+            self.connections.put(kept, reading.keep_alive.as_deref());
+        }
+    }
+
+    /// Sends it on a connection that waits, where it may be made again, or else on a new one.
+    async fn send(
+        &self,
+        post: Post,
+        net: &Arc<Net>,
+        trail: &Trail,
+    ) -> Result<(Response<Incoming>, Kept), Refusal> {
+        let target = self.target(post.method);
+        trail.note(|hops| hops.begin(target));
+        let kept = post.repeatable.then(|| self.connections.take()).flatten();
+        if let Some(mut kept) = kept {
+            let request = self.request(target, &post)?;
+            trail.note(|hops| hops.dialled(kept.address.clone()));
+            match kept.connection.send(request).await {
+                Ok(response) => return Ok((response, kept)),
+                // It was closed while it waited: a new one is the first to be asked.
+                Err(refusal) => {
+                    trail.end(Some(&refusal));
+                    trail.note(|hops| hops.begin(target));
+                }
+            }
+        }
+        let (socket, address) = net.dialer.dial(target, &self.private).await?;
+        let address = address.to_string();
+        trail.note(|hops| hops.dialled(address.clone()));
+        let connection = match target.scheme() {
+            Scheme::Http => Connection::open(socket).await,
             Scheme::Https => {
                 let pin = self.pin.as_deref();
                 let tls = net.tls.connect(socket, target.host(), pin).await;
-                exchange::send(tls.map_err(failed)?, request).await
+                Connection::open(tls?).await
             }
         };
-        answer.map_err(failed)
+        let mut kept = Kept::new(connection?, address);
+        let request = self.request(target, &post)?;
+        let response = kept.connection.send(request).await;
+        Ok((response?, kept))
     }
 
-    fn request(&self, post: Post) -> Result<Request<Full<Bytes>>, String> {
-        let mut path = self.target.path().to_owned();
-        if let Some(query) = self.target.query() {
+    fn target(&self, method: &str) -> &Target {
+        let [post, others @ ..] = &self.targets;
+        let other = others.iter().find(|target| target.method() == method);
+        other.unwrap_or(post)
+    }
+
+    fn request(&self, target: &Target, post: &Post) -> Result<Request<Full<Bytes>>, Refusal> {
+        let bad = |what: &str| Refusal::new(Class::BadRequest, format!("{what} cannot be sent"));
+        let mut path = target.path().to_owned();
+        if let Some(query) = target.query() {
             path.push('?');
             path.push_str(query);
         }
-        let request = Request::builder().method(post.method).uri(path);
-        let mut request = request
-            .body(Full::from(post.body))
-            .map_err(|_| "the url cannot be sent".to_owned())?;
-        let host = HeaderValue::try_from(self.target.authority());
+        let request = Request::builder().method(target.method()).uri(path);
+        let request = request.body(Full::from(post.body.clone()));
+        let mut request = request.map_err(|_| bad("the url"))?;
+        let host = HeaderValue::try_from(target.authority());
         let map = request.headers_mut();
-        map.extend(post.headers);
-        map.insert(HOST, host.map_err(|_| "the host cannot be sent")?);
+        map.extend(post.headers.clone());
+        map.insert(HOST, host.map_err(|_| bad("the host"))?);
         map.insert(USER_AGENT, HeaderValue::from_static(exchange::AGENT));
         map.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        map.insert(CONNECTION, HeaderValue::from_static("close"));
+        if post.method != "POST" {
+            map.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         for (name, value) in &self.headers {
             map.insert(name.clone(), value.clone());
         }
@@ -176,6 +257,11 @@ pub(super) fn stream_headers() -> HeaderMap {
 
 /// Sets a header to a value that may hold anything ("Value Encoding").
 pub(super) fn set(map: &mut HeaderMap, name: &'static str, value: &str) {
+    mirror(map, HeaderName::from_static(name), value);
+}
+
+/// The same, under any name.
+pub(super) fn mirror(map: &mut HeaderMap, name: HeaderName, value: &str) {
     let plain = value
         .bytes()
         .all(|byte| matches!(byte, 0x20..=0x7e | b'\t'))
@@ -186,7 +272,7 @@ pub(super) fn set(map: &mut HeaderMap, name: &'static str, value: &str) {
         false => format!("=?base64?{}?=", STANDARD.encode(value)),
     };
     if let Ok(value) = HeaderValue::try_from(coded) {
-        map.insert(HeaderName::from_static(name), value);
+        map.insert(name, value);
     }
 }
 
@@ -194,128 +280,6 @@ pub(super) fn set(map: &mut HeaderMap, name: &'static str, value: &str) {
 pub(super) fn in_session(map: &mut HeaderMap, session: Option<&HeaderValue>) {
     if let Some(session) = session {
         map.insert(HeaderName::from_static(SESSION), session.clone());
-    }
-}
-
-/// Takes the response; gives why there was no answer, where there was none for a reason.
-async fn receive(
-    id: Option<u64>,
-    answer: Answer,
-    told: &mpsc::Sender<Came>,
-    mut large: Large,
-) -> Result<Option<String>, String> {
-    let Answer { response, _driver } = answer;
-    let status = response.status();
-    if let Some(session) = response.headers().get(SESSION) {
-        if session.len() > SESSION_MAX || !session.as_bytes().iter().all(u8::is_ascii_graphic) {
-            return Err("it gave a session id that is none".into());
-        }
-        drop(told.send(Came::Session(session.clone())).await);
-    }
-    let kind = response.headers().get(CONTENT_TYPE);
-    let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    let kind = kind
-        .split(';')
-        .next()
-        .unwrap_or_default()
-        .trim()
-        .to_ascii_lowercase();
-    let message = |bytes, seat| async {
-        // The client that would hear it may be over.
-        drop(told.send(Came::Message(id, bytes, seat)).await);
-    };
-    match (status, kind.as_str()) {
-        (StatusCode::ACCEPTED | StatusCode::NO_CONTENT, _) => Ok(None),
-        (StatusCode::OK, "text/event-stream") => {
-            let mut events = Events::default();
-            let mut body = response.into_body();
-            while let Some(piece) = next(&mut body, events.held(), &mut large).await? {
-                let piece = match piece {
-                    Ok(piece) => piece,
-                    Err(why) => return Ok(Some(why)),
-                };
-                for data in events.take(&piece)? {
-                    // An empty event only primes the client.
-                    if !data.is_empty() {
-                        message(data, large.stand()).await;
-                    }
-                }
-            }
-            Ok(Some("its stream ended before the answer".into()))
-        }
-        (StatusCode::OK, "application/json") => {
-            match whole(response, MESSAGE_MAX, &mut large).await? {
-                Ok(bytes) => {
-                    message(bytes, large.stand()).await;
-                    Ok(Some("its answer was about something else".into()))
-                }
-                Err(why) => Ok(Some(why)),
-            }
-        }
-        (StatusCode::OK, _) if id.is_none() => Ok(None),
-        _ => {
-            if kind == "application/json"
-                && let Ok(Ok(bytes)) = whole(response, ERROR_MAX, &mut large).await
-                && let Ok(Said::Answer { id: about, .. }) = frames::read(&bytes)
-                && Some(about) == id
-            {
-                message(bytes, None).await;
-            }
-            let status = status.as_u16();
-            Ok(Some(format!(
-                "it answered with status {status} and no message"
-            )))
-        }
-    }
-}
-
-/// A body of at most `max` bytes; inside, why it did not come.
-async fn whole(
-    response: Response<Incoming>,
-    max: usize,
-    large: &mut Large,
-) -> Result<Result<Vec<u8>, String>, String> {
-    let mut body = response.into_body();
-    let mut bytes = Vec::new();
-    while let Some(piece) = next(&mut body, bytes.len(), large).await? {
-        match piece {
-            Err(why) => return Ok(Err(why)),
-            Ok(piece) if bytes.len().saturating_add(piece.len()) > max => {
-                return Err(format!("it sent a message of more than {max} bytes"));
-            }
-            Ok(piece) => bytes.extend_from_slice(&piece),
-        }
-    }
-    Ok(Ok(bytes))
-}
-
-/// The next piece of a body, of which so much is held; nothing at its end.
-///
-/// # Errors
-/// Fails where a long message does not end.
-async fn next(
-    body: &mut Incoming,
-    held: usize,
-    large: &mut Large,
-) -> Result<Option<Result<Bytes, String>>, String> {
-    if large.wants(held) {
-        large.sit().await;
-    }
-    loop {
-        let frame = match large.until() {
-            None => body.frame().await,
-            Some(until) => timeout_at(until, body.frame())
-                .await
-                .map_err(|_| large::slow())?,
-        };
-        return Ok(match frame {
-            None => None,
-            Some(Ok(frame)) => match frame.into_data() {
-                Ok(data) => Some(Ok(data)),
-                Err(_) => continue,
-            },
-            Some(Err(error)) => Some(Err(escaped(exchange::failed(&error).detail()))),
-        });
     }
 }
 

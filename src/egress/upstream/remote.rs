@@ -1,21 +1,24 @@
 //! A server somewhere else: each message is a request of its own, and answers come as JSON or as a
 //! stream of events.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::header::{HeaderMap, HeaderValue};
+use hyper::body::Bytes;
+use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::client::{Client, Does, Message, Order, Phase, Settings};
 use super::meta::STATELESS;
-use super::post::{self, Came, Endpoint, Post};
+use super::post::{self, Came, Endpoint, Post, Streamed};
 use super::teller::{Teller, refuse};
+use super::trail::Trail;
+use crate::call::id::Id;
 use crate::egress::Net;
-use crate::wire::messages::Era;
+use crate::wire::messages::{EgressToKeeper, Era};
 
 /// What came and was not looked at yet.
 const CAME_MAX: usize = 4;
@@ -26,16 +29,84 @@ const NOTICES_MAX: usize = 64;
 /// How long the end of a session may take.
 const PARTING: Duration = Duration::from_secs(2);
 
+/// Pause before the stream of a session is asked for again; doubles to [`PAUSE_MAX`].
+const PAUSE_MIN: Duration = Duration::from_secs(1);
+/// Longest pause. A stream that lasted as long begins with [`PAUSE_MIN`] again.
+const PAUSE_MAX: Duration = Duration::from_secs(60);
+/// Requests for no question that are told together.
+const HOPS_TOLD: usize = 8;
+/// That wait to be told until they are over.
+const HOPS_MAX: usize = 64;
+
 /// The connections with one server.
 struct Remote {
+    upstream: Id,
     endpoint: Arc<Endpoint>,
     net: Arc<Net>,
     session: Option<HeaderValue>,
+    /// The question that begins the session.
+    initializing: Option<u64>,
     running: JoinSet<()>,
-    questions: BTreeMap<u64, AbortHandle>,
+    questions: BTreeMap<u64, (AbortHandle, Trail)>,
     came: mpsc::Sender<Came>,
-    /// The stream for what is about no question was asked for.
-    streams: bool,
+    stream: Stream,
+    /// What was done for each question of the keeper's that is under way.
+    trails: BTreeMap<Id, Trail>,
+    /// What was done besides, and not told yet.
+    beside: VecDeque<Trail>,
+}
+
+/// The stream for what is about no question, in the session era.
+struct Stream {
+    state: Open,
+    pause: Duration,
+    /// The last event's name.
+    last: Option<HeaderValue>,
+}
+
+enum Open {
+    /// Not yet.
+    Never,
+    /// Since then.
+    Since(Instant),
+    /// It has ended, and is asked for again then.
+    Again(Instant),
+    /// The server has none.
+    None,
+}
+
+impl Stream {
+    /// One has ended; it is asked for again, the later the less it lasted.
+    fn ended(&mut self, streamed: Streamed, now: Instant) {
+        let Streamed {
+            status,
+            last,
+            retry,
+        } = streamed;
+        if status.is_some_and(|status| status.is_client_error()) {
+            self.state = Open::None;
+            return;
+        }
+        let lasted = match self.state {
+            Open::Since(since) => now.duration_since(since),
+            Open::Never | Open::Again(_) | Open::None => Duration::ZERO,
+        };
+        if lasted >= PAUSE_MAX {
+            self.pause = PAUSE_MIN;
+        }
+        self.last = last.or_else(|| self.last.take());
+        let pause = retry.map_or(self.pause, |retry| retry.clamp(self.pause, PAUSE_MAX));
+        self.state = Open::Again(now + pause);
+        self.pause = (self.pause * 2).min(PAUSE_MAX);
+    }
+
+    /// When it is to be asked for.
+    fn due(&self) -> Option<Instant> {
+        match self.state {
+            Open::Again(at) => Some(at),
+            Open::Never | Open::Since(_) | Open::None => None,
+        }
+    }
 }
 
 /// Is its client until it ends, breaks the rules, or the keeper closes it.
@@ -48,13 +119,21 @@ pub(super) async fn run(
 ) {
     let (came, mut coming) = mpsc::channel(CAME_MAX);
     let mut remote = Remote {
+        upstream: settings.upstream,
         endpoint: Arc::new(endpoint),
         net,
         session: None,
+        initializing: None,
         running: JoinSet::new(),
         questions: BTreeMap::new(),
         came,
-        streams: false,
+        stream: Stream {
+            state: Open::Never,
+            pause: PAUSE_MIN,
+            last: None,
+        },
+        trails: BTreeMap::new(),
+        beside: VecDeque::new(),
     };
     let mut client = Client::new(settings, Instant::now().into());
     let why = remote
@@ -63,12 +142,20 @@ pub(super) async fn run(
     refuse(&mut orders, teller).await;
     remote.running.shutdown().await;
     client.end(&why, false, &[]);
+    let mut gone = None;
     while let Some(does) = client.next() {
-        if let Does::Tell(say, blob) = does {
-            teller.tell(&say, &blob).await;
+        match does {
+            Does::Tell(say @ EgressToKeeper::Gone { .. }, _) => gone = Some(say),
+            Does::Tell(say, blob) => teller.tell(&remote.with_hops(say), &blob).await,
+            Does::Send(_) | Does::Forget(_) => {}
         }
     }
+    // What it did is told before its end.
     remote.part(&client).await;
+    remote.tell_hops(teller, 0).await;
+    if let Some(gone) = gone {
+        teller.tell(&gone, &[]).await;
+    }
 }
 
 impl Remote {
@@ -85,7 +172,7 @@ impl Remote {
                 match does {
                     Does::Send(message) => self.send(client, message),
                     Does::Forget(id) => self.forget(id),
-                    Does::Tell(say, blob) => teller.tell(&say, &blob).await,
+                    Does::Tell(say, blob) => teller.tell(&self.with_hops(say), &blob).await,
                 }
             }
             while self.running.try_join_next().is_some() {}
@@ -93,9 +180,11 @@ impl Remote {
             if others > NOTICES_MAX {
                 return "it does not take the messages that are no questions".into();
             }
-            self.open_stream(client);
+            self.tell_hops(teller, HOPS_TOLD).await;
             let now = || Instant::now().into();
+            self.open_stream(client);
             let wake = client.wake();
+            let wake = [wake, self.stream.due().map(Instant::into_std)];
             let heard = tokio::select! {
                 order = orders.recv() => match order {
                     Some(order) => {
@@ -105,8 +194,11 @@ impl Remote {
                     None => return "the keeper has closed it".into(),
                 },
                 came = coming.recv() => match came {
-                    Some(Came::Session(session)) => {
-                        self.session.get_or_insert(session);
+                    Some(Came::Session(of, session)) => {
+                        // Some servers say one with what they refuse, and it is over then.
+                        if of.is_some() && of == self.initializing {
+                            self.session = Some(session);
+                        }
                         Ok(())
                     }
                     Some(Came::Message(of, bytes, _seat)) => client.hear(&bytes, of, now()),
@@ -115,14 +207,47 @@ impl Remote {
                         let why = why.unwrap_or_else(|| "it gave no answer".into());
                         client.failed(id, &why, now())
                     }
+                    Some(Came::Stream(streamed)) => {
+                        self.stream.ended(streamed, Instant::now());
+                        Ok(())
+                    }
                     Some(Came::Over(None, _)) | None => Ok(()),
                     Some(Came::Broken(why)) => Err(why),
                 },
-                () = at(wake) => client.tick(now()),
+                () = at(wake.into_iter().flatten().min()) => client.tick(now()),
             };
             if let Err(why) = heard {
                 return why;
             }
+        }
+    }
+
+    /// With the requests that were made for a question, where it is one's end.
+    fn with_hops(&mut self, say: EgressToKeeper) -> EgressToKeeper {
+        let EgressToKeeper::Got { ticket, got, .. } = say else {
+            return say;
+        };
+        let trail = self.trails.remove(&ticket);
+        let hops = trail.map(|trail| trail.so_far()).unwrap_or_default();
+        EgressToKeeper::Got { ticket, got, hops }
+    }
+
+    /// Tells what was done besides questions and is over, where it is more than `most`.
+    async fn tell_hops(&mut self, teller: &Teller, most: usize) {
+        if self.beside.len() <= most {
+            return;
+        }
+        // One that lasts, such as a stream, is told when it is over; at the end all are.
+        let all = most == 0 || self.beside.len() > HOPS_MAX;
+        let over = |trail: &Trail| all || trail.is_over();
+        let (told, kept): (Vec<Trail>, _) = self.beside.drain(..).partition(over);
+        self.beside = kept.into();
+        for some in told.chunks(HOPS_TOLD) {
+            let say = EgressToKeeper::Hops {
+                upstream: self.upstream,
+                hops: some.iter().flat_map(Trail::so_far).collect(),
+            };
+            teller.tell(&say, &[]).await;
         }
     }
 
@@ -132,7 +257,13 @@ impl Remote {
             method,
             name,
             line,
+            ticket,
+            repeatable,
+            headers: mirrored,
         } = message;
+        if method == "initialize" {
+            (self.session, self.initializing) = (None, id);
+        }
         let mut headers = post::headers();
         post::in_session(&mut headers, self.session.as_ref());
         let stateless = client.era == Era::Stateless || method == "server/discover";
@@ -143,6 +274,12 @@ impl Remote {
             if let Some(name) = name.filter(|_| named.contains(&method.as_str())) {
                 post::set(&mut headers, "mcp-name", &name);
             }
+            for (name, value) in mirrored {
+                match HeaderName::try_from(format!("mcp-param-{name}")) {
+                    Ok(name) => post::mirror(&mut headers, name, &value),
+                    Err(error) => tracing::error!(%error, "an argument has no header"),
+                }
+            }
         } else if method != "initialize" {
             post::set(&mut headers, VERSION, &client.version);
         }
@@ -150,55 +287,82 @@ impl Remote {
             method: "POST",
             id,
             headers,
-            body: line,
+            body: line.into(),
+            repeatable,
         };
-        let running = self.begin(post);
+        let begun = self.begin(post, ticket);
         if let Some(id) = id {
-            self.questions.insert(id, running);
+            self.questions.insert(id, begun);
         }
     }
 
-    fn begin(&mut self, post: Post) -> AbortHandle {
+    fn begin(&mut self, post: Post, ticket: Option<Id>) -> (AbortHandle, Trail) {
+        let trail = Trail::default();
+        match ticket {
+            Some(ticket) => drop(self.trails.insert(ticket, trail.clone())),
+            None => self.beside.push_back(trail.clone()),
+        }
         let (endpoint, net) = (Arc::clone(&self.endpoint), Arc::clone(&self.net));
         let came = self.came.clone();
         // The client itself gives up a question, and a stream stays.
         let limited = post.id.is_none() && post.method == "POST";
-        self.running.spawn(async move {
-            let exchange = endpoint.exchange(post, &net, &came);
-            match limited {
-                true => drop(timeout(NOTICE, exchange).await),
-                false => exchange.await,
+        let noted = trail.clone();
+        let running = self.running.spawn(async move {
+            let exchange = endpoint.exchange(post, &net, &came, &noted);
+            if !limited {
+                return exchange.await;
             }
-        })
+            if timeout(NOTICE, exchange).await.is_err() {
+                noted.give_up("it took too long");
+            }
+        });
+        (running, trail)
     }
 
     /// Closing the stream of a question cancels it in the stateless era.
     fn forget(&mut self, id: u64) {
-        if let Some(running) = self.questions.remove(&id) {
+        if let Some((running, trail)) = self.questions.remove(&id) {
             running.abort();
+            trail.give_up("nobody waits for it any more");
         }
     }
 
     /// In the session era what is about no question comes by a stream of its own, where the server
-    /// has one. It is asked for once: one that ends is not made anew.
-    fn open_stream(&mut self, client: &Client) {
+    /// has one. One that ends is asked for again; what was told meanwhile is lost, so everything is
+    /// listed again.
+    fn open_stream(&mut self, client: &mut Client) {
+        let now = Instant::now();
         let open = matches!(client.phase, Phase::Open) && client.era == Era::Session;
-        if !open || std::mem::replace(&mut self.streams, open) {
+        let again = match self.stream.state {
+            Open::Never => false,
+            Open::Again(at) if at <= now => true,
+            Open::Since(_) | Open::Again(_) | Open::None => return,
+        };
+        if !open {
             return;
         }
+        self.stream.state = Open::Since(now);
         let mut headers = post::stream_headers();
         post::in_session(&mut headers, self.session.as_ref());
         post::set(&mut headers, VERSION, &client.version);
-        self.begin(Post {
+        if let Some(last) = &self.stream.last {
+            headers.insert(HeaderName::from_static("last-event-id"), last.clone());
+        }
+        let post = Post {
             method: "GET",
             id: None,
             headers,
-            body: Vec::new(),
-        });
+            body: Bytes::new(),
+            repeatable: false,
+        };
+        self.begin(post, None);
+        if again {
+            client.missed(now.into());
+        }
     }
 
     /// Ends the session at the server, as far as that wants to know.
-    async fn part(&self, client: &Client) {
+    async fn part(&mut self, client: &Client) {
         if self.session.is_none() {
             return;
         }
@@ -209,10 +373,14 @@ impl Remote {
             method: "DELETE",
             id: None,
             headers,
-            body: Vec::new(),
+            body: Bytes::new(),
+            repeatable: false,
         };
         let (nobody, _) = mpsc::channel(1);
-        drop(timeout(PARTING, self.endpoint.exchange(post, &self.net, &nobody)).await);
+        let trail = Trail::default();
+        self.beside.push_back(trail.clone());
+        let exchange = self.endpoint.exchange(post, &self.net, &nobody, &trail);
+        drop(timeout(PARTING, exchange).await);
     }
 }
 
@@ -222,5 +390,51 @@ async fn at(wake: Option<std::time::Instant>) {
     match wake {
         Some(wake) => sleep_until(wake.into()).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper::StatusCode;
+
+    use super::*;
+
+    #[test]
+    fn a_stream_that_ends_is_asked_for_again_the_later_the_less_it_lasted() {
+        let mut stream = Stream {
+            state: Open::Never,
+            pause: PAUSE_MIN,
+            last: None,
+        };
+        let mut pauses = Vec::new();
+        let mut now = Instant::now();
+        for _ in 0..9 {
+            stream.state = Open::Since(now);
+            stream.ended(Streamed::default(), now);
+            let due = stream.due().unwrap();
+            pauses.push(due.duration_since(now).as_secs());
+            now = due;
+        }
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60, 60]);
+        // One that lasted begins anew, and what a server wishes is within bounds.
+        stream.state = Open::Since(now);
+        now += PAUSE_MAX;
+        let wish = Streamed {
+            retry: Some(Duration::from_secs(3_600)),
+            last: Some(HeaderValue::from_static("7")),
+            status: Some(StatusCode::OK),
+        };
+        stream.ended(wish, now);
+        assert_eq!(stream.due(), Some(now + PAUSE_MAX));
+        assert_eq!(stream.last.as_ref().unwrap(), "7");
+        stream.state = Open::Since(now);
+        stream.ended(Streamed::default(), now);
+        assert_eq!(stream.due(), Some(now + PAUSE_MIN * 2));
+        let none = Streamed {
+            status: Some(StatusCode::METHOD_NOT_ALLOWED),
+            ..Streamed::default()
+        };
+        stream.ended(none, now);
+        assert_eq!(stream.due(), None);
     }
 }

@@ -1,4 +1,7 @@
-//! Server-sent events (WHATWG HTML, section 9.2) as far as MCP uses them: the data of each event.
+//! Server-sent events (WHATWG HTML, section 9.2) as far as MCP uses them: the data of each event, the
+//! name of the last, and how soon to ask again.
+
+use std::time::Duration;
 
 use super::frames::MESSAGE_MAX;
 
@@ -9,6 +12,9 @@ pub(super) struct Events {
     data: Vec<u8>,
     /// The event has data, even if empty.
     any: bool,
+    /// The last event's name, and how long the server wants to be left alone.
+    last: Vec<u8>,
+    retry: Option<Duration>,
     /// The last line ended with a carriage return: a newline that follows belongs to it.
     returned: bool,
 }
@@ -43,12 +49,40 @@ impl Events {
         self.line.len().saturating_add(self.data.len())
     }
 
+    /// The name of the last event that had one; empty where none had.
+    pub(super) fn last_id(&self) -> &[u8] {
+        &self.last
+    }
+
+    /// How long the server wants to be left alone before its stream is asked for again.
+    pub(super) fn retry(&self) -> Option<Duration> {
+        self.retry
+    }
+
+    /// A field that is about the stream and not an event's data.
+    fn about(&mut self, line: &[u8]) {
+        let value = |name: &[u8]| {
+            let rest = line.strip_prefix(name)?.strip_prefix(b":".as_slice())?;
+            Some(rest.strip_prefix(b" ".as_slice()).unwrap_or(rest))
+        };
+        if let Some(id) = value(b"id").filter(|id| !id.contains(&0)) {
+            self.last = id.to_vec();
+        } else if let Some(text) = value(b"retry").and_then(|text| str::from_utf8(text).ok())
+            && let Ok(milliseconds) = text.parse()
+        {
+            self.retry = Some(Duration::from_millis(milliseconds));
+        }
+    }
+
     fn end_line(&mut self, line: &[u8]) -> Option<Vec<u8>> {
         if line.is_empty() {
             let data = std::mem::take(&mut self.data);
             return std::mem::take(&mut self.any).then_some(data);
         }
-        let rest = line.strip_prefix(b"data".as_slice())?;
+        let Some(rest) = line.strip_prefix(b"data".as_slice()) else {
+            self.about(line);
+            return None;
+        };
         let value = match rest.split_first() {
             None => rest,
             Some((b':', value)) => value.strip_prefix(b" ".as_slice()).unwrap_or(value),
@@ -82,6 +116,13 @@ mod tests {
         for cut in 1..20 {
             assert_eq!(all(text, cut), ["{\"a\":\n1}", "", " two"], "{cut}");
         }
+        let mut events = Events::default();
+        events.take(text.as_bytes()).unwrap();
+        assert_eq!(events.last_id(), b"1");
+        assert_eq!(events.retry(), Some(Duration::from_millis(5)));
+        events.take(b"\nid: a\0b\nretry: soon\nid\n\n").unwrap();
+        assert_eq!(events.last_id(), b"1");
+        assert_eq!(events.retry(), Some(Duration::from_millis(5)));
     }
 
     #[test]

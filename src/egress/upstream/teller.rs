@@ -38,6 +38,7 @@ pub(super) async fn refuse(orders: &mut mpsc::Receiver<Order>, teller: &Teller) 
             let say = EgressToKeeper::Got {
                 ticket: put.ticket,
                 got: Got::Refused(Unasked::NotOpen),
+                hops: Vec::new(),
             };
             teller.tell(&say, &[]).await;
         }

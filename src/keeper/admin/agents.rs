@@ -92,6 +92,7 @@ impl Keeper {
     }
 
     pub(super) fn agent_list(&self) -> Value {
+        let runtimes = self.runtimes_status();
         let state = self.state();
         let agents: Vec<Value> = state
             .agents
@@ -100,6 +101,9 @@ impl Keeper {
                 let mut told = shown(name, &agent.proof);
                 told.insert("tools".into(), json!(agent.tools));
                 told.insert("since".into(), json!(agent.since));
+                if let Some(runtime) = runtimes.get(name) {
+                    told.insert("runtime".into(), runtime.clone());
+                }
                 told.into()
             })
             .collect();
@@ -117,6 +121,9 @@ impl Keeper {
             self.log.append(Draft::new("agent.revoke", body))
         })?;
         self.runs.end(name);
+        self.limits.forget(name);
+        // Its servers are nobody's any more.
+        self.upstreams.forget(name);
         self.report_agents()?;
         Ok(json!({"name": name, "seq": written.seq}))
     }

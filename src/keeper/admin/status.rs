@@ -29,6 +29,8 @@ impl Keeper {
             degraded.push("one-user".into());
         }
         let connectors = self.connectors_status();
+        let limits = self.limits_status();
+        let runtimes = self.runtimes_status();
         let trouble = self.rules().engine().trouble().map(str::to_owned);
         let state = self.state();
         let uptime = self
@@ -55,6 +57,8 @@ impl Keeper {
             },
             "jailer": fitness.map(|fitness| json!({"fit": fitness.fit, "self_test": fitness.report})),
             "links": up,
+            "limits": limits,
+            "runtimes": runtimes,
             "in_flight": self.seats.taken(),
             "upstreams": self.upstreams.status(),
             "unknown": {"calls": state.unknown.iter().map(|(call, seq)| json!({"request": call, "seq": seq})).collect::<Vec<_>>(), "total": state.unknown_total},

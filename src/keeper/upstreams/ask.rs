@@ -8,7 +8,7 @@ use super::pool::{Key, Turn, Using, Without};
 use super::{Offered, Upstreams, life};
 use crate::call::id::Id;
 use crate::keeper::links::Event;
-use crate::wire::messages::{EgressToKeeper, Era, Got, KeeperToEgress, Role, Unasked};
+use crate::wire::messages::{EgressToKeeper, Era, Got, Hop, KeeperToEgress, Role, Unasked};
 
 /// Time beyond a question's own after which egress itself is taken to be stuck.
 const SLACK: Duration = Duration::from_secs(5);
@@ -34,6 +34,10 @@ pub struct Question<'a> {
     pub wall: Duration,
     /// The agent wants to hear of progress.
     pub progress: bool,
+    /// It may change something: it is never made twice by itself.
+    pub effect: bool,
+    /// What headers say of its arguments, where the server is one elsewhere.
+    pub headers: &'a [(String, String)],
 }
 
 /// What a server said.
@@ -55,6 +59,8 @@ pub enum Heard {
         /// As it came.
         params: Vec<u8>,
     },
+    /// Requests that were made to a server elsewhere; the last thing that is heard.
+    Requested(Vec<Hop>),
     /// The server asks the agent; answered with [`Upstreams::reply`].
     Asks {
         /// Who asks.
@@ -193,6 +199,8 @@ impl Upstreams {
             method,
             params,
             progress,
+            effect,
+            headers,
             ..
         } = question;
         let inbox = self.links.listen(ticket);
@@ -203,6 +211,8 @@ impl Upstreams {
             method: method.into(),
             progress,
             wall_ms: u64::try_from(left.as_millis()).unwrap_or(u64::MAX),
+            repeatable: !effect,
+            headers: headers.to_vec(),
         };
         let sent = self.links.send(Role::Egress, &say, params, &[]);
         sent.map_err(|error| Failure::Busy(error.message()))?;
@@ -213,7 +223,12 @@ impl Upstreams {
                 return Err(Failure::TimedOut);
             };
             match event {
-                Event::Egress(EgressToKeeper::Got { got, .. }, blob) => return came(got, blob),
+                Event::Egress(EgressToKeeper::Got { got, hops, .. }, blob) => {
+                    if !hops.is_empty() {
+                        heard(Heard::Requested(hops));
+                    }
+                    return came(got, blob);
+                }
                 Event::Egress(EgressToKeeper::Notice { method, .. }, params) => {
                     heard(Heard::Notice { method, params });
                 }

@@ -47,6 +47,8 @@ struct Last {
     gone: Option<Gone>,
     jail: Option<Option<JailEnd>>,
     hops: Option<Vec<Hop>>,
+    /// The last requests to a server elsewhere.
+    requests: Vec<Hop>,
     /// Why it never ran.
     fault: Option<String>,
     /// What it would have executed is not what is pinned: what, and the changes.
@@ -217,6 +219,9 @@ impl Life<'_> {
                 }
                 told.changed(agent, self.server, what);
             }
+            Event::Egress(EgressToKeeper::Hops { hops, .. }, _) => {
+                told.requested(agent, self.server, &hops);
+            }
             Event::Wake => return Err(Why::Over("it is no longer wanted")),
             Event::Egress(EgressToKeeper::Closed { hops, .. }, _) => {
                 self.last.hops = Some(hops);
@@ -355,6 +360,7 @@ impl Life<'_> {
             gone,
             jail,
             hops,
+            requests,
             fault,
             ..
         } = self.last;
@@ -387,7 +393,7 @@ impl Life<'_> {
             failed,
             words,
             jail,
-            hops: hops.unwrap_or_default(),
+            hops: hops.unwrap_or(requests),
         };
         self.upstreams
             .told
@@ -426,6 +432,10 @@ impl Last {
                 });
             }
             Event::Egress(EgressToKeeper::Closed { hops, .. }, _) => self.hops = Some(hops),
+            Event::Egress(EgressToKeeper::Hops { hops, .. }, _) => {
+                self.requests.extend(hops);
+                return false;
+            }
             Event::Lost(Role::Egress) => {
                 self.egress_lost = true;
                 self.gone.get_or_insert_with(|| Gone {

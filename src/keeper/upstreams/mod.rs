@@ -59,7 +59,7 @@ pub struct Ended {
     pub words: String,
     /// How its jail ended, where it had one.
     pub jail: Option<JailEnd>,
-    /// What went through its proxy.
+    /// What went through its proxy, or the last requests to one elsewhere that were about no question.
     pub hops: Vec<Hop>,
 }
 
@@ -74,6 +74,8 @@ pub trait Told: Send + Sync + fmt::Debug {
     fn changed(&self, agent: &str, server: &Server, what: Offer);
     /// It tells something that is about no question. `params` is raw JSON.
     fn notice(&self, agent: &str, server: &Server, method: &str, params: &[u8]);
+    /// Requests were made to one elsewhere that were about no question.
+    fn requested(&self, agent: &str, server: &Server, hops: &[Hop]);
     /// It has ended.
     fn ended(&self, agent: &str, server: &Server, ended: &Ended);
 }
@@ -95,6 +97,7 @@ impl Told for Nobody {
     }
     fn changed(&self, _: &str, _: &Server, _: Offer) {}
     fn notice(&self, _: &str, _: &Server, _: &str, _: &[u8]) {}
+    fn requested(&self, _: &str, _: &Server, _: &[Hop]) {}
     fn ended(&self, agent: &str, server: &Server, ended: &Ended) {
         tracing::info!(
             agent,

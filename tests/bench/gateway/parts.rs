@@ -208,6 +208,8 @@ pub(crate) fn measure(report: &mut Report) {
             params: PARAMS.as_bytes(),
             wall: Duration::from_secs(60),
             progress: false,
+            effect: true,
+            headers: &[],
         };
         let begun = Instant::now();
         let answer = upstreams.ask(&server, question, &mut |_| {}).unwrap();

@@ -79,6 +79,8 @@ fn a_server_that_only_talks_to_its_standard_error_hangs_alone() {
                 params,
                 wall: std::time::Duration::from_secs(5),
                 progress: false,
+                effect: true,
+                headers: &[],
             };
             world.upstreams.ask(&server, question, &mut |_| {})
         });

@@ -19,7 +19,7 @@ use keepgate::sys::filter::Filter;
 use keepgate::sys::{process, spawn};
 use keepgate::wire::frame;
 use keepgate::wire::manifest::Manifest;
-use keepgate::wire::messages::{Control, Era, Offer, Passing, Report, Role, UpstreamLimits};
+use keepgate::wire::messages::{Control, Era, Hop, Offer, Passing, Report, Role, UpstreamLimits};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -134,6 +134,7 @@ impl Told for Ears {
         self.changed.lock().unwrap().push(what);
     }
     fn notice(&self, _: &str, _: &Server, _: &str, _: &[u8]) {}
+    fn requested(&self, _: &str, _: &Server, _: &[Hop]) {}
     fn ended(&self, _: &str, _: &Server, ended: &Ended) {
         self.ended.lock().unwrap().push(Ended {
             why: ended.why.clone(),
@@ -226,6 +227,8 @@ impl World {
             params: params.as_bytes(),
             wall: WALL,
             progress: true,
+            effect: true,
+            headers: &[],
         };
         match self.upstreams.ask(server, question, heard)? {
             Answer::Result(json) => Ok(serde_json::from_slice(&json).unwrap()),

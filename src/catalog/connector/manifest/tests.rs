@@ -34,6 +34,8 @@ about = "Token of the mail service"
 class = "send"
 reversibility = "mitigable"
 dry_run = { arguments = { dry_run = true } }
+calls_per_minute = 5
+calls_per_day = 50
 undo = { tool = "recall", arguments = { id = "result:/id", why = { value = "undo" } } }
 high_value = { parameter = "to", usual = ["ops@example.net"] }
 [tools.send_mail.parameters]
@@ -68,6 +70,8 @@ fn a_whole_manifest_is_read_and_written_as_the_same() {
     assert_eq!(jail.limits.memory, 256 << 20);
     let declared = connector.declared("send_mail");
     assert_eq!(declared.class, EffectClass::Send);
+    assert_eq!(declared.rates.calls_per_minute, Some(5));
+    assert_eq!(declared.rates.calls_per_day, Some(50));
     assert_eq!(declared.parameter("text").role, Role::Content);
     assert_eq!(declared.parameter("cc").role, Role::Target);
     assert_eq!(declared.output("/id"), Label::Trusted);
@@ -244,6 +248,7 @@ fn what_is_wrong_is_told_with_its_line_and_what_mends_it() {
             "[limits]\ncalls_per_minute = 0",
             "0 is out of bounds",
         ),
+        (remote, "[tools.x]\ncalls_per_day = 0", "0 is out of bounds"),
         (remote, "[allow]\nsamplin = true", "unknown field `samplin`"),
     ] {
         let said = told(&format!("{base}{rest}"));

@@ -138,6 +138,8 @@ impl Machine {
             method: method.into(),
             progress: true,
             wall_ms: 1_000,
+            repeatable: true,
+            headers: Vec::new(),
             params: params.into(),
         };
         self.client.obey(Order::Put(put), self.now);
