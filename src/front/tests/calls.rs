@@ -8,6 +8,22 @@ use super::{Rig, chatty};
 use crate::wire::messages::{FrontToKeeper, KeeperToFront, What};
 
 #[test]
+fn the_keeper_learns_of_a_connection_before_its_first_question() {
+    let rig = Rig::new(chatty());
+    // Nothing else is said before a question of it, and each one is told.
+    for _ in 0..2 {
+        let mut agent = rig.connect();
+        let (FrontToKeeper::Came { agent: name }, _) = rig.heard() else {
+            panic!("a question came first")
+        };
+        assert_eq!(name, "a");
+        let ping = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;
+        agent.say(ping);
+        assert_eq!(agent.hear()["id"], 1);
+    }
+}
+
+#[test]
 fn a_list_and_a_call_go_through_untouched() {
     let rig = Rig::new(chatty());
     let mut agent = rig.session();

@@ -197,9 +197,19 @@ impl Rig {
         first_of(&self.keeper, web)
     }
 
-    fn asked(&self) -> (FrontToKeeper, Vec<u8>) {
+    fn heard(&self) -> (FrontToKeeper, Vec<u8>) {
         let frame = frame::recv(self.keeper.as_fd(), 2 << 20).unwrap().unwrap();
         (frame.say, frame.blob)
+    }
+
+    /// What is heard next that is not the mere beginning of a connection.
+    fn asked(&self) -> (FrontToKeeper, Vec<u8>) {
+        loop {
+            let heard = self.heard();
+            if !matches!(heard.0, FrontToKeeper::Came { .. }) {
+                return heard;
+            }
+        }
     }
 
     fn opened(&self) -> (u64, String) {
