@@ -41,12 +41,13 @@ impl Keeper {
         let one = self.undoing.lock().unwrap_or_else(PoisonError::into_inner);
         self.same_pin(seq, counter)?;
         self.not_before(seq)?;
-        let call = self.undoing_call(entry, counter)?;
+        let (call, remark) = self.undoing_call(entry, counter)?;
         let mut value = json!({
             "seq": seq,
             "connector": counter.connector,
             "tool": call.tool().name(),
             "arguments": call.arguments(),
+            "remark": remark,
             "done": false,
         });
         if !really {
@@ -141,8 +142,12 @@ impl Keeper {
     }
 
     /// The call that takes it back, made anew from what the log holds; it has to come to what it came
-    /// to then.
-    fn undoing_call(&self, entry: &Entry, counter: &Counter) -> Result<Call> {
+    /// to then. And what a person should know before it is made.
+    fn undoing_call(
+        &self,
+        entry: &Entry,
+        counter: &Counter,
+    ) -> Result<(Call, Option<&'static str>)> {
         let seq = entry.seq;
         let reader = self.log.reader()?;
         let mut index = self.index();
@@ -166,6 +171,12 @@ impl Keeper {
                     return Err(not_undone(seq, Kind::Usage, format!("{what} `{status}`")));
                 }
             },
+            None if self.is_open(entry) => {
+                return Err(
+                    not_undone(seq, Kind::Denied, "the call is still being carried out")
+                        .hint("wait for its outcome"),
+                );
+            }
             None => counter.digest.clone().ok_or_else(|| {
                 refused("it has no outcome, and what to give the tool only that can say")
             })?,
@@ -197,7 +208,22 @@ impl Keeper {
                 "the log does not hold any more what its undo is made of: it was masked or changed",
             ));
         }
-        Ok(call)
+        let is_error = |one: &Entry| one.body.get("is_error") == Some(&Value::Bool(true));
+        let remark = match outcome {
+            None => Some("the call has no outcome: it may not have happened"),
+            Some(one) if text(one, "status") == Status::Unknown.name() => {
+                Some("nobody can say whether the call happened")
+            }
+            Some(one) if is_error(one) => Some("the call's own tool said that it failed"),
+            Some(_) => None,
+        };
+        Ok((call, remark))
+    }
+
+    /// The call was begun by this keeper, and has no outcome yet.
+    fn is_open(&self, entry: &Entry) -> bool {
+        let call = text(entry, "call").parse::<Id>();
+        call.is_ok_and(|call| self.state().open.contains_key(&call))
     }
 
     fn asked_of(&self, seq: u64, call: &Call) -> Result<Upstream> {
