@@ -1,6 +1,7 @@
 //! What a manifest declares of its tools is acted on: undo by another tool, dry runs, high value,
 //! kinds and labels. The server really makes and removes things, and keeps a journal of its calls.
 
+mod scripts;
 mod world;
 
 use std::fs;

@@ -17,7 +17,7 @@ use crate::call::{Call, Caller};
 use crate::error::{Error, Kind, Result};
 use crate::keeper::Keeper;
 use crate::keeper::counter::{Said, structured};
-use crate::keeper::plan::{Plan, Upstream};
+use crate::keeper::plan::Foreign;
 use crate::keeper::questions::Question;
 use crate::time::Clock;
 use crate::undo::{Counter, Recipe};
@@ -57,14 +57,14 @@ impl Keeper {
         let agent = entry.body.get("of").map_or("agent", |_| "of");
         let agent = text(entry, agent);
         let question = Question::of_nobody(agent.clone(), counter.era);
-        let upstream = self.asked_of(seq, &call)?;
+        let foreign = self.asked_of(seq, &call)?;
         let again = self.countered(&call, counter.era).ok();
         let again = again.map(|countered| Recipe::Tool(countered.recipe().clone()));
         let ledger = Ledger::new(&self.log, &self.masker);
         let ticket = ledger.intent_counter(&call, seq, &agent, again.as_ref())?;
         drop(one);
         let intent = ticket.seq();
-        let mut outcome = self.ask_upstream(&ticket, &call, &Arc::new(question), &upstream);
+        let mut outcome = self.ask_foreign(&ticket, &call, &Arc::new(question), &foreign);
         let undone = says_done(&outcome);
         outcome.facts.insert("undone".into(), undone.into());
         if let Some(again) = &again {
@@ -226,13 +226,10 @@ impl Keeper {
         call.is_ok_and(|call| self.state().open.contains_key(&call))
     }
 
-    fn asked_of(&self, seq: u64, call: &Call) -> Result<Upstream> {
+    fn asked_of(&self, seq: u64, call: &Call) -> Result<Foreign> {
         let upstream = call.tool().upstream();
-        let plan = upstream.and_then(|upstream| self.plan_upstream(call, &[], upstream).ok());
-        match plan {
-            Some(Plan::Upstream(plan)) => Ok(plan),
-            _ => Err(not_undone(seq, Kind::Other, "its connector has no server")),
-        }
+        let foreign = upstream.and_then(|upstream| self.plan_foreign(call, &[], upstream).ok());
+        foreign.ok_or_else(|| not_undone(seq, Kind::Other, "its connector cannot be asked that"))
     }
 }
 
