@@ -74,8 +74,12 @@ fn shown(screen: &Screen, value: &Value) -> String {
 
 /// The call of another tool that takes a call back.
 fn called(value: &Value, arguments: &Value) -> String {
+    let remark = match text(value, "remark") {
+        none if none.is_empty() => none,
+        some => format!("note: {some}\n"),
+    };
     format!(
-        "undo of entry {} calls {} with\n{}",
+        "undo of entry {} calls {} with\n{}{remark}",
         number(value, "seq"),
         text(value, "tool"),
         outline(arguments, 1)
@@ -92,12 +96,16 @@ mod tests {
     fn what_another_tool_is_called_with_is_shown_escaped() {
         let value = json!({
             "seq": 7, "tool": "notes.remove", "arguments": {"id": "1\u{1b}[2J", "of": [2]},
+            "remark": "nobody knows",
         });
         let shown = shown(&Screen::new(false, true), &value);
         assert!(
             shown.starts_with("undo of entry 7 calls notes.remove with\n  id: 1"),
             "{shown}"
         );
-        assert!(!shown.contains('\u{1b}'), "{shown}");
+        assert!(
+            !shown.contains('\u{1b}') && shown.ends_with("note: nobody knows\n"),
+            "{shown}"
+        );
     }
 }

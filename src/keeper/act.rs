@@ -28,16 +28,7 @@ pub(super) fn rehearse(
     sight: &Sight,
 ) -> Outcome {
     match plan {
-        Plan::Upstream(upstream) => keeper.rehearse_upstream(ticket, call, asked, &upstream),
-        Plan::Skill(job) if !job.effect => keeper.ask_skill(ticket, asked, &job),
-        Plan::Skill(_) => Outcome {
-            status: Status::Skipped,
-            value: told(
-                "rehearsed_not_executed",
-                "the call was checked and the script was not run",
-            ),
-            facts: Map::new(),
-        },
+        Plan::Foreign(foreign) => keeper.rehearse_foreign(ticket, call, asked, &foreign),
         Plan::Http { effect: true, .. } => Outcome {
             status: Status::Skipped,
             value: told(
@@ -76,14 +67,13 @@ pub(super) fn carry_out(
     recipe: Option<&Recipe>,
 ) -> Outcome {
     match (plan, recipe) {
-        (Plan::Upstream(upstream), None) if !upstream.effect => {
-            keeper.ask_upstream(ticket, call, &asked.question, &upstream)
+        (Plan::Foreign(foreign), None) if !foreign.effect() => {
+            keeper.ask_foreign(ticket, call, &asked.question, &foreign)
         }
-        (Plan::Upstream(upstream), Some(recipe)) => {
-            let outcome = keeper.ask_upstream(ticket, call, &asked.question, &upstream);
+        (Plan::Foreign(foreign), Some(recipe)) => {
+            let outcome = keeper.ask_foreign(ticket, call, &asked.question, &foreign);
             keeper.complete(call, recipe, outcome)
         }
-        (Plan::Skill(job), None) if !job.effect => keeper.ask_skill(ticket, asked, &job),
         (Plan::Write { file, sha256, .. }, Some(Recipe::File(Change { before, .. }))) => {
             let absent = *before == FileState::Absent;
             let order = order(call, Mode::Live, absent);
@@ -112,13 +102,7 @@ pub(super) fn carry_out(
         }
         // A live effect without a way to take it back cannot be authorised; a live effect over HTTP
         // needs a person, so none reaches this point.
-        (
-            Plan::Write { .. }
-            | Plan::Upstream(_)
-            | Plan::Skill(_)
-            | Plan::Http { effect: true, .. },
-            _,
-        ) => Outcome {
+        (Plan::Write { .. } | Plan::Foreign(_) | Plan::Http { effect: true, .. }, _) => Outcome {
             status: Status::Failed,
             value: told("needs_person", "a person has to decide this"),
             facts: Map::new(),
@@ -135,7 +119,7 @@ fn read<M>(keeper: &Keeper, ticket: &Authorized<M>, call: &Call, plan: Plan) -> 
         Plan::Roots => return roots(keeper),
         Plan::Read(file) => (vec![file], None),
         Plan::Http { lease, .. } => (Vec::new(), Some(lease)),
-        Plan::Write { .. } | Plan::Upstream(_) | Plan::Skill(_) => (Vec::new(), None),
+        Plan::Write { .. } | Plan::Foreign(_) => (Vec::new(), None),
     };
     let tool = call.tool().name();
     let mut facts = Map::new();

@@ -138,7 +138,8 @@ impl Keeper {
         ground: &Ground<'_>,
     ) -> Result<Plan, Refusal> {
         if let Some(upstream) = call.tool().upstream() {
-            return self.plan_upstream(call, &asked.extra, upstream);
+            let foreign = self.plan_foreign(call, &asked.extra, upstream)?;
+            return Ok(Plan::Foreign(foreign));
         }
         Plan::of(call, ground).map_err(|unplanned| {
             let (argument, say) = (Some(unplanned.argument), unplanned.say.as_str());

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::Keeper;
 use super::counter::{Said, structured};
 use super::mirrored;
-use super::plan::{Plan, Upstream};
+use super::plan::{Foreign, Upstream};
 use super::questions::Question;
 use super::refuse::Refusal;
 use super::upstreams::plan::Launch;
@@ -16,6 +16,7 @@ use super::upstreams::{Answer, Failure};
 use crate::audit::evidence::{Authorized, Given, Outcome, Status};
 use crate::call::Call;
 use crate::call::declared::Label;
+use crate::call::id::Id;
 use crate::call::tool::{self, Method, Tool};
 use crate::catalog::connector::Passing;
 use crate::wire::jsonrpc::Members;
@@ -26,18 +27,19 @@ const UNKNOWN: &str = "nobody can say whether this happened; an operator has to 
 const ANSWERS: [&str; 2] = ["inputResponses", "requestState"];
 
 impl Keeper {
-    /// What the server of `upstream` is asked for this call. `extra`: the other members of the
+    /// What the connector of `upstream` is asked for this call. `extra`: the other members of the
     /// agent's `params`, raw JSON of an object or nothing.
-    pub(super) fn plan_upstream(
+    pub(super) fn plan_foreign(
         &self,
         call: &Call,
         extra: &[u8],
         upstream: &tool::Upstream,
-    ) -> Result<Plan, Refusal> {
+    ) -> Result<Foreign, Refusal> {
         let gone = || Refusal::no_tool(call.tool().wire());
         let connector = self.connectors.get(&upstream.connector).ok_or_else(gone)?;
         if let (Some(skill), Some(pin)) = (&connector.skill, &connector.pin) {
-            return self.plan_skill(call, skill, pin, upstream);
+            let job = self.plan_skill(call, skill, pin, upstream)?;
+            return Ok(Foreign::Skill(job));
         }
         let (Some(server), Some(pin)) = (&connector.server, &connector.pin) else {
             return Err(gone());
@@ -50,7 +52,7 @@ impl Keeper {
             })?;
         }
         let limits = &pin.connector.limits;
-        Ok(Plan::Upstream(Upstream {
+        Ok(Foreign::Server(Upstream {
             server: Arc::clone(server),
             method: upstream.method.name(),
             params: params(call, extra, upstream, pin.connector.allow),
@@ -60,15 +62,28 @@ impl Keeper {
         }))
     }
 
-    /// Asks the server on behalf of `call`, and waits for what comes of it.
-    pub(super) fn ask_upstream<M>(
+    /// Asks the connector on behalf of `call`, and waits for what comes of it. What it gives has
+    /// the labels that its manifest declares.
+    pub(super) fn ask_foreign<M>(
         &self,
         ticket: &Authorized<M>,
         call: &Call,
         question: &Arc<Question>,
-        upstream: &Upstream,
+        foreign: &Foreign,
     ) -> Outcome {
         let ticket = ticket.ticket();
+        let mut outcome = match foreign {
+            Foreign::Server(upstream) => self.ask_upstream(ticket, question, upstream),
+            Foreign::Skill(job) => self.ask_skill(ticket, call, question, job),
+        };
+        if let Given::Passed(raw) = &outcome.value {
+            let labels = labels(call.tool(), raw);
+            outcome.facts.insert("labels".into(), labels);
+        }
+        outcome
+    }
+
+    fn ask_upstream(&self, ticket: Id, question: &Arc<Question>, upstream: &Upstream) -> Outcome {
         let answer = self.ask_server(
             &upstream.server,
             question,
@@ -84,12 +99,7 @@ impl Keeper {
         if !hops.is_empty() {
             facts.insert("hops".into(), json!(hops));
         }
-        let mut outcome = outcome(answer, upstream, facts);
-        if let Given::Passed(raw) = &outcome.value {
-            let labels = labels(call.tool(), raw);
-            outcome.facts.insert("labels".into(), labels);
-        }
-        outcome
+        outcome(answer, upstream, facts)
     }
 }
 

@@ -43,18 +43,10 @@ impl Keeper {
     pub(super) fn look(&self, call: &Call, asked: &Asked, plan: &Plan) -> Result<Sight, Refusal> {
         let (file, sha256, len) = match plan {
             Plan::Write { file, sha256, len } => (file, sha256, len),
-            Plan::Upstream(upstream) if upstream.effect => {
+            Plan::Foreign(foreign) if foreign.effect() => {
                 return Ok(Sight::Elsewhere(self.countered(call, asked.question.era)));
             }
-            Plan::Skill(job) if job.effect => {
-                let why = "what the script of a Skill changes is not taken back by another one";
-                return Ok(Sight::Elsewhere(Err(why.into())));
-            }
-            Plan::Roots
-            | Plan::Read(_)
-            | Plan::Http { .. }
-            | Plan::Upstream(_)
-            | Plan::Skill(_) => {
+            Plan::Roots | Plan::Read(_) | Plan::Http { .. } | Plan::Foreign(_) => {
                 return Ok(Sight::Nothing);
             }
         };

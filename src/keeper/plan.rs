@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::hands::Lease;
 use super::skills::Job;
-use super::upstreams::plan::Server;
+use super::upstreams::plan::{Launch, Server};
 use crate::call::Call;
 use crate::call::http::Target;
 use crate::call::path::RootPath;
@@ -45,10 +45,51 @@ pub(super) enum Plan {
         /// The request may change something at the other end.
         effect: bool,
     },
-    /// The server of a connector is asked.
-    Upstream(Upstream),
-    /// A skill is asked: one of its scripts, or a text.
+    /// A connector is asked.
+    Foreign(Foreign),
+}
+
+/// What is asked of a connector.
+#[derive(Debug)]
+pub(super) enum Foreign {
+    /// Its server is asked.
+    Server(Upstream),
+    /// It is a skill: one of its scripts, or a text.
     Skill(Job),
+}
+
+impl Foreign {
+    /// It may change something.
+    pub(super) fn effect(&self) -> bool {
+        match self {
+            Self::Server(upstream) => upstream.effect,
+            Self::Skill(job) => job.effect,
+        }
+    }
+
+    /// The same where it is declared to change nothing.
+    pub(super) fn rehearsing(mut self) -> Self {
+        let effect = match &mut self {
+            Self::Server(upstream) => &mut upstream.effect,
+            Self::Skill(job) => &mut job.effect,
+        };
+        *effect = false;
+        self
+    }
+
+    /// Name of the connector, digest of its pin, and what is asked: a program, URL or script.
+    pub(super) fn whom(&self) -> (&str, &str, String) {
+        match self {
+            Self::Server(Upstream { server, .. }) => {
+                let to = match &server.launch {
+                    Launch::Jailed { program, .. } => program,
+                    Launch::Remote(remote) => &remote.url,
+                };
+                (&server.name, &server.digest, to.clone())
+            }
+            Self::Skill(job) => job.whom(),
+        }
+    }
 }
 
 /// How the server of a connector is asked.

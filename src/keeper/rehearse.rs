@@ -8,8 +8,7 @@
 use serde_json::value::RawValue;
 use serde_json::{Map, json};
 
-use super::plan::{Plan, Upstream};
-use super::upstreams::plan::Launch;
+use super::plan::Foreign;
 use super::{Asked, Keeper};
 use crate::audit::evidence::{Authorized, Given, Outcome, Status};
 use crate::call::declared::DryRun;
@@ -24,7 +23,7 @@ use crate::wire::text::hex;
 /// Characters of arguments that are told to the agent.
 const SHOWN_MAX: usize = 1_000;
 /// What an agent is told before what a server says of its own dry run.
-const NOTE: &str = "Rehearsed, not done. What follows is what the tool's server says of it.";
+const NOTE: &str = "Rehearsed, not done. What follows is what the connector says of it.";
 /// What is said of a call that would not be refused live.
 const PERMITTED: &str = "permitted";
 /// The member of `_meta` that says the same.
@@ -33,21 +32,21 @@ const META: &str = "keepgate/rehearsal";
 /// What a server is asked in place of a call.
 struct StandIn {
     call: Call,
-    plan: Upstream,
+    plan: Foreign,
     how: &'static str,
 }
 
 impl Keeper {
     /// Rehearses a call of a connector's tool; one that changes nothing runs for real.
-    pub(super) fn rehearse_upstream(
+    pub(super) fn rehearse_foreign(
         &self,
         ticket: &Authorized<Dry>,
         call: &Call,
         asked: &Asked,
-        upstream: &Upstream,
+        foreign: &Foreign,
     ) -> Outcome {
-        if !upstream.effect {
-            return self.ask_upstream(ticket, call, &asked.question, upstream);
+        if !foreign.effect() {
+            return self.ask_foreign(ticket, call, &asked.question, foreign);
         }
         match self.stand_in(call, asked) {
             Ok(Some(StandIn {
@@ -55,11 +54,11 @@ impl Keeper {
                 plan,
                 how,
             })) => {
-                let outcome = self.ask_upstream(ticket, &other, &asked.question, &plan);
+                let outcome = self.ask_foreign(ticket, &other, &asked.question, &plan);
                 rehearsed(outcome, call, &other, how)
             }
-            Ok(None) => self.shown(call, asked, upstream, None),
-            Err(why) => self.shown(call, asked, upstream, Some(why)),
+            Ok(None) => self.shown(call, asked, foreign, None),
+            Err(why) => self.shown(call, asked, foreign, Some(why)),
         }
     }
 
@@ -99,28 +98,22 @@ impl Keeper {
         })?;
         let gone = || "its connector has no server".to_owned();
         let upstream = tool.upstream().ok_or_else(gone)?;
-        match self.plan_upstream(&other, &asked.extra, upstream) {
-            Ok(Plan::Upstream(plan)) => Ok(Some(StandIn {
-                call: other,
-                plan: Upstream {
-                    effect: false,
-                    ..plan
-                },
-                how,
-            })),
-            Ok(_) | Err(_) => Err(gone()),
-        }
+        let plan = self.plan_foreign(&other, &asked.extra, upstream);
+        let plan = plan.map_err(|_| gone())?.rehearsing();
+        Ok(Some(StandIn {
+            call: other,
+            plan,
+            how,
+        }))
     }
 
     /// The plan in words. The server is not asked.
-    fn shown(
-        &self,
-        call: &Call,
-        asked: &Asked,
-        upstream: &Upstream,
-        why: Option<String>,
-    ) -> Outcome {
-        let server = &upstream.server;
+    fn shown(&self, call: &Call, asked: &Asked, foreign: &Foreign, why: Option<String>) -> Outcome {
+        let (connector, pin, to) = foreign.whom();
+        let (asks, verb) = match foreign {
+            Foreign::Server(_) => ("its server was not asked", "would get"),
+            Foreign::Skill(_) => ("the script was not run", "would be run with"),
+        };
         let tool = call.tool().upstream().map(|of| of.tool.as_str());
         let tool = tool.unwrap_or_default();
         let arguments = String::from_utf8_lossy(call.canonical());
@@ -137,19 +130,14 @@ impl Keeper {
             Ok(_) | Err(_) => format!("; as things stand that would be refused: {live}"),
         };
         let say = format!(
-            "the call was checked and its server was not asked; live, `{tool}` of connector `{}` \
-             would get {told}{rest}",
-            server.name
+            "the call was checked and {asks}; live, `{tool}` of connector `{connector}` {verb} \
+             {told}{rest}"
         );
-        let to = match &server.launch {
-            Launch::Jailed { program, .. } => program,
-            Launch::Remote(remote) => &remote.url,
-        };
         let mut facts = Map::new();
-        facts.insert("connector".into(), server.name.as_str().into());
-        facts.insert("pin".into(), server.digest.as_str().into());
+        facts.insert("connector".into(), connector.into());
+        facts.insert("pin".into(), pin.into());
         let plan = json!({
-            "to": to, "method": upstream.method, "tool": tool, "bytes": upstream.params.len(),
+            "to": to, "tool": tool, "bytes": call.canonical().len(),
             "live": live, "undo": back.ok().map(|way| way.recipe().tool.clone()),
         });
         facts.insert("plan".into(), plan);

@@ -1480,6 +1480,8 @@ pub const ATTACKS: &[Attack] = &[
         tests: &[
             "it::connectors::deeds::what_a_tool_made_is_taken_back_once_by_the_tool_that_is_declared",
             "it::connectors::deeds::a_killed_keeper_takes_back_what_it_did_before",
+            "it::connectors::deeds::two_who_undo_at_once_undo_once",
+            "it::connectors::deeds::a_call_that_is_not_over_is_not_taken_back",
         ],
     },
     Attack {

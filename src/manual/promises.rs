@@ -70,7 +70,8 @@
 //! What a connector's tool did is taken back by the tool that its manifest names, once, or not at all
 //! where anything of that is unclear; without such a tool no effect runs but by a person.
 //! Shown by `it::connectors::deeds::what_a_tool_made_is_taken_back_once_by_the_tool_that_is_declared`,
-//! `it::connectors::deeds::a_killed_keeper_takes_back_what_it_did_before`.
+//! `it::connectors::deeds::a_killed_keeper_takes_back_what_it_did_before`,
+//! `it::connectors::deeds::scripts::a_script_is_rehearsed_and_taken_back_by_others`.
 //!
 //! **13. A file tool stays beneath the operator's roots** and follows no link.
 //! Shown by `it::calls::what_cannot_be_read_fails_with_a_precise_class`,

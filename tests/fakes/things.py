@@ -11,6 +11,7 @@ have it answer otherwise:
   kept   it is not removed: an error of the tool
   gone   keeping it makes it, and ends the server before it has answered
   ask    keeping it is asked for first
+  slow   keeping it takes until there is a file `go`
 """
 
 import json
@@ -93,6 +94,8 @@ def keep(id=None):
     if id == "t-gone":
         create("gone")
         os._exit(0)
+    while id == "t-slow" and not os.path.exists(os.path.join(PLACE, "go")):
+        time.sleep(0.01)
     if id == "t-ask":
         return {"resultType": "input_required", "inputRequests": {}, "requestState": "x"}
     return result("kept")

@@ -15,12 +15,13 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::plan::Plan;
+use super::Keeper;
+use super::questions::Question;
 use super::refuse::Refusal;
-use super::{Asked, Keeper};
-use crate::audit::evidence::{Authorized, Given, Outcome, Status};
+use crate::audit::evidence::{Given, Outcome, Status};
 use crate::call::Call;
-use crate::call::tool::{EffectClass, Method, Upstream};
+use crate::call::id::Id;
+use crate::call::tool::{Method, Upstream};
 use crate::catalog::connector::skill::resources;
 use crate::catalog::connector::skill::{Order, Script, order};
 use crate::catalog::connector::{ConnectorLimits, Launch, Pin};
@@ -53,6 +54,18 @@ pub(super) struct Job {
     what: What,
     /// It may change something.
     pub(super) effect: bool,
+}
+
+impl Job {
+    /// Name of the skill's connector, digest of its pin, and the program or text that is asked for.
+    pub(super) fn whom(&self) -> (&str, &str, String) {
+        let to = match &self.what {
+            What::Run(order) => order.program.clone(),
+            What::Read { uri, .. } => uri.clone(),
+            What::Prompt | What::Complete => self.skill.folder.to_string_lossy().into_owned(),
+        };
+        (&self.skill.name, &self.skill.digest, to)
+    }
 }
 
 #[derive(Debug)]
@@ -98,7 +111,7 @@ impl Keeper {
         skill: &Arc<Skill>,
         pin: &Pin,
         upstream: &Upstream,
-    ) -> Result<Plan, Refusal> {
+    ) -> Result<Job, Refusal> {
         let what = match upstream.method {
             Method::Call => {
                 let script = skill.scripts.get(&upstream.tool);
@@ -121,31 +134,36 @@ impl Keeper {
             }
             Method::Complete => What::Complete,
         };
-        let reads = |class: &EffectClass| matches!(class, EffectClass::Read | EffectClass::Egress);
-        Ok(Plan::Skill(Job {
+        Ok(Job {
             skill: Arc::clone(skill),
             what,
-            effect: !call.tool().classes().iter().all(reads),
-        }))
+            effect: !call.tool().reads_only(),
+        })
     }
 
     /// Does what was asked of a skill, and says what came of it.
-    pub(super) fn ask_skill<M>(&self, ticket: &Authorized<M>, asked: &Asked, job: &Job) -> Outcome {
+    pub(super) fn ask_skill(
+        &self,
+        ticket: Id,
+        call: &Call,
+        question: &Arc<Question>,
+        job: &Job,
+    ) -> Outcome {
         let skill = &job.skill;
         let mut facts = Map::new();
         facts.insert("connector".into(), skill.name.as_str().into());
         facts.insert("pin".into(), skill.digest.as_str().into());
         let came_to = match &job.what {
             What::Run(order) => {
-                let ran = self.run_script(ticket.ticket(), &asked.question, skill, order);
+                let ran = self.run_script(ticket, question, skill, order);
                 return match ran {
-                    Ok(ran) => result::of(ran, job, asked.call, facts),
+                    Ok(ran) => result::of(ran, job, call.id(), facts),
                     Err(failure) => self.failed(failure, job, facts),
                 };
             }
-            What::Prompt => self.instructions(ticket.ticket(), skill),
+            What::Prompt => self.instructions(ticket, skill),
             What::Read { uri, path } => match path {
-                Some(path) => self.resource(ticket.ticket(), skill, uri, path),
+                Some(path) => self.resource(ticket, skill, uri, path),
                 None => return no_resource(uri, facts),
             },
             What::Complete => {

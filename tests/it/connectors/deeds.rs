@@ -1,6 +1,7 @@
 //! What a manifest declares of its tools is acted on: undo by another tool, dry runs, high value,
 //! kinds and labels. The server really makes and removes things, and keeps a journal of its calls.
 
+mod scripts;
 mod world;
 
 use std::fs;
@@ -390,6 +391,12 @@ fn what_nobody_knows_of_is_taken_back_where_the_call_says_all() {
     let seq = world.last("call.intent", "things.keep")["seq"]
         .as_u64()
         .unwrap();
+    let shown = world.appliance.cli(&["undo", &seq.to_string()]);
+    let text = String::from_utf8(shown.stdout).unwrap();
+    assert!(
+        text.contains("note: nobody can say whether the call happened"),
+        "{text}"
+    );
     // It may rest a while before it is started again: then nothing is done, and that is told.
     eventually("it is taken back", || {
         world
@@ -455,4 +462,23 @@ fn stateless_clients_have_their_calls_taken_back_in_their_era() {
         .as_u64()
         .unwrap();
     world.undo_refused(seq, 10, lacks);
+}
+
+#[test]
+fn a_call_that_is_not_over_is_not_taken_back() {
+    let world = World::new("live");
+    let mut session = world.session();
+    let id = session.ask(
+        "tools/call",
+        json!({"name": "things__keep", "arguments": {"id": "t-slow"}}),
+    );
+    eventually("the server is asked", || !world.journal("keep").is_empty());
+    let seq = world.last("call.intent", "things.keep")["seq"]
+        .as_u64()
+        .unwrap();
+    world.undo_refused(seq, 10, "the call is still being carried out");
+    fs::write(world.place.join("go"), "").unwrap();
+    let answer = session.next();
+    assert_eq!(answer["id"], id, "{answer}");
+    assert!(world.journal("remove").is_empty());
 }

@@ -17,7 +17,7 @@ use crate::call::{Call, Caller};
 use crate::error::{Error, Kind, Result};
 use crate::keeper::Keeper;
 use crate::keeper::counter::{Said, structured};
-use crate::keeper::plan::{Plan, Upstream};
+use crate::keeper::plan::Foreign;
 use crate::keeper::questions::Question;
 use crate::time::Clock;
 use crate::undo::{Counter, Recipe};
@@ -41,12 +41,13 @@ impl Keeper {
         let one = self.undoing.lock().unwrap_or_else(PoisonError::into_inner);
         self.same_pin(seq, counter)?;
         self.not_before(seq)?;
-        let call = self.undoing_call(entry, counter)?;
+        let (call, remark) = self.undoing_call(entry, counter)?;
         let mut value = json!({
             "seq": seq,
             "connector": counter.connector,
             "tool": call.tool().name(),
             "arguments": call.arguments(),
+            "remark": remark,
             "done": false,
         });
         if !really {
@@ -56,14 +57,14 @@ impl Keeper {
         let agent = entry.body.get("of").map_or("agent", |_| "of");
         let agent = text(entry, agent);
         let question = Question::of_nobody(agent.clone(), counter.era);
-        let upstream = self.asked_of(seq, &call)?;
+        let foreign = self.asked_of(seq, &call)?;
         let again = self.countered(&call, counter.era).ok();
         let again = again.map(|countered| Recipe::Tool(countered.recipe().clone()));
         let ledger = Ledger::new(&self.log, &self.masker);
         let ticket = ledger.intent_counter(&call, seq, &agent, again.as_ref())?;
         drop(one);
         let intent = ticket.seq();
-        let mut outcome = self.ask_upstream(&ticket, &call, &Arc::new(question), &upstream);
+        let mut outcome = self.ask_foreign(&ticket, &call, &Arc::new(question), &foreign);
         let undone = says_done(&outcome);
         outcome.facts.insert("undone".into(), undone.into());
         if let Some(again) = &again {
@@ -141,8 +142,12 @@ impl Keeper {
     }
 
     /// The call that takes it back, made anew from what the log holds; it has to come to what it came
-    /// to then.
-    fn undoing_call(&self, entry: &Entry, counter: &Counter) -> Result<Call> {
+    /// to then. And what a person should know before it is made.
+    fn undoing_call(
+        &self,
+        entry: &Entry,
+        counter: &Counter,
+    ) -> Result<(Call, Option<&'static str>)> {
         let seq = entry.seq;
         let reader = self.log.reader()?;
         let mut index = self.index();
@@ -166,6 +171,12 @@ impl Keeper {
                     return Err(not_undone(seq, Kind::Usage, format!("{what} `{status}`")));
                 }
             },
+            None if self.is_open(entry) => {
+                return Err(
+                    not_undone(seq, Kind::Denied, "the call is still being carried out")
+                        .hint("wait for its outcome"),
+                );
+            }
             None => counter.digest.clone().ok_or_else(|| {
                 refused("it has no outcome, and what to give the tool only that can say")
             })?,
@@ -197,16 +208,28 @@ impl Keeper {
                 "the log does not hold any more what its undo is made of: it was masked or changed",
             ));
         }
-        Ok(call)
+        let is_error = |one: &Entry| one.body.get("is_error") == Some(&Value::Bool(true));
+        let remark = match outcome {
+            None => Some("the call has no outcome: it may not have happened"),
+            Some(one) if text(one, "status") == Status::Unknown.name() => {
+                Some("nobody can say whether the call happened")
+            }
+            Some(one) if is_error(one) => Some("the call's own tool said that it failed"),
+            Some(_) => None,
+        };
+        Ok((call, remark))
     }
 
-    fn asked_of(&self, seq: u64, call: &Call) -> Result<Upstream> {
+    /// The call was begun by this keeper, and has no outcome yet.
+    fn is_open(&self, entry: &Entry) -> bool {
+        let call = text(entry, "call").parse::<Id>();
+        call.is_ok_and(|call| self.state().open.contains_key(&call))
+    }
+
+    fn asked_of(&self, seq: u64, call: &Call) -> Result<Foreign> {
         let upstream = call.tool().upstream();
-        let plan = upstream.and_then(|upstream| self.plan_upstream(call, &[], upstream).ok());
-        match plan {
-            Some(Plan::Upstream(plan)) => Ok(plan),
-            _ => Err(not_undone(seq, Kind::Other, "its connector has no server")),
-        }
+        let foreign = upstream.and_then(|upstream| self.plan_foreign(call, &[], upstream).ok());
+        foreign.ok_or_else(|| not_undone(seq, Kind::Other, "its connector cannot be asked that"))
     }
 }
 
