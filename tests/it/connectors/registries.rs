@@ -11,7 +11,7 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::harness::{AGENT, Appliance, binary};
 
@@ -148,9 +148,7 @@ fn install(appliance: &Appliance, registries: &Path, work: &Path, server: &Serve
 
 /// Installs, vets, approves and serves all.
 fn served() -> Served {
-    let registries = std::env::var_os("KEEPGATE_REGISTRIES")
-        .expect("KEEPGATE_REGISTRIES must name what npm and pip install from; run scripts/test");
-    let registries = PathBuf::from(registries);
+    let registries = clients::installed("KEEPGATE_REGISTRIES");
     let mut appliance = Appliance::init("");
     let dir = appliance.directory.path().canonicalize().unwrap();
     let (work, home) = (dir.join("work"), dir.join("home"));
@@ -201,17 +199,26 @@ fn served() -> Served {
 fn real_servers_serve_real_clients_until_a_file_changes() {
     let served = served();
     clients::all(&served);
-    let mut appliance = served.appliance;
+    let appliance = &served.appliance;
     assert_eq!(
         appliance.entries("connector.quarantined"),
         Vec::<Value>::new()
     );
-    appliance.stop();
 
-    // A file of a wheel that is not what its package published.
-    let file = appliance.path("state/connectors/time/tree/mcp_server_time/server.py");
-    let text = fs::read_to_string(&file).unwrap();
-    fs::write(&file, text + "\n").unwrap();
+    // A file of a wheel that is not what its package published: the next start of its server, for an
+    // agent that has none yet, takes it from all.
+    appliance.enrol("late");
+    let mut late = appliance.session("late");
+    clients::hear_of(&served, "time", || {
+        let file = appliance.path("state/connectors/time/tree/mcp_server_time/server.py");
+        let text = fs::read_to_string(&file).unwrap();
+        fs::write(&file, text + "\n").unwrap();
+        let zone = json!({"timezone": "Asia/Tokyo"});
+        assert_eq!(late.fails("time__get_current_time", zone), "quarantined");
+    });
+    assert_eq!(appliance.entries("connector.quarantined").len(), 1);
+    let mut appliance = served.appliance;
+    appliance.stop();
     assert_eq!(
         appliance.cli(&["connector", "diff", "time"]).status.code(),
         Some(20)

@@ -1,19 +1,30 @@
 // A client of the official SDK for TypeScript, version 1: asks for everything it can ask for, and prints
-// what it was told. Its one argument is JSON: where the server is, and what to call.
+// what it was told; or waits for news of tools, and prints what there is then. Its one argument is JSON:
+// where the server is, and what to call.
 
 import { Client } from "@modelcontextprotocol/sdk/client/index.js";
 import { StdioClientTransport } from "@modelcontextprotocol/sdk/client/stdio.js";
 import { StreamableHTTPClientTransport } from "@modelcontextprotocol/sdk/client/streamableHttp.js";
+import { ToolListChangedNotificationSchema } from "@modelcontextprotocol/sdk/types.js";
 
 const asked = JSON.parse(process.argv[1]);
 
+// The stream of news is there; over standard input and output it always is.
+const listening = Promise.withResolvers();
+
 function transport() {
   if (asked.command) {
+    listening.resolve();
     const [command, ...args] = asked.command;
     return new StdioClientTransport({ command, args });
   }
   const headers = { Authorization: `Bearer ${asked.token}` };
-  return new StreamableHTTPClientTransport(new URL(asked.url), { requestInit: { headers } });
+  const seen = async (url, init) => {
+    const response = await fetch(url, init);
+    if (init.method === "GET" && response.ok) listening.resolve();
+    return response;
+  };
+  return new StreamableHTTPClientTransport(new URL(asked.url), { requestInit: { headers }, fetch: seen });
 }
 
 const text = (blocks) => blocks.map((one) => one.text ?? "").join(" ");
@@ -34,7 +45,22 @@ client.onerror = (error) => {
   // Progress that comes together with the answer is handled after it, and then belongs to no call.
   if (!String(error).includes("progress notification for an unknown token")) wrong.push(String(error));
 };
+const news = Promise.withResolvers();
+client.setNotificationHandler(ToolListChangedNotificationSchema, news.resolve);
 await client.connect(way);
+if (asked.watch) {
+  await listening.promise;
+  console.log("listening");
+  setTimeout(() => {
+    console.log("heard nothing");
+    process.exit(1);
+  }, 120_000);
+  await news.promise;
+  const { tools } = await client.listTools();
+  console.log(JSON.stringify(tools.map((tool) => tool.name)));
+  await client.close();
+  process.exit();
+}
 const told = { version: way.protocolVersion ?? "2025-11-25", server: client.getServerVersion().name };
 told.can = Object.keys(client.getServerCapabilities()).sort();
 const { tools } = await client.listTools();

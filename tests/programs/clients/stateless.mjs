@@ -1,6 +1,6 @@
 // A client of the official SDK for TypeScript, version 2, which finds the stateless era by itself: asks
-// for everything it can ask for, and prints what it was told. Its one argument is JSON: where the server
-// is, and what to call.
+// for everything it can ask for, and prints what it was told; or waits for news of tools, and prints what
+// there is then. Its one argument is JSON: where the server is, and what to call.
 
 import { Client, StreamableHTTPClientTransport } from "@modelcontextprotocol/client";
 import { StdioClientTransport } from "@modelcontextprotocol/client/stdio";
@@ -34,6 +34,21 @@ client.onerror = (error) => {
   if (!String(error).includes("progress notification for an unknown token")) wrong.push(String(error));
 };
 await client.connect(transport());
+if (asked.watch) {
+  const changed = Promise.withResolvers();
+  client.setNotificationHandler("notifications/tools/list_changed", changed.resolve);
+  await client.listen({ toolsListChanged: true });
+  console.log("listening");
+  setTimeout(() => {
+    console.log("heard nothing");
+    process.exit(1);
+  }, 120_000);
+  await changed.promise;
+  const { tools } = await client.listTools();
+  console.log(JSON.stringify(tools.map((tool) => tool.name)));
+  await client.close();
+  process.exit();
+}
 const told = { version: client.getNegotiatedProtocolVersion(), server: client.getServerVersion().name };
 told.can = Object.keys(client.getServerCapabilities()).sort();
 const { tools } = await client.listTools();

@@ -33,8 +33,23 @@ pub(super) fn all(served: &Served) {
     claude::lists_both(served);
 }
 
+/// All that can wait for news, by both ways, are told when `change` takes the tools of `server` away.
+pub(super) fn hear_of(served: &Served, server: &str, change: impl FnOnce()) {
+    let watching = WAYS.map(|way| sdks::Watching::start(served, way));
+    change();
+    for one in watching.into_iter().flatten() {
+        let (what, tools) = one.sees();
+        let gone = format!("{server}__");
+        assert!(tools.len() > 4, "{what}: {tools:?}");
+        assert!(
+            !tools.iter().any(|tool| tool.starts_with(&gone)),
+            "{what}: {tools:?}"
+        );
+    }
+}
+
 /// A directory of packages that `scripts/test` installed.
-fn installed(variable: &str) -> PathBuf {
+pub(super) fn installed(variable: &str) -> PathBuf {
     std::env::var_os(variable)
         .unwrap_or_else(|| panic!("{variable} must name what scripts/test installed"))
         .into()

@@ -3,8 +3,9 @@
 //! were told is compared here, and is the same for all.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 use serde_json::{Value, json};
 
@@ -114,13 +115,73 @@ pub(super) fn all(served: &Served, way: Way) {
     }
 }
 
+/// A client that waits for news.
+pub(super) struct Watching {
+    what: String,
+    child: Child,
+    output: BufReader<ChildStdout>,
+}
+
+impl Watching {
+    /// The SDKs for TypeScript by one way; both are told of changes by now.
+    pub(super) fn start(served: &Served, way: Way) -> Vec<Self> {
+        let sdks = SDKS.iter().filter(|sdk| sdk.program.ends_with(".mjs"));
+        let mut all: Vec<Self> = sdks
+            .map(|sdk| {
+                let mut asked = place(served, way);
+                asked["watch"] = true.into();
+                let mut command = program(served, sdk);
+                let command = command.arg(asked.to_string()).stdout(Stdio::piped());
+                let mut child = command.spawn().unwrap();
+                Self {
+                    what: format!("{} over {way:?}", sdk.program),
+                    output: BufReader::new(child.stdout.take().unwrap()),
+                    child,
+                }
+            })
+            .collect();
+        for one in &mut all {
+            assert_eq!(one.line(), "listening", "{}", one.what);
+        }
+        all
+    }
+
+    /// Waits until it is told of a change; the tools that it sees then.
+    pub(super) fn sees(mut self) -> (String, Vec<String>) {
+        let line = self.line();
+        let tools = serde_json::from_str(&line);
+        let tools = tools.unwrap_or_else(|error| panic!("{}: {error}: {line}", self.what));
+        let ended = self.child.wait().unwrap();
+        assert!(ended.success(), "{}: {ended}", self.what);
+        (std::mem::take(&mut self.what), tools)
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.output.read_line(&mut line).unwrap();
+        line.trim_end().to_owned()
+    }
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// Where a client finds the gate.
+fn place(served: &Served, way: Way) -> Value {
+    match way {
+        Way::Stdio => json!({"command": served.command()}),
+        Way::Http => json!({"url": served.url, "token": served.token}),
+    }
+}
+
 fn asks(served: &Served, way: Way, sdk: &Sdk) {
     let what = format!("{} over {way:?}", sdk.program);
     let calls = calls(&served.work);
-    let mut asked = match way {
-        Way::Stdio => json!({"command": served.command()}),
-        Way::Http => json!({"url": served.url, "token": served.token}),
-    };
+    let mut asked = place(served, way);
     asked["calls"] = calls.iter().map(|call| json!([call.0, call.1])).collect();
     asked["reads"] = json!({
         "resource": "demo://resource/static/document/features.md",
