@@ -19,7 +19,7 @@ use crate::jail::{Jail, Seat, Static};
 use crate::sys::jail::Jailed;
 use crate::wire::frame;
 use crate::wire::manifest::{Class, Manifest};
-use crate::wire::messages::JailFault;
+use crate::wire::messages::{JailFault, Unusable};
 
 /// CPU time of a jail in percent of one processor.
 const CPU_PERCENT: u32 = 100;
@@ -33,6 +33,8 @@ pub(super) struct Jails {
     foreign: Option<Foreign>,
     cgroups: Cgroups,
     manifests: BTreeMap<String, Manifest>,
+    /// Those whose programs are not started.
+    unusable: Vec<Unusable>,
     users: Option<Users>,
     seats: Seats,
     ahead: Ahead,
@@ -67,7 +69,13 @@ impl Jails {
         let manifests = manifests
             .into_iter()
             .map(|manifest| (manifest.name.clone(), manifest));
+        let views = foreign.as_ref().map(Foreign::views);
+        let unusable = views.map_or_else(Vec::new, |views| views.unusable().to_vec());
+        for Unusable { manifest, why, .. } in &unusable {
+            tracing::error!(manifest, why, "a manifest cannot be used");
+        }
         Self {
+            unusable,
             native,
             foreign,
             cgroups,
@@ -271,6 +279,10 @@ impl Jails {
         let missing = || Trouble::new(JailFault::NotFound, "no such manifest");
         let manifest = self.manifests.get(program.manifest);
         let Manifest { class, limits, .. } = manifest.ok_or_else(missing)?;
+        if self.why_not(program.manifest).is_some() {
+            let what = "this manifest cannot be used; the self-test's report says why";
+            return Err(Trouble::new(JailFault::Failed, what));
+        }
         if program.lasting && *class != Class::Foreign {
             let what = "only foreign jails last";
             return Err(Trouble::new(JailFault::Failed, what));
@@ -419,11 +431,34 @@ impl Jails {
         started.map_err(failed)
     }
 
-    /// Names of the foreign manifests.
+    /// Names of the foreign manifests that can be used as far as is known.
     pub(super) fn foreign_names(&self) -> Vec<String> {
         let all = self.manifests.values();
         let foreign = all.filter(|manifest| manifest.class == Class::Foreign);
-        foreign.map(|manifest| manifest.name.clone()).collect()
+        let usable = foreign.filter(|manifest| self.why_not(&manifest.name).is_none());
+        usable.map(|manifest| manifest.name.clone()).collect()
+    }
+
+    /// From now on no program of this manifest is started.
+    pub(super) fn exclude(&mut self, manifest: String, why: String) {
+        tracing::error!(manifest, why, "a manifest cannot be used");
+        self.unusable.push(Unusable {
+            manifest,
+            why,
+            hint: None,
+        });
+    }
+
+    /// The manifests whose programs are not started.
+    pub(super) fn unusable(&self) -> &[Unusable] {
+        &self.unusable
+    }
+
+    /// Why this manifest cannot be used, where it cannot.
+    fn why_not(&self, manifest: &str) -> Option<&str> {
+        let mut all = self.unusable.iter();
+        let found = all.find(|unusable| unusable.manifest == manifest)?;
+        Some(&found.why)
     }
 
     /// The native jails.

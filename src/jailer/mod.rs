@@ -45,6 +45,9 @@ use jails::Jails;
 use pins::Pins;
 use self_test::self_test;
 
+/// Manifests that cannot be used of which the supervisor is told.
+const NAMED_MAX: usize = 256;
+
 /// What a jailer is told at its start.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JailerSetup {
@@ -124,6 +127,11 @@ pub fn run(control: OwnedFd, setup: JailerSetup) -> Result<()> {
     if verdict.fit {
         let took_us = verdict.report.took_us;
         tracing::info!(plane = setup.plane, took_us, "self-test passed");
+        let unusable = verdict.report.unusable.iter().take(NAMED_MAX);
+        let manifests: Vec<String> = unusable.map(|one| one.manifest.clone()).collect();
+        if !manifests.is_empty() {
+            frame::send(control.as_fd(), &Report::Partly { manifests }, &[], &[])?;
+        }
         frame::send(control.as_fd(), &Report::Ready, &[], &[])?;
     } else {
         tracing::error!(plane = setup.plane, why = verdict.why, "self-test failed");

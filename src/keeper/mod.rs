@@ -18,6 +18,7 @@ mod foreign;
 mod hands;
 mod key;
 pub mod links;
+mod lists;
 mod look;
 mod mirrored;
 mod offers;

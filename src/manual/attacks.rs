@@ -483,6 +483,7 @@ pub const ATTACKS: &[Attack] = &[
         stage: Stage::Jail,
         tests: &[
             "jailer::self_test::tests::whatever_got_through_or_is_missing_makes_unfit",
+            "jailer::self_test::tests::what_got_through_in_a_foreign_jail_makes_unfit_and_what_fails_there_does_not",
             "jail::landlock::tests::less_than_the_floor_must_be_accepted_by_name",
         ],
     },
@@ -1338,6 +1339,17 @@ pub const ATTACKS: &[Attack] = &[
         tests: &["sys::sealed::tests::a_sealed_program_cannot_be_changed_and_has_a_limit"],
     },
     // --- connectors -----------------------------------------------------------------------------
+    Attack {
+        name: "one bad connector against all",
+        what: "has a path of its own vanish, or puts there what no jail may show, so that no jail is \
+               made for anybody any more",
+        stage: Stage::Jailer,
+        tests: &[
+            "it::connectors::apart::a_connector_that_cannot_be_used_hurts_nobody_else_and_comes_back",
+            "it::connectors::apart::what_comes_back_as_something_else_is_quarantined",
+            "it::jailer::unusable::a_manifest_that_cannot_be_used_leaves_the_others_alone",
+        ],
+    },
     Attack {
         name: "rug pull by a tool",
         what: "was approved, and lists a changed, added, removed or renamed tool later",

@@ -109,6 +109,12 @@ pub enum Report {
         /// What mends it, where that is known.
         hint: Option<String>,
     },
+    /// From jailer, before it is ready: it serves, but for these foreign manifests. A jailer that is
+    /// started again looks at them anew.
+    Partly {
+        /// Their names; the first of them, where they are very many.
+        manifests: Vec<String>,
+    },
     /// From front: from now on whoever proves it is this agent ([`Control::Admit`] was obeyed).
     Admitted {
         /// Its name.
@@ -346,7 +352,19 @@ pub enum KeeperToFront {
         /// MCP's name of the method.
         method: String,
     },
-    /// A list of the agent's has changed.
+    /// What an agent sees now, as digests (SHA-256, hexadecimal): one that differs from what the
+    /// front was told before, by this keeper or an earlier one, is news for its clients.
+    Lists {
+        /// Whose lists.
+        agent: String,
+        /// Of its tools.
+        tools: String,
+        /// Of its prompts.
+        prompts: String,
+        /// Of its resources and their templates.
+        resources: String,
+    },
+    /// A server says that a list of the agent's has changed.
     Changed {
         /// Whose list.
         agent: String,
@@ -654,8 +672,27 @@ pub struct SelfTest {
     /// How jails are limited and ended.
     #[serde(default)]
     pub limiting: Limiting,
+    /// Foreign manifests that cannot be used; nothing is wrong with the others. At most
+    /// [`UNUSABLE_MAX`] bytes as JSON.
+    #[serde(default)]
+    pub unusable: Vec<Unusable>,
     /// Microseconds the self-test took.
     pub took_us: u64,
+}
+
+/// Most bytes that are told of manifests that cannot be used: they share one frame with the rest.
+pub const UNUSABLE_MAX: usize = 40 << 10;
+
+/// A foreign manifest that cannot be used: what it shows is not there, or its jail does not work.
+/// Programs under it are not started.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unusable {
+    /// Its name.
+    pub manifest: String,
+    /// Why, in one line.
+    pub why: String,
+    /// What mends it, where that is known.
+    pub hint: Option<String>,
 }
 
 /// How jails are limited as groups of processes, and ended. Each process has rlimits beside that.

@@ -1,5 +1,6 @@
 //! Connectors: what was approved is what is there, and whoever lies is told.
 
+mod apart;
 mod bundles;
 mod deeds;
 mod misbehaviour;

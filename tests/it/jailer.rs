@@ -18,6 +18,7 @@ mod orders;
 mod ordinary;
 mod programs;
 mod publish;
+mod unusable;
 
 use driver::{Jailer, start};
 

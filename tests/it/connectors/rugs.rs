@@ -35,12 +35,12 @@ enum When {
 use When::{Cold, Down, Told, Warm};
 
 /// Where a connector lives.
-struct Place {
-    name: String,
+pub(super) struct Place {
+    pub(super) name: String,
     /// The pinned directory.
-    server: PathBuf,
-    listed: PathBuf,
-    manifest: PathBuf,
+    pub(super) server: PathBuf,
+    pub(super) listed: PathBuf,
+    pub(super) manifest: PathBuf,
 }
 
 impl Place {
@@ -55,7 +55,7 @@ impl Place {
     }
 }
 
-fn mode(path: &Path, mode: u32) {
+pub(super) fn mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
@@ -343,7 +343,7 @@ const RUGS: [Rug; 41] = [
 ];
 
 /// Makes a connector's files and writes its manifest: imported where there is no `model` to copy.
-fn place(appliance: &Appliance, name: &str, model: Option<&Place>) -> Place {
+pub(super) fn place(appliance: &Appliance, name: &str, model: Option<&Place>) -> Place {
     let dir = appliance.directory.path().canonicalize().unwrap();
     let dir = dir.join("servers").join(name);
     let (server, data) = (dir.join("server"), dir.join("data"));
@@ -415,7 +415,7 @@ fn place(appliance: &Appliance, name: &str, model: Option<&Place>) -> Place {
 }
 
 /// Vets all, some at a time, and approves them one after the other.
-fn approve(appliance: &Appliance, places: &[&Place]) {
+pub(super) fn approve(appliance: &Appliance, places: &[&Place]) {
     let next = AtomicUsize::new(0);
     std::thread::scope(|scope| {
         for _ in 0..LOOKING {
@@ -437,7 +437,7 @@ fn approve(appliance: &Appliance, places: &[&Place]) {
     }
 }
 
-fn configure(appliance: &Appliance, names: &[String]) {
+pub(super) fn configure(appliance: &Appliance, names: &[String]) {
     let path = appliance.path("keepgate.toml");
     let mut text = fs::read_to_string(&path).unwrap();
     for name in names {
@@ -452,7 +452,7 @@ fn echo(session: &mut Session, name: &str, text: &str) -> Value {
 }
 
 #[track_caller]
-fn works(appliance: &Appliance, session: &mut Session, name: &str, text: &str) {
+pub(super) fn works(appliance: &Appliance, session: &mut Session, name: &str, text: &str) {
     let answer = echo(session, name, text);
     let said = &answer["result"]["content"][0]["text"];
     assert_eq!(said, text, "{name}: {answer}\n{}", appliance.diagnostics());
@@ -490,7 +490,7 @@ fn exits(appliance: &Appliance, session: &mut Session, name: &str) {
     eventually("the server has ended", || ended() > before);
 }
 
-fn state(appliance: &Appliance, name: &str) -> Value {
+pub(super) fn state(appliance: &Appliance, name: &str) -> Value {
     let status = appliance.json(&["status"]);
     status["planes"]["production"]["connectors"][name].clone()
 }
