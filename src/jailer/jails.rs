@@ -12,6 +12,7 @@ use super::watch::START;
 use crate::error::Error;
 use crate::jail::cgroup::{self, Cgroups, Leaf};
 use crate::jail::foreign::users::Users;
+use crate::jail::foreign::view::Views;
 use crate::jail::foreign::{self, Foreign, Job};
 use crate::jail::limits::ToolLimits;
 use crate::jail::probe::Facts;
@@ -52,6 +53,8 @@ pub(super) struct Program<'a> {
     pub(super) argv: &'a [String],
     /// It has no time limit.
     pub(super) lasting: bool,
+    /// When it was ordered.
+    pub(super) since: Instant,
 }
 
 impl Jails {
@@ -275,7 +278,6 @@ impl Jails {
         program: &Program<'_>,
         fds: &[OwnedFd],
     ) -> Result<Running, Trouble> {
-        let since = Instant::now();
         let missing = || Trouble::new(JailFault::NotFound, "no such manifest");
         let manifest = self.manifests.get(program.manifest);
         let Manifest { class, limits, .. } = manifest.ok_or_else(missing)?;
@@ -299,8 +301,10 @@ impl Jails {
         let manifest = self.manifests.get(program.manifest).ok_or_else(missing)?;
         let Manifest { class, limits, .. } = manifest;
         let wall_ms = (!program.lasting).then_some(limits.wall_ms);
+        let since = program.since;
         let mut running = Running::new(since, jailed, slot, wall_ms, limits.cpu_s, *class, link);
         running.leaf = leaf;
+        running.manifest = manifest.name.clone();
         Ok(running)
     }
 
@@ -459,6 +463,11 @@ impl Jails {
         let mut all = self.unusable.iter();
         let found = all.find(|unusable| unusable.manifest == manifest)?;
         Some(&found.why)
+    }
+
+    /// What foreign jails see.
+    pub(super) fn views(&self) -> Option<&Views> {
+        self.foreign.as_ref().map(Foreign::views)
     }
 
     /// The native jails.

@@ -8,6 +8,7 @@
 
 mod ahead;
 mod files;
+mod held;
 mod jails;
 mod pins;
 mod place;
@@ -60,7 +61,7 @@ pub struct JailerSetup {
     /// What programs that are not Keepgate's own may be run under.
     pub manifests: Vec<Manifest>,
     /// By the name of a manifest: what its programs execute, which has to be as it was pinned at each
-    /// start of one.
+    /// start of one, and as long as one runs.
     #[serde(default)]
     pub pins: BTreeMap<String, Vec<Tree>>,
     /// System calls that Keepgate's own tools are refused are told too.
@@ -98,8 +99,6 @@ pub fn run(control: OwnedFd, setup: JailerSetup) -> Result<()> {
     let mut world = World::enter(&setup.roots, path.as_deref(), &setup.manifests, users)?;
     let jail = Jail::new(program, setup.jail_users, &setup.accept)?;
     let views = world.take_views();
-    // Before it is confined: what is read once need not be read again at a start.
-    let pins = Pins::new(&setup.pins, views.as_ref(), own)?;
     let foreign = match views {
         Some(views) => Some(Foreign::new(views, setup.jail_users, setup.ahead)?),
         None => None,
@@ -141,5 +140,7 @@ pub fn run(control: OwnedFd, setup: JailerSetup) -> Result<()> {
         };
         frame::send(control.as_fd(), &report, &[], &[])?;
     }
+    // Threads only now: each keeps the confinement it was made in.
+    let pins = Pins::new(&setup.pins, jails.views(), own)?;
     serve::Server::new(control, jails, pins, Files::new(world, root), verdict).run()
 }

@@ -24,6 +24,8 @@ pub(super) struct Running {
     pub(super) deadline: Option<Instant>,
     cpu_s: u64,
     class: Class,
+    /// The manifest its program runs under; empty where it runs under none.
+    pub(super) manifest: String,
     /// Refused calls that are not told.
     pub(super) silent: Silent,
     /// Why it was killed, where it was.
@@ -92,6 +94,7 @@ impl Running {
             deadline: wall_ms.map(|wall_ms| since + Duration::from_millis(wall_ms)),
             cpu_s,
             class,
+            manifest: String::new(),
             silent: &[],
             limit: None,
             inside,

@@ -1376,9 +1376,27 @@ pub const ATTACKS: &[Attack] = &[
         stage: Stage::Jailer,
         tests: &[
             "catalog::connector::tree::tests::what_is_still_the_same_is_not_read_again",
+            "catalog::connector::tree::tests::what_is_known_by_its_stamps_alone_is_no_younger_than_they_can_tell",
             "catalog::connector::tree::tests::a_tree_within_a_root_is_the_same_and_links_stay_in_there",
+            "it::jailer::pins::what_is_changed_while_a_program_runs_ends_it",
             "it::connectors::rugs::whatever_is_pulled_answers_no_call_until_it_is_approved_anew",
         ],
+    },
+    Attack {
+        name: "files changed under a running server",
+        what: "waits until a connector's server runs, and changes a file that it reads later",
+        stage: Stage::Jailer,
+        tests: &[
+            "it::jailer::pins::what_is_changed_while_a_program_runs_ends_it",
+            "it::connectors::rugs::whatever_is_pulled_answers_no_call_until_it_is_approved_anew",
+        ],
+    },
+    Attack {
+        name: "a tree that takes long to look at",
+        what: "is a connector of so many or so large files that everybody else's calls wait while they \
+               are hashed",
+        stage: Stage::Jailer,
+        tests: &["it::jailer::pins::a_large_tree_holds_up_nobody_elses_start"],
     },
     Attack {
         name: "files that somebody else may change at any time",

@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::catalog::connector::compare::{lent, trees};
 use crate::catalog::connector::report::FILE_MAX;
 use crate::catalog::connector::tree::{Lent, Measured};
-use crate::catalog::connector::{Difference, Lock, Pin, Tree, digest};
+use crate::catalog::connector::{Difference, Launch, Lock, Pin, Tree, digest};
 use crate::config::{Paths, Plane};
 use crate::error::Result;
 use crate::keeper::{Connected, Trouble};

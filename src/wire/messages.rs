@@ -636,7 +636,7 @@ pub enum JailerToKeeper {
         /// Whose file.
         ticket: Id,
     },
-    /// A program was not started, or a file not read: what is pinned is not what it was.
+    /// What is pinned is not what it was: a program was not started or is killed, or a file was not read.
     Altered {
         /// Of the order.
         ticket: Id,
@@ -644,6 +644,9 @@ pub enum JailerToKeeper {
         why: String,
         /// What changed, as `catalog::connector::compare` tells it; the first of them.
         changes: Vec<serde_json::Value>,
+        /// It ran: its end is still to be told.
+        #[serde(default)]
+        ran: bool,
     },
     /// An order was not carried out; nothing was changed.
     Fault {

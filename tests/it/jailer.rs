@@ -16,6 +16,7 @@ mod life;
 mod observed;
 mod orders;
 mod ordinary;
+mod pins;
 mod programs;
 mod publish;
 mod unusable;

@@ -400,8 +400,15 @@ impl Last {
     fn hear(&mut self, event: Event) -> bool {
         match event {
             Event::Jailer(JailerToKeeper::Exited { end, .. }, _) => self.jail = Some(Some(end)),
-            Event::Jailer(JailerToKeeper::Altered { why, changes, .. }, _) => {
-                self.jail = Some(None);
+            Event::Jailer(
+                JailerToKeeper::Altered {
+                    why, changes, ran, ..
+                },
+                _,
+            ) => {
+                if !ran {
+                    self.jail = Some(None);
+                }
                 self.altered = Some((why, changes));
             }
             Event::Jailer(JailerToKeeper::Fault { detail, .. }, _) => {

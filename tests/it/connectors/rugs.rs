@@ -29,10 +29,12 @@ enum When {
     Warm,
     /// While its server runs, which then tells that its lists have changed.
     Told,
+    /// While its server runs, and does not end by itself.
+    Seen,
     /// While the appliance is down.
     Down,
 }
-use When::{Cold, Down, Told, Warm};
+use When::{Cold, Down, Seen, Told, Warm};
 
 /// Where a connector lives.
 pub(super) struct Place {
@@ -244,12 +246,12 @@ const RUGS: [Rug; 41] = [
         "tool `echo` changed in /description",
     ),
     rug(
-        Warm,
+        Seen,
         |p| append(&p.file("mcp.py"), "# more\n"),
         "mcp.py` changed in content",
     ),
     rug(
-        Warm,
+        Seen,
         |p| fs::write(p.file("vendor/dep.py"), "Y = 2\n").unwrap(),
         "vendor/dep.py` changed in content",
     ),
@@ -540,6 +542,11 @@ fn whatever_is_pulled_answers_no_call_until_it_is_approved_anew() {
                 works(&appliance, &mut session, name, "before");
                 (rug.pull)(place);
                 exits(&appliance, &mut session, name);
+            }
+            Seen => {
+                works(&appliance, &mut session, name, "before");
+                (rug.pull)(place);
+                quarantined(&appliance, name, rug.told);
             }
             Told => {
                 works(&appliance, &mut session, name, "before");
