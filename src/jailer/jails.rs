@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
 
 use super::ahead::{Ahead, Waiting};
+use super::reserve::Reserve;
 use super::running::Running;
 use super::seats::Seats;
 use super::trouble::Trouble;
@@ -40,6 +41,8 @@ pub(super) struct Jails {
     seats: Seats,
     ahead: Ahead,
     observe: bool,
+    /// Of this host, as far as is known.
+    processors: u32,
 }
 
 /// A program to be run, as it was ordered.
@@ -88,6 +91,8 @@ impl Jails {
             // Whoever waits has its filter already, and nobody would hear of its refused calls.
             ahead: Ahead::new(if observe { 0 } else { ahead }),
             observe,
+            processors: std::thread::available_parallelism()
+                .map_or(1, |processors| u32::try_from(processors.get()).unwrap_or(1)),
         }
     }
 
@@ -302,7 +307,13 @@ impl Jails {
         let Manifest { class, limits, .. } = manifest;
         let wall_ms = (!program.lasting).then_some(limits.wall_ms);
         let since = program.since;
-        let mut running = Running::new(since, jailed, slot, wall_ms, limits.cpu_s, *class, link);
+        let cpu_s = match program.lasting {
+            true => u64::MAX,
+            false => limits.cpu_s,
+        };
+        let mut running = Running::new(since, jailed, slot, wall_ms, cpu_s, *class, link);
+        let reserve = || Reserve::new(limits.cpu_s, self.processors, Instant::now());
+        running.reserve = program.lasting.then(reserve);
         running.leaf = leaf;
         running.manifest = manifest.name.clone();
         Ok(running)
@@ -321,6 +332,7 @@ impl Jails {
             manifest: name,
             program,
             argv,
+            lasting,
             ..
         } = *program;
         let manifest = self.manifests.get(name).ok_or_else(missing)?;
@@ -334,7 +346,11 @@ impl Jails {
         let stdio = [input.as_fd(), output.as_fd(), error.as_fd()];
         match (manifest.class, rest) {
             (Class::Foreign, []) => {
-                let job = Job::Run { program, argv };
+                let job = Job::Run {
+                    program,
+                    argv,
+                    lasting,
+                };
                 let foreign = self.foreign.as_mut().ok_or_else(missing)?;
                 let foreign::Running { jailed, link } = foreign
                     .spawn(name, &job, stdio, slot, cgroup)

@@ -12,6 +12,7 @@ mod held;
 mod jails;
 mod pins;
 mod place;
+mod reserve;
 mod running;
 mod scratch;
 mod seats;

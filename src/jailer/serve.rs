@@ -145,7 +145,7 @@ impl Server {
             }
         }
         let alive = self.running.values().filter(|jail| jail.lives());
-        let due = alive.flat_map(|jail| [jail.deadline, self.pins.due(&jail.manifest)]);
+        let due = alive.flat_map(|jail| [jail.due(), self.pins.due(&jail.manifest)]);
         let timeout = match due.flatten().min() {
             // Nothing to do is the time to make jails ahead.
             _ if self.jails.wants_more() => PollTimeout::ZERO,
@@ -231,6 +231,7 @@ impl Server {
             | KeeperToJailer::Publish { ticket, .. }
             | KeeperToJailer::Restore { ticket, .. }
             | KeeperToJailer::Discard { ticket }
+            | KeeperToJailer::Answered { ticket }
             | KeeperToJailer::Kill { ticket } => *ticket,
         };
         let answer = if self.verdict.fit {
@@ -327,6 +328,12 @@ impl Server {
             }
             KeeperToJailer::Discard { ticket } => {
                 self.unnamed.remove(&ticket);
+                Ok(())
+            }
+            KeeperToJailer::Answered { ticket } => {
+                if let Some(running) = self.running.get_mut(&ticket) {
+                    running.answered(Instant::now());
+                }
                 Ok(())
             }
             KeeperToJailer::Kill { ticket } => {
@@ -555,6 +562,11 @@ impl Server {
             .filter(|running| running.is_overdue(now))
         {
             running.kill("wall");
+        }
+        for running in self.running.values_mut() {
+            if running.lives() {
+                running.count_cpu(self.jails.proc(), now);
+            }
         }
     }
 

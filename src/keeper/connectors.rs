@@ -137,7 +137,7 @@ impl Connectors {
 
 /// What a connector has beside tools.
 fn beside(pin: &Pin) -> impl Iterator<Item = Method> {
-    let (prompts, resources) = (!pin.prompts.is_empty(), !pin.resources.is_empty());
+    let (prompts, resources) = (!pin.prompts.is_empty(), pin.has_resources());
     Method::BESIDE
         .into_iter()
         .filter(move |method| match method {

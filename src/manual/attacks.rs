@@ -1392,6 +1392,25 @@ pub const ATTACKS: &[Attack] = &[
         ],
     },
     Attack {
+        name: "a server that spins",
+        what: "uses all of a processor in one call, or between two, in a process that lasts",
+        stage: Stage::Jailer,
+        tests: &[
+            "it::upstreams::budget::many_calls_may_use_more_than_one_and_one_that_spins_is_ended",
+            "it::jailer::reserve::a_jail_that_lasts_and_spins_is_ended_by_its_processes_times",
+            "it::jailer::reserve::a_jail_that_lasts_and_spins_is_ended_by_what_its_cgroup_counts",
+            "jailer::reserve::tests::a_server_that_answers_lives_on_and_one_that_spins_does_not",
+        ],
+    },
+    Attack {
+        name: "words in a list of resources",
+        what: "has a user's data listed as resources, with instructions in their names",
+        stage: Stage::Operator,
+        tests: &[
+            "it::connectors::data::what_is_data_comes_and_goes_and_its_templates_are_compared",
+        ],
+    },
+    Attack {
         name: "a tree that takes long to look at",
         what: "is a connector of so many or so large files that everybody else's calls wait while they \
                are hashed",

@@ -548,6 +548,12 @@ pub enum KeeperToJailer {
         /// Whose jail.
         ticket: Id,
     },
+    /// The server in the lasting jail of `ticket` has answered a question: it works, and does not spin.
+    /// Told at most once a second; a jail that is not there is none that needs it.
+    Answered {
+        /// Whose jail.
+        ticket: Id,
+    },
 }
 
 /// The part of a jail that refused something.

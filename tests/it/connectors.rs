@@ -2,6 +2,7 @@
 
 mod apart;
 mod bundles;
+mod data;
 mod deeds;
 mod misbehaviour;
 mod pulled;

@@ -19,6 +19,7 @@ mod ordinary;
 mod pins;
 mod programs;
 mod publish;
+mod reserve;
 mod unusable;
 
 use driver::{Jailer, start};

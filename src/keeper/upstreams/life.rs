@@ -261,7 +261,10 @@ impl Life<'_> {
         .map(|one| one.map_or("", RawValue::get));
         self.check_tools(tools)?;
         self.check_beside(Offer::Prompts, &[prompts])?;
-        self.check_beside(Offer::Resources, &[resources, templates])
+        match &self.server.beside {
+            Some(beside) if beside.data => self.check_beside(Offer::Templates, &[templates]),
+            _ => self.check_beside(Offer::Resources, &[resources, templates]),
+        }
     }
 
     fn check_tools(&self, tools: &str) -> Result<(), Why> {
