@@ -11,6 +11,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use tokio::sync::{Mutex, Notify, mpsc};
 use tokio::task::{AbortHandle, spawn_local};
 
+use super::lists::{Lists, Seen};
 use crate::error::{Context, Error, Result};
 use crate::wire::frame::{AsyncLink, Frame};
 use crate::wire::messages::{FrontToKeeper, KeeperToFront, RESULT_MAX, What};
@@ -96,6 +97,7 @@ pub(super) struct Keeper {
     /// One at a time sends, so that orders and questions arrive as they were given.
     sending: Mutex<()>,
     news: mpsc::UnboundedSender<(String, News)>,
+    lists: Lists,
     broken: RefCell<Option<Error>>,
     alarm: Notify,
 }
@@ -128,6 +130,7 @@ impl Keeper {
             came: RefCell::default(),
             sending: Mutex::new(()),
             news,
+            lists: Lists::default(),
             broken: RefCell::default(),
             alarm: Notify::new(),
         });
@@ -336,6 +339,22 @@ impl Keeper {
             } => return self.spread(agent, News::Notice(method, blob)),
             KeeperToFront::Changed { agent, what } => {
                 return self.spread(agent, News::Changed(what));
+            }
+            KeeperToFront::Lists {
+                agent,
+                tools,
+                prompts,
+                resources,
+            } => {
+                let now = Seen {
+                    tools,
+                    prompts,
+                    resources,
+                };
+                for what in self.lists.changed(&agent, now) {
+                    self.spread(agent.clone(), News::Changed(what));
+                }
+                return;
             }
             KeeperToFront::Updated { agent, uri } => {
                 return self.spread(agent, News::Updated(uri));

@@ -20,6 +20,7 @@ mod house;
 mod http;
 mod keeper;
 mod limits;
+mod lists;
 mod message;
 mod notes;
 mod object;

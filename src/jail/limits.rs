@@ -80,6 +80,18 @@ pub(super) fn of(class: Class, wanted: &Quantities, own: u64) -> [Limit; 13] {
     ]
 }
 
+/// The same for one that lasts: a limit of processor time for the whole life of each process would end
+/// every server some day. What it uses is counted by the jailer instead.
+pub(super) fn of_lasting(class: Class, wanted: &Quantities, own: u64) -> [Limit; 13] {
+    let mut all = of(class, wanted, own);
+    for limit in &mut all {
+        if limit.0 == libc::RLIMIT_CPU {
+            *limit = hard(libc::RLIMIT_CPU, libc::RLIM_INFINITY);
+        }
+    }
+    all
+}
+
 /// SIGXCPU at the soft limit names the reason; SIGKILL a second later ends the rest.
 fn cpu(seconds: u64) -> Limit {
     (libc::RLIMIT_CPU, seconds, seconds.saturating_add(1))

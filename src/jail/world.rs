@@ -31,11 +31,11 @@ impl World {
     /// Leaves the host's namespaces, with private copies of `roots` and of the directory `cgroup`.
     /// Without privileges it does so in a user namespace of its own. Roots and a cgroup that are not
     /// there are left out, and named in the log.
-    /// The foreign ones among `manifests` get their views; their programs run as one of `users`.
+    /// The foreign ones among `manifests` get their views, where that is possible; their programs run
+    /// as one of `users`.
     ///
     /// # Errors
-    /// Fails where the system does not let this user make namespaces, or threads exist, and on a
-    /// manifest's path that is not there.
+    /// Fails where the system does not let this user make namespaces, or threads exist.
     pub fn enter(
         roots: &[PathBuf],
         cgroup: Option<&Path>,

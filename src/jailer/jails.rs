@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
 
 use super::ahead::{Ahead, Waiting};
+use super::reserve::Reserve;
 use super::running::Running;
 use super::seats::Seats;
 use super::trouble::Trouble;
@@ -12,6 +13,7 @@ use super::watch::START;
 use crate::error::Error;
 use crate::jail::cgroup::{self, Cgroups, Leaf};
 use crate::jail::foreign::users::Users;
+use crate::jail::foreign::view::Views;
 use crate::jail::foreign::{self, Foreign, Job};
 use crate::jail::limits::ToolLimits;
 use crate::jail::probe::Facts;
@@ -19,7 +21,7 @@ use crate::jail::{Jail, Seat, Static};
 use crate::sys::jail::Jailed;
 use crate::wire::frame;
 use crate::wire::manifest::{Class, Manifest};
-use crate::wire::messages::JailFault;
+use crate::wire::messages::{JailFault, Unusable};
 
 /// CPU time of a jail in percent of one processor.
 const CPU_PERCENT: u32 = 100;
@@ -33,10 +35,14 @@ pub(super) struct Jails {
     foreign: Option<Foreign>,
     cgroups: Cgroups,
     manifests: BTreeMap<String, Manifest>,
+    /// Those whose programs are not started.
+    unusable: Vec<Unusable>,
     users: Option<Users>,
     seats: Seats,
     ahead: Ahead,
     observe: bool,
+    /// Of this host, as far as is known.
+    processors: u32,
 }
 
 /// A program to be run, as it was ordered.
@@ -50,6 +56,8 @@ pub(super) struct Program<'a> {
     pub(super) argv: &'a [String],
     /// It has no time limit.
     pub(super) lasting: bool,
+    /// When it was ordered.
+    pub(super) since: Instant,
 }
 
 impl Jails {
@@ -67,7 +75,13 @@ impl Jails {
         let manifests = manifests
             .into_iter()
             .map(|manifest| (manifest.name.clone(), manifest));
+        let views = foreign.as_ref().map(Foreign::views);
+        let unusable = views.map_or_else(Vec::new, |views| views.unusable().to_vec());
+        for Unusable { manifest, why, .. } in &unusable {
+            tracing::error!(manifest, why, "a manifest cannot be used");
+        }
         Self {
+            unusable,
             native,
             foreign,
             cgroups,
@@ -77,6 +91,8 @@ impl Jails {
             // Whoever waits has its filter already, and nobody would hear of its refused calls.
             ahead: Ahead::new(if observe { 0 } else { ahead }),
             observe,
+            processors: std::thread::available_parallelism()
+                .map_or(1, |processors| u32::try_from(processors.get()).unwrap_or(1)),
         }
     }
 
@@ -267,10 +283,13 @@ impl Jails {
         program: &Program<'_>,
         fds: &[OwnedFd],
     ) -> Result<Running, Trouble> {
-        let since = Instant::now();
         let missing = || Trouble::new(JailFault::NotFound, "no such manifest");
         let manifest = self.manifests.get(program.manifest);
         let Manifest { class, limits, .. } = manifest.ok_or_else(missing)?;
+        if self.why_not(program.manifest).is_some() {
+            let what = "this manifest cannot be used; the self-test's report says why";
+            return Err(Trouble::new(JailFault::Failed, what));
+        }
         if program.lasting && *class != Class::Foreign {
             let what = "only foreign jails last";
             return Err(Trouble::new(JailFault::Failed, what));
@@ -287,8 +306,16 @@ impl Jails {
         let manifest = self.manifests.get(program.manifest).ok_or_else(missing)?;
         let Manifest { class, limits, .. } = manifest;
         let wall_ms = (!program.lasting).then_some(limits.wall_ms);
-        let mut running = Running::new(since, jailed, slot, wall_ms, limits.cpu_s, *class, link);
+        let since = program.since;
+        let cpu_s = match program.lasting {
+            true => u64::MAX,
+            false => limits.cpu_s,
+        };
+        let mut running = Running::new(since, jailed, slot, wall_ms, cpu_s, *class, link);
+        let reserve = || Reserve::new(limits.cpu_s, self.processors, Instant::now());
+        running.reserve = program.lasting.then(reserve);
         running.leaf = leaf;
+        running.manifest = manifest.name.clone();
         Ok(running)
     }
 
@@ -305,6 +332,7 @@ impl Jails {
             manifest: name,
             program,
             argv,
+            lasting,
             ..
         } = *program;
         let manifest = self.manifests.get(name).ok_or_else(missing)?;
@@ -318,7 +346,11 @@ impl Jails {
         let stdio = [input.as_fd(), output.as_fd(), error.as_fd()];
         match (manifest.class, rest) {
             (Class::Foreign, []) => {
-                let job = Job::Run { program, argv };
+                let job = Job::Run {
+                    program,
+                    argv,
+                    lasting,
+                };
                 let foreign = self.foreign.as_mut().ok_or_else(missing)?;
                 let foreign::Running { jailed, link } = foreign
                     .spawn(name, &job, stdio, slot, cgroup)
@@ -419,11 +451,39 @@ impl Jails {
         started.map_err(failed)
     }
 
-    /// Names of the foreign manifests.
+    /// Names of the foreign manifests that can be used as far as is known.
     pub(super) fn foreign_names(&self) -> Vec<String> {
         let all = self.manifests.values();
         let foreign = all.filter(|manifest| manifest.class == Class::Foreign);
-        foreign.map(|manifest| manifest.name.clone()).collect()
+        let usable = foreign.filter(|manifest| self.why_not(&manifest.name).is_none());
+        usable.map(|manifest| manifest.name.clone()).collect()
+    }
+
+    /// From now on no program of this manifest is started.
+    pub(super) fn exclude(&mut self, manifest: String, why: String) {
+        tracing::error!(manifest, why, "a manifest cannot be used");
+        self.unusable.push(Unusable {
+            manifest,
+            why,
+            hint: None,
+        });
+    }
+
+    /// The manifests whose programs are not started.
+    pub(super) fn unusable(&self) -> &[Unusable] {
+        &self.unusable
+    }
+
+    /// Why this manifest cannot be used, where it cannot.
+    fn why_not(&self, manifest: &str) -> Option<&str> {
+        let mut all = self.unusable.iter();
+        let found = all.find(|unusable| unusable.manifest == manifest)?;
+        Some(&found.why)
+    }
+
+    /// What foreign jails see.
+    pub(super) fn views(&self) -> Option<&Views> {
+        self.foreign.as_ref().map(Foreign::views)
     }
 
     /// The native jails.

@@ -8,9 +8,11 @@
 
 mod ahead;
 mod files;
+mod held;
 mod jails;
 mod pins;
 mod place;
+mod reserve;
 mod running;
 mod scratch;
 mod seats;
@@ -45,6 +47,9 @@ use jails::Jails;
 use pins::Pins;
 use self_test::self_test;
 
+/// Manifests that cannot be used of which the supervisor is told.
+const NAMED_MAX: usize = 256;
+
 /// What a jailer is told at its start.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JailerSetup {
@@ -57,7 +62,7 @@ pub struct JailerSetup {
     /// What programs that are not Keepgate's own may be run under.
     pub manifests: Vec<Manifest>,
     /// By the name of a manifest: what its programs execute, which has to be as it was pinned at each
-    /// start of one.
+    /// start of one, and as long as one runs.
     #[serde(default)]
     pub pins: BTreeMap<String, Vec<Tree>>,
     /// System calls that Keepgate's own tools are refused are told too.
@@ -95,8 +100,6 @@ pub fn run(control: OwnedFd, setup: JailerSetup) -> Result<()> {
     let mut world = World::enter(&setup.roots, path.as_deref(), &setup.manifests, users)?;
     let jail = Jail::new(program, setup.jail_users, &setup.accept)?;
     let views = world.take_views();
-    // Before it is confined: what is read once need not be read again at a start.
-    let pins = Pins::new(&setup.pins, views.as_ref(), own)?;
     let foreign = match views {
         Some(views) => Some(Foreign::new(views, setup.jail_users, setup.ahead)?),
         None => None,
@@ -124,6 +127,11 @@ pub fn run(control: OwnedFd, setup: JailerSetup) -> Result<()> {
     if verdict.fit {
         let took_us = verdict.report.took_us;
         tracing::info!(plane = setup.plane, took_us, "self-test passed");
+        let unusable = verdict.report.unusable.iter().take(NAMED_MAX);
+        let manifests: Vec<String> = unusable.map(|one| one.manifest.clone()).collect();
+        if !manifests.is_empty() {
+            frame::send(control.as_fd(), &Report::Partly { manifests }, &[], &[])?;
+        }
         frame::send(control.as_fd(), &Report::Ready, &[], &[])?;
     } else {
         tracing::error!(plane = setup.plane, why = verdict.why, "self-test failed");
@@ -133,5 +141,7 @@ pub fn run(control: OwnedFd, setup: JailerSetup) -> Result<()> {
         };
         frame::send(control.as_fd(), &report, &[], &[])?;
     }
+    // Threads only now: each keeps the confinement it was made in.
+    let pins = Pins::new(&setup.pins, jails.views(), own)?;
     serve::Server::new(control, jails, pins, Files::new(world, root), verdict).run()
 }

@@ -3,11 +3,13 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use super::reserve::Reserve;
 use super::watch::{Silent, Watch};
 use crate::jail::cgroup::{Cgroups, Leaf};
 use crate::jail::foreign::{self, Heard};
 use crate::sys::jail::Jailed;
 use crate::sys::spawn::{End, Usage};
+use crate::sys::times;
 use crate::wire::manifest::Class;
 use crate::wire::messages::JailEnd;
 
@@ -23,7 +25,11 @@ pub(super) struct Running {
     /// When it is killed; nothing for one that lasts.
     pub(super) deadline: Option<Instant>,
     cpu_s: u64,
+    /// What it may use where it lasts.
+    pub(super) reserve: Option<Reserve>,
     class: Class,
+    /// The manifest its program runs under; empty where it runs under none.
+    pub(super) manifest: String,
     /// Refused calls that are not told.
     pub(super) silent: Silent,
     /// Why it was killed, where it was.
@@ -91,7 +97,9 @@ impl Running {
             since,
             deadline: wall_ms.map(|wall_ms| since + Duration::from_millis(wall_ms)),
             cpu_s,
+            reserve: None,
             class,
+            manifest: String::new(),
             silent: &[],
             limit: None,
             inside,
@@ -101,6 +109,35 @@ impl Running {
     /// It was not killed yet.
     pub(super) fn lives(&self) -> bool {
         self.limit.is_none()
+    }
+
+    /// Its program has answered something.
+    pub(super) fn answered(&mut self, now: Instant) {
+        if let Some(reserve) = &mut self.reserve {
+            reserve.answered(now);
+        }
+    }
+
+    /// Ends it where it has used up what processor time a lasting jail has, and it is time to count
+    /// that; `proc` is this process' `/proc`, where there is one.
+    pub(super) fn count_cpu(&mut self, proc: Option<BorrowedFd<'_>>, now: Instant) {
+        let Some(reserve) = self.reserve.as_mut().filter(|reserve| reserve.due() <= now) else {
+            return;
+        };
+        let used_us = match (&self.leaf, proc) {
+            (Some(leaf), _) => leaf.cpu_us(),
+            (None, Some(proc)) => times::of_tree(proc, self.jailed.pid()).ok(),
+            (None, None) => None,
+        };
+        if !reserve.count(used_us, now) {
+            self.kill("cpu");
+        }
+    }
+
+    /// When the next thing has to be done that nothing else wakes the jailer for.
+    pub(super) fn due(&self) -> Option<Instant> {
+        let count = self.reserve.as_ref().map(Reserve::due);
+        self.deadline.into_iter().chain(count).min()
     }
 
     /// Its time is up.
@@ -203,6 +240,7 @@ impl Running {
         cgroups: &mut Cgroups,
     ) -> std::io::Result<Result<JailEnd, NeverRan>> {
         let wall = self.since.elapsed();
+        let used_us = self.reserve.as_ref().map_or(0, Reserve::used_us);
         drop(self.hear_out(uid));
         let ended = self.jailed.wait();
         let killed = matches!(ended, Ok((End::Killed(libc::SIGKILL), _)));
@@ -239,7 +277,8 @@ impl Running {
             limit: limit.map(str::to_owned),
             denials: denials.unwrap_or_default(),
             wall_us: u64::try_from(wall.as_micros()).unwrap_or(u64::MAX),
-            cpu_us: counted.cpu_us.unwrap_or(0).max(usage.cpu_us),
+            // Whoever was killed with its first process has told no usage of its own.
+            cpu_us: counted.cpu_us.unwrap_or(0).max(usage.cpu_us).max(used_us),
             rss_kib: usage.rss_kib,
             peak_kib: counted.peak.map(|bytes| bytes / 1024),
         }))

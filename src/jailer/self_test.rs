@@ -1,6 +1,10 @@
 //! The behavioural self-test: a kernel call that answered "done" proves little, so real jails try
 //! what is forbidden before the first program runs in one. Those of Keepgate's own tools are tried,
 //! and a jail of every foreign manifest.
+//!
+//! What gets through, in any of them, is the jailer's failure, and none is used. A foreign jail that
+//! cannot be made, or in which what is allowed does not work, is its manifest's: programs under that
+//! one are not started, and the others are.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -20,7 +24,7 @@ use crate::jail::cgroup::Leaf;
 use crate::jail::limits::ToolLimits;
 use crate::jail::probe::Findings;
 use crate::wire::frame::sealed_memfd;
-use crate::wire::messages::{JailEnd, SelfTest};
+use crate::wire::messages::{JailEnd, SelfTest, UNUSABLE_MAX, Unusable};
 use crate::wire::text::Escaped;
 
 /// Longest life of one jail of the self-test, in milliseconds.
@@ -35,6 +39,8 @@ const LIMITS: ToolLimits = ToolLimits {
 };
 /// Calls of other ABIs, which must kill: standard input of the probe, and the action's name.
 const DEADLY: [(&str, &str); 2] = [("int80", "abi_i386_int80"), ("x32", "abi_x32")];
+/// Characters of a reason, and of a hint, why a manifest cannot be used.
+const WHY_MAX: usize = 400;
 /// Jails of the self-test at a time.
 const AT_A_TIME: usize = 4;
 
@@ -70,6 +76,15 @@ struct Trying {
     proxy: Option<OwnedFd>,
 }
 
+/// Allowed actions that failed.
+#[derive(Debug, Default)]
+struct Broken {
+    /// In jails of Keepgate's own tools, by name.
+    native: Vec<String>,
+    /// In foreign jails: manifest and what, a manifest once.
+    foreign: Vec<(String, String)>,
+}
+
 /// How one ended.
 #[derive(Debug)]
 struct Tried {
@@ -95,11 +110,12 @@ pub(super) fn self_test(jails: &mut Jails, separation: &str) -> Result<Verdict> 
         succeeded: Vec::new(),
         degraded: jails.native().degraded().to_vec(),
         limiting: jails.cgroups().limiting(),
+        unusable: Vec::new(),
         took_us: 0,
     };
     let lack = jails.cgroups().degraded().map(Into::into);
     report.degraded.extend(lack);
-    let mut broken = Vec::new();
+    let mut broken = Broken::default();
     let mut left = trials(jails);
     // Those of one user count against one limit of processes.
     let at_a_time = AT_A_TIME.min(jails.users());
@@ -110,8 +126,12 @@ pub(super) fn self_test(jails: &mut Jails, separation: &str) -> Result<Verdict> 
         }
         left = rest;
     }
+    for (manifest, why) in broken.foreign {
+        jails.exclude(manifest, why);
+    }
+    report.unusable = told(jails.unusable());
     report.took_us = u64::try_from(begin.elapsed().as_micros()).unwrap_or(u64::MAX);
-    let why = why_unfit(&report, &broken);
+    let why = why_unfit(&report, &broken.native);
     Ok(Verdict {
         fit: why.is_empty(),
         why,
@@ -180,12 +200,13 @@ fn what() -> String {
 
 /// Runs these at the same time, each as a user of its own where there are several.
 fn wave(jails: &mut Jails, trials: Vec<Trial>) -> Result<Vec<Tried>> {
-    let mut trying = BTreeMap::new();
+    let (mut trying, mut tried) = (BTreeMap::new(), Vec::new());
     for trial in trials {
-        let one = start(jails, trial)?;
-        trying.insert(one.running.slot, one);
+        match start(jails, trial)? {
+            Ok(one) => drop(trying.insert(one.running.slot, one)),
+            Err(never) => tried.push(never),
+        }
     }
-    let mut tried = Vec::new();
     while !trying.is_empty() {
         for (slot, source) in wait(&trying)? {
             match source {
@@ -219,7 +240,8 @@ fn wave(jails: &mut Jails, trials: Vec<Trial>) -> Result<Vec<Tried>> {
     Ok(tried)
 }
 
-fn start(jails: &mut Jails, trial: Trial) -> Result<Trying> {
+/// A jail of the self-test; or that of a foreign manifest could not be started.
+fn start(jails: &mut Jails, trial: Trial) -> Result<std::result::Result<Trying, Tried>> {
     let output = memfd_create("self-test", MFdFlags::MFD_CLOEXEC).context(what)?;
     let mut native = |part: &str| {
         let input = sealed_memfd("self-test", part.as_bytes())?;
@@ -231,13 +253,26 @@ fn start(jails: &mut Jails, trial: Trial) -> Result<Trying> {
         Trial::Deadly(part, _) => native(part)?,
         Trial::Foreign(name) => jails.probe_foreign(name, output.as_fd(), PATIENCE_MS),
     };
-    let running = running.map_err(|trouble| Error::new(what()).because(trouble.detail))?;
-    Ok(Trying {
+    let running = match (running, &trial) {
+        (Ok(running), _) => running,
+        (Err(trouble), Trial::Foreign(_)) => {
+            let why = trouble.detail;
+            return Ok(Err(Tried {
+                trial,
+                end: Err(NeverRan { why, exec: None }),
+                output: Vec::new(),
+            }));
+        }
+        (Err(trouble), Trial::Native | Trial::Deadly(..)) => {
+            return Err(Error::new(what()).because(trouble.detail));
+        }
+    };
+    Ok(Ok(Trying {
         trial,
         running,
         output,
         proxy: None,
-    })
+    }))
 }
 
 /// What became ready; nothing once a deadline is over.
@@ -282,8 +317,8 @@ impl Trying {
 }
 
 impl Tried {
-    fn judge(self, report: &mut SelfTest, broken: &mut Vec<String>) -> Result<()> {
-        let (of, end) = match (&self.trial, &self.end) {
+    fn judge(self, report: &mut SelfTest, broken: &mut Broken) -> Result<()> {
+        let end = match (&self.trial, &self.end) {
             (Trial::Deadly(_, name), Ok(end)) => {
                 report.attempted += 1;
                 if end.signal != Some(libc::SIGSYS) {
@@ -291,33 +326,85 @@ impl Tried {
                 }
                 return Ok(());
             }
-            (Trial::Native, Ok(end)) => (String::new(), end),
-            (Trial::Foreign(name), Ok(end)) => (format!("{name}/"), end),
+            (Trial::Native | Trial::Foreign(_), Ok(end)) => end,
             (Trial::Foreign(name), Err(never)) => {
-                // One manifest that cannot be used makes none usable, and says so.
-                broken.push(format!("{name} ({})", never.why));
+                broken.foreign.push((name.clone(), never.why.clone()));
                 return Ok(());
             }
             (Trial::Native | Trial::Deadly(..), Err(never)) => {
                 return Err(Error::new(what()).because(never.why.clone()));
             }
         };
-        let findings: Findings = serde_json::from_slice(&self.output).map_err(|_| {
-            let told = String::from_utf8_lossy(&self.output);
-            let told = Escaped::cut(&told, 200);
-            let (code, signal) = (end.code, end.signal);
-            Error::new(format!(
-                "the self-test gave no report: {of} status {code:?}, signal {signal:?}, output `{told}`"
-            ))
-        })?;
-        report.attempted += findings.attempted;
-        let named = |names: Vec<String>| names.into_iter().map(|name| format!("{of}{name}"));
-        report.succeeded.extend(named(findings.succeeded));
-        broken.extend(named(findings.broken));
+        let findings: Option<Findings> = serde_json::from_slice(&self.output).ok();
+        match (self.trial, findings) {
+            (Trial::Foreign(name), None) => {
+                broken.foreign.push((name, mute(end, &self.output)));
+            }
+            (Trial::Native | Trial::Deadly(..), None) => {
+                return Err(Error::new(mute(end, &self.output)));
+            }
+            (Trial::Foreign(name), Some(findings)) => {
+                report.attempted += findings.attempted;
+                let through = findings.succeeded.iter();
+                report
+                    .succeeded
+                    .extend(through.map(|action| format!("{name}/{action}")));
+                if !findings.broken.is_empty() {
+                    let what = findings.broken.join(", ");
+                    let why = format!("does not work in its jail: {what}");
+                    broken.foreign.push((name, why));
+                }
+            }
+            (Trial::Native | Trial::Deadly(..), Some(findings)) => {
+                report.attempted += findings.attempted;
+                report.succeeded.extend(findings.succeeded);
+                broken.native.extend(findings.broken);
+            }
+        }
         Ok(())
     }
 }
 
+fn mute(end: &JailEnd, output: &[u8]) -> String {
+    let told = String::from_utf8_lossy(output);
+    let told = Escaped::cut(&told, 200);
+    let (code, signal) = (end.code, end.signal);
+    format!("the self-test gave no report: status {code:?}, signal {signal:?}, output `{told}`")
+}
+
+/// As much of it as one frame takes; every name.
+fn told(unusable: &[Unusable]) -> Vec<Unusable> {
+    let mut left = UNUSABLE_MAX;
+    let tell = |one: &Unusable| {
+        let cut = |text: &str| Escaped::again(text, WHY_MAX).to_string();
+        let Unusable {
+            manifest,
+            why,
+            hint,
+        } = one;
+        let told = Unusable {
+            manifest: manifest.clone(),
+            why: cut(why),
+            hint: hint.as_deref().map(cut),
+        };
+        let length = serde_json::to_vec(&told).map_or(usize::MAX, |told| told.len());
+        match left.checked_sub(length) {
+            Some(rest) => left = rest,
+            None => {
+                let why = "the jailer's diagnostics say why".to_owned();
+                return Unusable {
+                    why,
+                    hint: None,
+                    ..told
+                };
+            }
+        }
+        told
+    };
+    unusable.iter().map(tell).collect()
+}
+
+/// Why nothing may be used: what got through, anywhere, and what of Keepgate's own does not work.
 fn why_unfit(report: &SelfTest, broken: &[String]) -> String {
     let mut parts = Vec::new();
     for (what, names) in [
@@ -336,6 +423,70 @@ mod tests {
     use super::*;
     use crate::wire::messages::Limiting;
 
+    /// A jail that lets something through is no manifest's matter: perhaps all of them do.
+    #[test]
+    fn what_got_through_in_a_foreign_jail_makes_unfit_and_what_fails_there_does_not() {
+        let mut report = SelfTest {
+            separation: String::new(),
+            landlock_abi: 7,
+            attempted: 0,
+            succeeded: Vec::new(),
+            degraded: Vec::new(),
+            limiting: Limiting::default(),
+            unusable: Vec::new(),
+            took_us: 1,
+        };
+        let mut broken = Broken::default();
+        let end = JailEnd {
+            code: Some(1),
+            signal: None,
+            limit: None,
+            denials: Vec::new(),
+            wall_us: 0,
+            cpu_us: 0,
+            rss_kib: 0,
+            peak_kib: None,
+        };
+        let tried = |name: &str, output: &str| Tried {
+            trial: Trial::Foreign(name.into()),
+            end: Ok(end.clone()),
+            output: output.into(),
+        };
+        for (name, output) in [
+            ("good", r#"{"attempted":3,"succeeded":[],"broken":[]}"#),
+            (
+                "lame",
+                r#"{"attempted":3,"succeeded":[],"broken":["ctl_x"]}"#,
+            ),
+            ("mute", ""),
+        ] {
+            tried(name, output).judge(&mut report, &mut broken).unwrap();
+        }
+        assert_eq!(why_unfit(&report, &broken.native), "");
+        let named = broken.foreign.iter().map(|(name, _)| name.as_str());
+        assert_eq!(named.collect::<Vec<_>>(), ["lame", "mute"]);
+        assert_eq!(report.attempted, 6);
+        let leaky = r#"{"attempted":3,"succeeded":["net_udp"],"broken":["ctl_x"]}"#;
+        let leaky = tried("leaky", leaky);
+        leaky.judge(&mut report, &mut broken).unwrap();
+        let why = why_unfit(&report, &broken.native);
+        assert_eq!(why, "the jail let through: leaky/net_udp");
+    }
+
+    #[test]
+    fn however_many_cannot_be_used_each_is_named_and_one_frame_holds_them() {
+        let one = |number: usize| Unusable {
+            manifest: format!("m{number}"),
+            why: "x\u{1b}".repeat(1_000),
+            hint: Some("y".repeat(1_000)),
+        };
+        let all: Vec<Unusable> = (0..200).map(one).collect();
+        let told = told(&all);
+        assert_eq!(told.len(), 200);
+        assert!(told[0].why.contains("x\\u{1b}") && told[0].hint.is_some());
+        assert!(serde_json::to_vec(&told).unwrap().len() < crate::wire::frame::PACKET_MAX);
+    }
+
     #[test]
     fn whatever_got_through_or_is_missing_makes_unfit() {
         let fine = SelfTest {
@@ -345,6 +496,7 @@ mod tests {
             succeeded: Vec::new(),
             degraded: vec!["d".into()],
             limiting: Limiting::default(),
+            unusable: Vec::new(),
             took_us: 1,
         };
         assert_eq!(why_unfit(&fine, &[]), "");

@@ -1,17 +1,18 @@
 //! The jailer's loop: orders from the keeper, links from the supervisor, ends and deadlines of
-//! jails. One thread, so that the jails' death signal has a thread that lasts.
+//! jails. One thread does all that, so that the jails' death signal has a thread that lasts; others
+//! only look at what is pinned ([`super::pins`]).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::files::{Files, Unnamed};
-use super::jails::{Jails, Program};
-use super::pins::{Altered, Pins, Unread};
+use super::held::{Held, Order, Reading, Wanted};
+use super::jails::Jails;
+use super::pins::{Altered, Found, Not, Pins, Unread};
 use super::running::{Running, Source};
 use super::self_test::Verdict;
 use super::trouble::Trouble;
@@ -41,6 +42,7 @@ pub(super) struct Server {
     keeper: Option<OwnedFd>,
     jails: Jails,
     pins: Pins,
+    held: Held,
     files: Files,
     verdict: Verdict,
     running: BTreeMap<Id, Running>,
@@ -54,12 +56,14 @@ struct Ready {
     keeper: bool,
     /// One that waits has ended.
     waiting: bool,
+    /// Looks at what is pinned that have ended.
+    looked: usize,
     jails: Vec<(Id, Source)>,
 }
 
 impl Ready {
     fn is_nothing(&self) -> bool {
-        !self.control && !self.keeper && !self.waiting && self.jails.is_empty()
+        !self.control && !self.keeper && !self.waiting && self.looked == 0 && self.jails.is_empty()
     }
 }
 
@@ -78,6 +82,7 @@ impl Server {
             keeper: None,
             jails,
             pins,
+            held: Held::default(),
             files,
             verdict,
             running,
@@ -97,6 +102,12 @@ impl Server {
         loop {
             let ready = self.wait()?;
             self.kill_overdue();
+            for _ in 0..ready.looked {
+                if let Some(found) = self.pins.found() {
+                    self.looked(found);
+                }
+            }
+            self.look_again();
             if ready.waiting {
                 self.jails.sweep();
             }
@@ -120,9 +131,12 @@ impl Server {
         // A link that is gone leaves its place to the control link, whose answer is counted once.
         let keeper = self.keeper.as_ref().unwrap_or(&self.control);
         polled.push(PollFd::new(keeper.as_fd(), PollFlags::POLLIN));
+        let pins = self.pins.fd();
+        polled.extend(pins.map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
+        let pins = polled.len() - 2;
         let waiting = self.jails.waiting();
         polled.extend(waiting.map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
-        let waiting = polled.len() - 2;
+        let waiting = polled.len() - 2 - pins;
         let mut names = Vec::new();
         for (ticket, jail) in &self.running {
             for (source, fd) in jail.sources() {
@@ -131,7 +145,8 @@ impl Server {
             }
         }
         let alive = self.running.values().filter(|jail| jail.lives());
-        let timeout = match alive.filter_map(|jail| jail.deadline).min() {
+        let due = alive.flat_map(|jail| [jail.due(), self.pins.due(&jail.manifest)]);
+        let timeout = match due.flatten().min() {
             // Nothing to do is the time to make jails ahead.
             _ if self.jails.wants_more() => PollTimeout::ZERO,
             None => PollTimeout::NONE,
@@ -149,6 +164,7 @@ impl Server {
         let mut flags = polled.iter().map(|fd| fd.any().unwrap_or(false));
         let control = flags.next().unwrap_or(false);
         let keeper = flags.next().unwrap_or(false) && self.keeper.is_some();
+        let looked = flags.by_ref().take(pins).filter(|ended| *ended).count();
         let waiting = flags.by_ref().take(waiting).filter(|ended| *ended).count() > 0;
         let jails = names.into_iter().zip(flags).filter(|(_, ready)| *ready);
         let jails = jails.map(|(name, _)| name).collect();
@@ -156,6 +172,7 @@ impl Server {
             control,
             keeper,
             waiting,
+            looked,
             jails,
         })
     }
@@ -215,6 +232,7 @@ impl Server {
             | KeeperToJailer::Publish { ticket, .. }
             | KeeperToJailer::Restore { ticket, .. }
             | KeeperToJailer::Discard { ticket }
+            | KeeperToJailer::Answered { ticket }
             | KeeperToJailer::Kill { ticket } => *ticket,
         };
         let answer = if self.verdict.fit {
@@ -222,17 +240,20 @@ impl Server {
         } else {
             Err(self.unfit())
         };
-        if let Err(Trouble { fault, detail }) = answer {
-            tracing::info!(%ticket, ?fault, detail, "order not carried out");
-            self.tell(
-                &JailerToKeeper::Fault {
-                    ticket,
-                    fault,
-                    detail,
-                },
-                &[],
-            );
+        if let Err(trouble) = answer {
+            self.refuse(ticket, trouble);
         }
+    }
+
+    /// Tells that an order was not carried out.
+    fn refuse(&mut self, ticket: Id, Trouble { fault, detail }: Trouble) {
+        tracing::info!(%ticket, ?fault, detail, "order not carried out");
+        let say = JailerToKeeper::Fault {
+            ticket,
+            fault,
+            detail,
+        };
+        self.tell(&say, &[]);
     }
 
     fn unfit(&self) -> Trouble {
@@ -267,13 +288,16 @@ impl Server {
                 program,
                 argv,
             } => {
-                let program = Program {
-                    manifest: &manifest,
-                    program: &program,
-                    argv: &argv,
+                let order = Order {
+                    ticket,
                     lasting,
+                    manifest,
+                    program,
+                    argv,
+                    fds,
+                    since: Instant::now(),
                 };
-                self.start(ticket, &program, &fds)
+                self.run_program(order)
             }
             KeeperToJailer::Inspect { ticket, file, max } => self.inspect(ticket, &file, max),
             KeeperToJailer::ReadPinned {
@@ -281,7 +305,12 @@ impl Server {
                 manifest,
                 path,
                 max,
-            } => self.read_pinned(ticket, &manifest, Path::new(&path), max),
+            } => self.read_file(Reading {
+                ticket,
+                manifest,
+                path: path.into(),
+                max,
+            }),
             KeeperToJailer::Publish {
                 ticket,
                 expected,
@@ -302,7 +331,17 @@ impl Server {
                 self.unnamed.remove(&ticket);
                 Ok(())
             }
+            KeeperToJailer::Answered { ticket } => {
+                if let Some(running) = self.running.get_mut(&ticket) {
+                    running.answered(Instant::now());
+                }
+                Ok(())
+            }
             KeeperToJailer::Kill { ticket } => {
+                if self.held.withdraw(ticket).is_some() {
+                    let what = "killed before it was started";
+                    return Err(Trouble::new(JailFault::Failed, what));
+                }
                 if let Some(running) = self.running.get_mut(&ticket) {
                     running.kill("killed");
                 }
@@ -341,29 +380,114 @@ impl Server {
         Ok(())
     }
 
-    fn start(&mut self, ticket: Id, program: &Program<'_>, fds: &[OwnedFd]) -> Result<(), Trouble> {
-        self.admit(ticket)?;
+    /// Runs a program once what it executes was looked at; at once where nothing is pinned.
+    fn run_program(&mut self, order: Order) -> Result<(), Trouble> {
+        self.admit(order.ticket)?;
         let lasting = self.running.values().filter(|running| running.lasts());
-        if program.lasting && lasting.count() >= LASTING_MAX {
+        if order.lasting && lasting.count() + self.held.lasting() >= LASTING_MAX {
             let what = "too many lasting jails at a time";
             return Err(Trouble::new(JailFault::Failed, what));
         }
-        // The last thing before it starts: what is executed is what was pinned.
-        if let Err(altered) = self.pins.check(program.manifest) {
-            self.tell_altered(ticket, altered);
-            return Ok(());
+        match self.pins.look(&order.manifest) {
+            Some(look) => {
+                self.held.keep(look, Wanted::Run(order));
+                Ok(())
+            }
+            None => self.start(&order),
         }
-        let running = self.jails.run(program, fds)?;
-        self.running.insert(ticket, running);
+    }
+
+    fn start(&mut self, order: &Order) -> Result<(), Trouble> {
+        let running = self.jails.run(&order.program(), &order.fds)?;
+        self.running.insert(order.ticket, running);
+        self.pins.started(&order.manifest);
         Ok(())
+    }
+
+    /// A look has ended: who waited for it goes on, and what is no longer what was pinned ends.
+    fn looked(&mut self, found: Found) {
+        let Found {
+            manifest,
+            number,
+            found,
+        } = found;
+        let waited = self.held.take(&manifest, number);
+        match found {
+            Ok(()) => {
+                for wanted in waited {
+                    let ticket = wanted.ticket();
+                    let done = match wanted {
+                        Wanted::Run(order) => self.start(&order),
+                        Wanted::Read(reading) => self.read_pinned(&reading),
+                    };
+                    if let Err(trouble) = done {
+                        self.refuse(ticket, trouble);
+                    }
+                }
+            }
+            Err(not) => self.not_pinned(&manifest, &not, waited),
+        }
+        self.pins.go_on(&manifest);
+    }
+
+    /// Whoever waits for what is not what was pinned is told so, and its programs end.
+    fn not_pinned(&mut self, manifest: &str, not: &Not, waited: Vec<Wanted>) {
+        let (Not::Gone(why) | Not::Altered(Altered { why, .. })) = not;
+        tracing::error!(manifest, why, "what is pinned is not what it was");
+        for wanted in waited {
+            match not {
+                Not::Altered(altered) => self.tell_altered(wanted.ticket(), altered, false),
+                Not::Gone(_) => {
+                    let what = "a pinned path of its manifest is not there";
+                    let trouble = Trouble::new(JailFault::NotFound, what);
+                    self.refuse(wanted.ticket(), trouble);
+                }
+            }
+        }
+        let mut ended = Vec::new();
+        for (ticket, running) in &mut self.running {
+            if running.manifest == manifest && running.lives() {
+                running.kill("killed");
+                ended.push(*ticket);
+            }
+        }
+        if let Not::Altered(altered) = not {
+            for ticket in ended {
+                self.tell_altered(ticket, altered, true);
+            }
+        }
+    }
+
+    fn tell_altered(&mut self, ticket: Id, altered: &Altered, ran: bool) {
+        let say = JailerToKeeper::Altered {
+            ticket,
+            why: altered.why.clone(),
+            changes: altered.changes.clone(),
+            ran,
+        };
+        self.tell(&say, &[]);
+    }
+
+    /// Has what runs looked at, where it is time.
+    fn look_again(&mut self) {
+        let now = Instant::now();
+        let alive = self.running.values().filter(|jail| jail.lives());
+        let due = alive.filter(|jail| self.pins.due(&jail.manifest).is_some_and(|due| due <= now));
+        let due: BTreeSet<String> = due.map(|jail| jail.manifest.clone()).collect();
+        for manifest in due {
+            self.pins.look(&manifest);
+        }
     }
 
     /// There is a place for one more jail, and the ticket is a new one.
     fn admit(&self, ticket: Id) -> Result<(), Trouble> {
-        if self.running.contains_key(&ticket) || self.unnamed.contains_key(&ticket) {
+        if self.running.contains_key(&ticket)
+            || self.unnamed.contains_key(&ticket)
+            || self.held.holds(ticket)
+        {
             return Err(Trouble::new(JailFault::Failed, "a ticket serves once"));
         }
-        if self.running.len() >= JAILS_MAX || self.unnamed.len() >= UNNAMED_MAX {
+        if self.running.len() + self.held.len() >= JAILS_MAX || self.unnamed.len() >= UNNAMED_MAX {
             return Err(Trouble::new(JailFault::Failed, "too many jails at a time"));
         }
         Ok(())
@@ -380,19 +504,28 @@ impl Server {
         Ok(())
     }
 
-    fn read_pinned(
-        &mut self,
-        ticket: Id,
-        manifest: &str,
-        path: &Path,
-        max: u64,
-    ) -> Result<(), Trouble> {
-        let max = max.min(u64::try_from(CONTENT_MAX).unwrap_or(u64::MAX));
+    /// Reads a pinned file once all that is pinned with it was looked at.
+    fn read_file(&mut self, reading: Reading) -> Result<(), Trouble> {
+        self.admit(reading.ticket)?;
+        let missing = || Trouble::new(JailFault::NotFound, "no pinned file has that name");
+        let look = self.pins.look(&reading.manifest).ok_or_else(missing)?;
+        self.held.keep(look, Wanted::Read(reading));
+        Ok(())
+    }
+
+    fn read_pinned(&mut self, reading: &Reading) -> Result<(), Trouble> {
+        let Reading {
+            ticket,
+            manifest,
+            path,
+            max,
+        } = reading;
+        let max = (*max).min(u64::try_from(CONTENT_MAX).unwrap_or(u64::MAX));
         let (content, mode) = match self.pins.read(manifest, path, max) {
             Ok(read) => read,
             Err(Unread::Trouble(trouble)) => return Err(trouble),
             Err(Unread::Altered(altered)) => {
-                self.tell_altered(ticket, altered);
+                self.tell_altered(*ticket, &altered, false);
                 return Ok(());
             }
         };
@@ -403,24 +536,12 @@ impl Server {
         };
         let copy = sealed_memfd("pinned", &content);
         let copy = copy.map_err(|error| Trouble::new(JailFault::Failed, error.message()))?;
+        let ticket = *ticket;
         self.tell(
             &JailerToKeeper::Inspected { ticket, state },
             &[copy.as_fd()],
         );
         Ok(())
-    }
-
-    fn tell_altered(&mut self, ticket: Id, altered: Altered) {
-        let Altered { why, changes } = altered;
-        tracing::error!(%ticket, why, "what is pinned is not what it was");
-        self.tell(
-            &JailerToKeeper::Altered {
-                ticket,
-                why,
-                changes,
-            },
-            &[],
-        );
     }
 
     fn publish(&mut self, ticket: Id, expected: &FileState, sha256: &str) -> Result<(), Trouble> {
@@ -442,6 +563,11 @@ impl Server {
             .filter(|running| running.is_overdue(now))
         {
             running.kill("wall");
+        }
+        for running in self.running.values_mut() {
+            if running.lives() {
+                running.count_cpu(self.jails.proc(), now);
+            }
         }
     }
 
@@ -505,6 +631,7 @@ impl Server {
 
     fn end_all(&mut self) {
         self.unnamed.clear();
+        self.held.clear();
         for running in self.running.values_mut() {
             running.kill("killed");
         }

@@ -266,6 +266,7 @@ pub(super) mod tests {
                     succeeded: vec!["socket".into()],
                     degraded: Vec::new(),
                     limiting: Limiting::default(),
+                    unusable: Vec::new(),
                     took_us: 0,
                 };
                 let fitness = Fitness { fit: false, report };

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::mirrored;
 use super::servers;
 use super::skills::Skill;
-use super::state::Quarantine;
+use super::state::{self, Quarantine};
 use super::upstreams::plan::Server;
 use super::{Connected, Keeper, Trouble};
 use crate::audit::Draft;
@@ -19,10 +19,14 @@ use crate::call::tool::{Method, Tool, Upstream};
 use crate::catalog::connector::means::carried;
 use crate::catalog::connector::{Launch, Pin};
 use crate::error::{Context, Result};
-use crate::wire::messages::{KeeperToFront, What};
+use crate::wire::messages::{SelfTest, Unusable};
 
 /// Changes of a quarantined connector that its entry tells at most.
 const CHANGES_MAX: usize = 256;
+
+/// What is said where the jailer knows no better.
+const LOOK_AGAIN: &str = "`keepgate connector vet` it to see it fail; mend that, then `systemctl reload \
+    keepgate` has it looked at again";
 
 /// All connectors that the configuration names.
 #[derive(Debug)]
@@ -126,7 +130,7 @@ impl Connectors {
 
 /// What a connector has beside tools.
 fn beside(pin: &Pin) -> impl Iterator<Item = Method> {
-    let (prompts, resources) = (!pin.prompts.is_empty(), !pin.resources.is_empty());
+    let (prompts, resources) = (!pin.prompts.is_empty(), pin.has_resources());
     Method::BESIDE
         .into_iter()
         .filter(move |method| match method {
@@ -181,14 +185,24 @@ impl Keeper {
     pub(super) fn connected(&self, name: &str, agent: &str) -> bool {
         let serves =
             |connector: &Connector| connector.trouble().is_none() && connector.serves(agent);
-        self.connectors.get(name).is_some_and(serves) && self.quarantine_of(name).is_none()
+        self.connectors.get(name).is_some_and(serves)
+            && self.quarantine_of(name).is_none()
+            && self.unusable_of(name).is_none()
+    }
+
+    /// What the log says of it: what an earlier keeper knew holds until the jailer has looked again.
+    fn unusable_of(&self, name: &str) -> Option<state::Unusable> {
+        let state = self.state();
+        state.connectors.get(name)?.unusable.clone()
     }
 
     /// Why a connector cannot be asked now, where it cannot.
     pub(super) fn out_of_use(&self, name: &str) -> Option<String> {
         let trouble = self.connectors.get(name).and_then(Connector::trouble);
         let quarantine = self.quarantine_of(name).map(|quarantine| quarantine.why);
-        quarantine.or_else(|| trouble.map(|trouble| trouble.why.clone()))
+        let trouble = trouble.map(|trouble| trouble.why.clone());
+        let unusable = || self.unusable_of(name).map(|unusable| unusable.why);
+        quarantine.or(trouble).or_else(unusable)
     }
 
     fn quarantine_of(&self, name: &str) -> Option<Quarantine> {
@@ -227,9 +241,12 @@ impl Keeper {
                 body.insert("set".into(), pin.set_sha256.as_str().into());
                 self.log.append(Draft::new("connector.pinned", body))?;
             }
-            if let Some(trouble) = connector.trouble().filter(|t| !t.changes.is_empty())
-                && (!same || self.quarantine_of(name).is_none())
-            {
+            let Some(trouble) = connector.trouble() else {
+                continue;
+            };
+            if trouble.changes.is_empty() {
+                self.record_unusable(name, &trouble.why, &trouble.hint)?;
+            } else if !same || self.quarantine_of(name).is_none() {
                 self.quarantine(name, &trouble.why, &trouble.changes)?;
             }
         }
@@ -266,45 +283,92 @@ impl Keeper {
         let draft = Draft::new("connector.quarantined", body);
         self.log
             .append(draft.payload("changes", self.masker.mask(&told)))?;
-        let pin = self.connectors.get(name).and_then(|one| one.pin.as_ref());
-        let lists = [
-            (What::Tools, true),
-            (
-                What::Prompts,
-                pin.is_some_and(|pin| !pin.prompts.is_empty()),
-            ),
-            (
-                What::Resources,
-                pin.is_some_and(|pin| !pin.resources.is_empty()),
-            ),
-        ];
-        let agents: Vec<String> = self.state().agents.keys().cloned().collect();
-        for agent in agents {
-            for (what, _) in lists.iter().filter(|(_, has)| *has) {
-                let (agent, what) = (agent.clone(), *what);
-                self.tell_front(&KeeperToFront::Changed { agent, what }, &[]);
+        self.tell_lists();
+        Ok(())
+    }
+
+    /// Takes over which connectors the jailer can use, and records what is another answer than
+    /// before.
+    pub(super) fn jailer_tested(&self, report: &SelfTest) {
+        let mut changed = false;
+        for (name, connector) in self.connectors.all() {
+            let Some(pin) = connector
+                .pin
+                .as_ref()
+                .filter(|_| connector.trouble().is_none())
+            else {
+                continue;
+            };
+            let jail = pin.connector.launch.jail();
+            let told = report.unusable.iter();
+            let told = jail.and_then(|jail| told.clone().find(|one| one.manifest == jail.name));
+            let recorded = match told {
+                Some(Unusable { why, hint, .. }) => {
+                    let why = format!("connector `{name}` cannot be jailed: {why}");
+                    let hint = hint.as_deref().unwrap_or(LOOK_AGAIN);
+                    self.record_unusable(name, &why, hint)
+                }
+                None => self.record_usable(name),
+            };
+            match recorded {
+                Ok(another) => changed |= another,
+                Err(error) => tracing::error!(connector = name, %error, "not recorded"),
             }
         }
-        Ok(())
+        if changed {
+            self.tell_lists();
+        }
+    }
+
+    /// Records why a connector cannot be used, where that is not known yet.
+    fn record_unusable(&self, name: &str, why: &str, hint: &str) -> Result<bool> {
+        let known = self.unusable_of(name);
+        if known.is_some_and(|known| known.why == why && known.hint == hint) {
+            return Ok(false);
+        }
+        tracing::error!(connector = name, why, hint, "a connector cannot be used");
+        let mut body = named(name, self.connectors.get(name).map_or("", |c| &c.digest));
+        body.insert("why".into(), why.into());
+        body.insert("hint".into(), hint.into());
+        self.log.append(Draft::new("connector.unusable", body))?;
+        Ok(true)
+    }
+
+    /// Records that a connector can be used again, where it could not be.
+    fn record_usable(&self, name: &str) -> Result<bool> {
+        if self.unusable_of(name).is_none() {
+            return Ok(false);
+        }
+        tracing::info!(connector = name, "a connector can be used again");
+        let body = named(name, self.connectors.get(name).map_or("", |c| &c.digest));
+        self.log.append(Draft::new("connector.usable", body))?;
+        Ok(true)
     }
 
     /// The connectors for `status`.
     pub(super) fn connectors_status(&self) -> Value {
         let one = |(name, connector): (&String, &Connector)| {
             let quarantine = self.quarantine_of(name);
-            let state = match (&quarantine, connector.trouble()) {
-                (Some(_), _) => "quarantined",
-                (None, Some(_)) => "unusable",
-                (None, None) => "approved",
+            let unusable = self.unusable_of(name);
+            let state = match (&quarantine, connector.trouble(), &unusable) {
+                (Some(_), ..) => "quarantined",
+                (None, None, None) => "approved",
+                (None, ..) => "unusable",
             };
+            let why = quarantine.as_ref().map(|q| q.why.as_str());
+            let why = why.or(connector.trouble().map(|t| t.why.as_str()));
+            let hint = connector.trouble().map(|t| t.hint.as_str());
+            let since = quarantine.as_ref().map(|q| (q.since, q.seq));
+            let (since, seq) = since
+                .or(unusable.as_ref().map(|u| (u.since, u.seq)))
+                .unzip();
             let pin = connector.pin.as_ref();
             let value = json!({
                 "state": state,
-                "why": quarantine.as_ref().map(|q| q.why.as_str())
-                    .or(connector.trouble().map(|t| t.why.as_str())),
-                "hint": connector.trouble().map(|t| t.hint.as_str()),
-                "since": quarantine.as_ref().map(|q| q.since),
-                "seq": quarantine.as_ref().map(|q| q.seq),
+                "why": why.or(unusable.as_ref().map(|u| u.why.as_str())),
+                "hint": hint.or(unusable.as_ref().map(|u| u.hint.as_str())),
+                "since": since,
+                "seq": seq,
                 "version": pin.and_then(|pin| pin.connector.version.as_deref()),
                 "pin": connector.digest,
                 "tools": pin.map_or(0, |pin| pin.tools.len()),

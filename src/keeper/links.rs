@@ -192,9 +192,25 @@ impl Links {
     /// # Errors
     /// Fails on what is no frame, and on a role that is no other's hands.
     pub fn read(&self, role: Role, socket: &OwnedFd) -> Result<()> {
+        self.read_telling(role, socket, &mut |_| {})
+    }
+
+    /// As [`Self::read`]; what the jailer says of itself is told to `tested` too.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub(super) fn read_telling(
+        &self,
+        role: Role,
+        socket: &OwnedFd,
+        tested: &mut dyn FnMut(&SelfTest),
+    ) -> Result<()> {
         match role {
             Role::Jailer => {
                 while let Some(frame) = frame::recv::<JailerToKeeper>(socket.as_fd(), 0)? {
+                    if let JailerToKeeper::SelfTest { report, .. } = &frame.say {
+                        tested(report);
+                    }
                     self.hear_jailer(frame.say, frame.fds);
                 }
             }

@@ -20,6 +20,7 @@ mod hands;
 mod key;
 mod limits;
 pub mod links;
+mod lists;
 mod look;
 mod mirrored;
 mod offers;

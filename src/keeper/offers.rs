@@ -48,7 +48,7 @@ impl Keeper {
             let Some(pin) = &connector.pin else { continue };
             any |= connector.server.is_some();
             prompts |= !pin.prompts.is_empty();
-            resources |= !pin.resources.is_empty();
+            resources |= pin.has_resources();
         }
         if prompts {
             capabilities.insert("prompts".into(), json!({"listChanged": true}));
@@ -81,9 +81,9 @@ impl Keeper {
             let Some(pin) = &connector.pin else { continue };
             any = true;
             let all = if key == "name" {
-                &pin.prompts
+                pin.prompts.clone()
             } else {
-                &pin.resources
+                pin.listed_resources()
             };
             for raw in all.values() {
                 let Some(shown) = shown(raw, key, name, connector.prefixes()) else {
@@ -199,7 +199,7 @@ impl Keeper {
                 return Ok(name.clone());
             }
             // A skill has what it lists, and nothing else.
-            if !pin.resources.is_empty() && connector.skill.is_none() {
+            if pin.has_resources() && connector.skill.is_none() {
                 having.push(name);
             }
         }

@@ -21,7 +21,7 @@ use crate::jail::confine;
 use crate::time::Clock;
 use crate::wire::frame::{self, Frame};
 use crate::wire::messages::{
-    ASKED_MAX, Control, FrontToKeeper, KeeperToFront, LOOKED_MAX, Report, Role,
+    ASKED_MAX, Control, FrontToKeeper, KeeperToFront, LOOKED_MAX, Report, Role, SelfTest,
 };
 
 /// JSON-RPC: invalid parameters.
@@ -151,11 +151,17 @@ fn join(keeper: &Arc<Keeper>, peer: Role, fds: Vec<OwnedFd>) -> Result<()> {
 fn read(keeper: &Arc<Keeper>, peer: Role, socket: &OwnedFd) -> Result<()> {
     match peer {
         Role::Front => {
+            // An earlier keeper may have shown its agents something else.
+            keeper.tell_lists();
             while let Some(frame) = frame::recv(socket.as_fd(), ASKED_MAX)? {
                 front(keeper, frame)?;
             }
         }
-        Role::Jailer | Role::Egress => keeper.hands.links().read(peer, socket)?,
+        Role::Jailer | Role::Egress => {
+            let mut tested = |report: &SelfTest| keeper.jailer_tested(report);
+            let links = keeper.hands.links();
+            links.read_telling(peer, socket, &mut tested)?;
+        }
         Role::Keeper => return Err(Error::new("the supervisor linked the keeper to itself")),
     }
     Ok(())

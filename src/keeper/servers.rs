@@ -16,7 +16,8 @@ use super::upstreams::{self, Answer, Ended, Failure, Heard, Told};
 use crate::audit::Draft;
 use crate::call::id::Id;
 use crate::call::tool::{EffectClass, Method};
-use crate::catalog::connector::{self, Pin};
+use crate::catalog::connector::digest::Listing;
+use crate::catalog::connector::{self, Pin, Resources};
 use crate::wire::messages::{Hop, KeeperToFront, Offer, Remote, UpstreamLimits, What};
 use crate::wire::text::escaped;
 
@@ -68,9 +69,20 @@ pub(super) fn of(name: &str, pin: &Pin, digest: &str) -> Option<Server> {
         tools: pin.tool_digests.clone(),
         beside: Some(Beside {
             prompts_sha256: pin.prompts_sha256.clone(),
-            resources_sha256: pin.resources_sha256.clone(),
+            resources_sha256: match connector.resources {
+                Resources::Pinned => pin.resources_sha256.clone(),
+                Resources::Data => templates(pin),
+            },
+            data: connector.resources == Resources::Data,
         }),
     })
+}
+
+/// [`digest::set`] over the approved templates of resources.
+fn templates(pin: &Pin) -> String {
+    let templates = pin.listed_resources().into_values().collect();
+    // They were read when they were approved.
+    Listing::resources(templates).map_or_else(|_| String::new(), |listing| listing.sha256())
 }
 
 /// Passes on to the keeper what servers do outside of questions.
@@ -102,8 +114,13 @@ impl Told for Listener {
         }
     }
 
-    fn changed(&self, agent: &str, _: &Server, what: Offer) {
+    fn changed(&self, agent: &str, server: &Server, what: Offer) {
         let Some(keeper) = self.keeper() else { return };
+        let data = server.beside.as_ref().is_some_and(|beside| beside.data);
+        if data && what == Offer::Resources {
+            // No agent sees that list.
+            return;
+        }
         let what = match what {
             Offer::Tools => What::Tools,
             Offer::Prompts => What::Prompts,

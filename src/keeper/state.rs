@@ -86,6 +86,22 @@ pub(super) struct Connector {
     pub(super) approved: String,
     /// Why it is out of use.
     pub(super) quarantine: Option<Quarantine>,
+    /// Why it cannot be used until that is mended.
+    #[serde(default)]
+    pub(super) unusable: Option<Unusable>,
+}
+
+/// What keeps a connector from being used, though nothing about it has changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Unusable {
+    /// One sentence.
+    pub(super) why: String,
+    /// What mends it.
+    pub(super) hint: String,
+    /// Since when.
+    pub(super) since: Timestamp,
+    /// The entry that tells it.
+    pub(super) seq: u64,
 }
 
 /// Why a connector is out of use until it is approved anew.
@@ -157,8 +173,24 @@ impl Fold for State {
                     pin: text("pin").into(),
                     approved: text("approved").into(),
                     quarantine: None,
+                    unusable: None,
                 };
                 self.connectors.insert(text("connector").into(), connector);
+            }
+            "connector.unusable" => {
+                if let Some(connector) = self.connectors.get_mut(text("connector")) {
+                    connector.unusable = Some(Unusable {
+                        why: text("why").into(),
+                        hint: text("hint").into(),
+                        since: entry.time,
+                        seq: entry.seq,
+                    });
+                }
+            }
+            "connector.usable" => {
+                if let Some(connector) = self.connectors.get_mut(text("connector")) {
+                    connector.unusable = None;
+                }
             }
             "connector.quarantined" => {
                 if let Some(connector) = self.connectors.get_mut(text("connector")) {

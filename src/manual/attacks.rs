@@ -515,6 +515,7 @@ pub const ATTACKS: &[Attack] = &[
         stage: Stage::Jail,
         tests: &[
             "jailer::self_test::tests::whatever_got_through_or_is_missing_makes_unfit",
+            "jailer::self_test::tests::what_got_through_in_a_foreign_jail_makes_unfit_and_what_fails_there_does_not",
             "jail::landlock::tests::less_than_the_floor_must_be_accepted_by_name",
         ],
     },
@@ -1410,6 +1411,17 @@ pub const ATTACKS: &[Attack] = &[
     },
     // --- connectors -----------------------------------------------------------------------------
     Attack {
+        name: "one bad connector against all",
+        what: "has a path of its own vanish, or puts there what no jail may show, so that no jail is \
+               made for anybody any more",
+        stage: Stage::Jailer,
+        tests: &[
+            "it::connectors::apart::a_connector_that_cannot_be_used_hurts_nobody_else_and_comes_back",
+            "it::connectors::apart::what_comes_back_as_something_else_is_quarantined",
+            "it::jailer::unusable::a_manifest_that_cannot_be_used_leaves_the_others_alone",
+        ],
+    },
+    Attack {
         name: "rug pull by a tool",
         what: "was approved, and lists a changed, added, removed or renamed tool later",
         stage: Stage::Operator,
@@ -1435,9 +1447,46 @@ pub const ATTACKS: &[Attack] = &[
         stage: Stage::Jailer,
         tests: &[
             "catalog::connector::tree::tests::what_is_still_the_same_is_not_read_again",
+            "catalog::connector::tree::tests::what_is_known_by_its_stamps_alone_is_no_younger_than_they_can_tell",
             "catalog::connector::tree::tests::a_tree_within_a_root_is_the_same_and_links_stay_in_there",
+            "it::jailer::pins::what_is_changed_while_a_program_runs_ends_it",
             "it::connectors::rugs::whatever_is_pulled_answers_no_call_until_it_is_approved_anew",
         ],
+    },
+    Attack {
+        name: "files changed under a running server",
+        what: "waits until a connector's server runs, and changes a file that it reads later",
+        stage: Stage::Jailer,
+        tests: &[
+            "it::jailer::pins::what_is_changed_while_a_program_runs_ends_it",
+            "it::connectors::rugs::whatever_is_pulled_answers_no_call_until_it_is_approved_anew",
+        ],
+    },
+    Attack {
+        name: "a server that spins",
+        what: "uses all of a processor in one call, or between two, in a process that lasts",
+        stage: Stage::Jailer,
+        tests: &[
+            "it::upstreams::budget::many_calls_may_use_more_than_one_and_one_that_spins_is_ended",
+            "it::jailer::reserve::a_jail_that_lasts_and_spins_is_ended_by_its_processes_times",
+            "it::jailer::reserve::a_jail_that_lasts_and_spins_is_ended_by_what_its_cgroup_counts",
+            "jailer::reserve::tests::a_server_that_answers_lives_on_and_one_that_spins_does_not",
+        ],
+    },
+    Attack {
+        name: "words in a list of resources",
+        what: "has a user's data listed as resources, with instructions in their names",
+        stage: Stage::Operator,
+        tests: &[
+            "it::connectors::data::what_is_data_comes_and_goes_and_its_templates_are_compared",
+        ],
+    },
+    Attack {
+        name: "a tree that takes long to look at",
+        what: "is a connector of so many or so large files that everybody else's calls wait while they \
+               are hashed",
+        stage: Stage::Jailer,
+        tests: &["it::jailer::pins::a_large_tree_holds_up_nobody_elses_start"],
     },
     Attack {
         name: "files that somebody else may change at any time",

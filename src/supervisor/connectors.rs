@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::catalog::connector::compare::{file_by_file, lent};
 use crate::catalog::connector::tree::{Lent, Measured};
-use crate::catalog::connector::{Difference, Lock, Pin, Tree, digest};
+use crate::catalog::connector::{Difference, Launch, Lock, Pin, Tree, digest};
 use crate::catalog::runtime::kept;
 use crate::config::{Paths, Plane};
 use crate::error::Result;
@@ -102,8 +102,8 @@ fn unapproved(name: &str, paths: &Paths) -> Trouble {
     }
 }
 
-/// What is not as it was approved. A path that a jail would not find is told here: in the jailer it
-/// would stop every other jail too.
+/// What is not as it was approved, or is missing. What is changed is quarantined; what is missing
+/// cannot be used until it is back, and then is compared again.
 fn trouble(name: &str, pin: &Pin, paths: &Paths) -> Option<Trouble> {
     let approve = || {
         format!(
@@ -136,6 +136,15 @@ fn trouble(name: &str, pin: &Pin, paths: &Paths) -> Option<Trouble> {
     for tree in &pin.files {
         match Measured::read(&tree.path) {
             Ok(measured) => now.push(measured),
+            // Nothing is there that could be another thing: what comes back is measured again.
+            Err(_) if !there(&tree.path) => {
+                let path = escaped(&tree.path.to_string_lossy());
+                return Some(Trouble {
+                    why: format!("connector `{name}`: `{path}`, which is pinned, is not there"),
+                    hint: "put it back as it was approved, then `systemctl reload keepgate`".into(),
+                    changes: Vec::new(),
+                });
+            }
             Err(error) => {
                 return Some(Trouble {
                     why: format!("connector `{name}`: {}", error.message()),
@@ -175,13 +184,24 @@ fn trouble(name: &str, pin: &Pin, paths: &Paths) -> Option<Trouble> {
             changes: Vec::new(),
         });
     }
-    let missing = jail.ro.iter().chain(&jail.rw).find(|path| !there(path))?;
-    Some(Trouble {
-        why: format!(
+    let missing = jail.ro.iter().chain(&jail.rw).find(|path| !there(path));
+    let why = match (&pin.connector.launch, missing) {
+        (_, Some(missing)) => format!(
             "connector `{name}`: its jail shows `{}`, which is not there",
-            missing.display()
+            escaped(&missing.to_string_lossy())
         ),
-        hint: "make it, or take it out of the manifest, vet and approve again".into(),
+        (Launch::Stdio { program, .. }, None) if !there(program) => format!(
+            "connector `{name}`: its program `{}` is not there",
+            escaped(&program.to_string_lossy())
+        ),
+        (Launch::Stdio { .. } | Launch::Remote { .. } | Launch::Skill { .. }, None) => return None,
+    };
+    Some(Trouble {
+        why,
+        hint:
+            "put it back and `systemctl reload keepgate`; or take it out of the manifest, vet and \
+               approve again"
+                .into(),
         changes: Vec::new(),
     })
 }

@@ -54,6 +54,8 @@ pub(super) struct Seat {
     due: Option<Instant>,
     /// It was asked to stop, to be started again at once; it is ended then.
     renewed_by: Option<Instant>,
+    /// It serves, but for these manifests.
+    pub(super) partly: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -121,6 +123,7 @@ impl Plane {
             pause: PAUSE_MIN,
             due: Some(now),
             renewed_by: None,
+            partly: Vec::new(),
         };
         let roles = Role::ALL.into_iter().map(|role| (role, seat())).collect();
         Ok(Self {
@@ -133,26 +136,41 @@ impl Plane {
     }
 
     /// Looks at the plane's connectors again; where they are others, keeper and jailer are started
-    /// again with them, in order. Agents stay connected.
+    /// again with them, in order. Where the jailer cannot use one of them, it is started again to look
+    /// anew. Agents stay connected.
     pub(super) fn renew(&mut self, config: &Config, paths: &Paths) {
-        match self.setup.renew_connectors(config, paths) {
-            Ok(false) => tracing::info!(plane = self.name, "its connectors are the same"),
+        let plane = &self.name;
+        let lame = self
+            .roles
+            .get(&Role::Jailer)
+            .is_some_and(|jailer| !jailer.partly.is_empty());
+        let again: &[Role] = match self.setup.renew_connectors(config, paths) {
+            Ok(false) if lame => {
+                tracing::info!(plane, "its jailer looks at its connectors again");
+                &[Role::Jailer]
+            }
+            Ok(false) => {
+                tracing::info!(plane, "its connectors are the same");
+                &[]
+            }
             Ok(true) => {
                 tracing::info!(
-                    plane = self.name,
+                    plane,
                     "its connectors are others: keeper and jailer start again"
                 );
-                for role in [Role::Keeper, Role::Jailer] {
-                    if let Some(seat) = self.roles.get_mut(&role)
-                        && seat.running.is_some()
-                    {
-                        seat.renewed_by = Some(Instant::now() + RENEWAL);
-                        seat.say(&Control::Stop, &[]);
-                    }
-                }
+                &[Role::Keeper, Role::Jailer]
             }
             Err(error) => {
-                tracing::error!(plane = self.name, %error, "its connectors stay as they were");
+                tracing::error!(plane, %error, "its connectors stay as they were");
+                &[]
+            }
+        };
+        for role in again {
+            if let Some(seat) = self.roles.get_mut(role)
+                && seat.running.is_some()
+            {
+                seat.renewed_by = Some(Instant::now() + RENEWAL);
+                seat.say(&Control::Stop, &[]);
             }
         }
     }
@@ -242,6 +260,13 @@ impl Plane {
                 tracing::error!(plane, role = name, why, "role refuses to serve");
                 self.note(role, why);
             }
+            Report::Partly { manifests } if role == Role::Jailer => {
+                let (plane, names) = (&self.name, manifests.join(", "));
+                tracing::error!(plane, names, "manifests that cannot be used");
+                if let Some(seat) = self.roles.get_mut(&role) {
+                    seat.partly = manifests;
+                }
+            }
             Report::Agents { agents } if role == Role::Keeper && self.are_agents(&agents) => {
                 self.enrol(&agents);
             }
@@ -251,7 +276,10 @@ impl Plane {
                     self.tell_who_listens();
                 }
             }
-            Report::Agents { .. } | Report::Admitted { .. } | Report::Look { .. } => {
+            Report::Partly { .. }
+            | Report::Agents { .. }
+            | Report::Admitted { .. }
+            | Report::Look { .. } => {
                 self.distrust(role);
             }
         }
@@ -310,6 +338,7 @@ impl Plane {
         let now = Instant::now();
         if let Some(seat) = self.roles.get_mut(&role) {
             seat.due = None;
+            seat.partly.clear();
             seat.running = Some(Running {
                 pid: child.pid,
                 pidfd: child.pidfd,

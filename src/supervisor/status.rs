@@ -46,6 +46,7 @@ fn of(plane: &Plane) -> Value {
                 "ready": seat.is_ready(),
                 "restarts": seat.restarts,
                 "why": seat.why,
+                "unusable": seat.partly,
             });
             (role.name().to_owned(), value)
         })

@@ -124,6 +124,13 @@ impl Jailed {
         })
     }
 
+    /// Its number, as this process' pid namespace has it: of the first process of its own, where that is
+    /// another one than the program.
+    pub fn pid(&self) -> u32 {
+        let first = self.first.as_ref().unwrap_or(&self.program);
+        first.pid.cast_unsigned()
+    }
+
     /// Kills it. The first process of its pid namespace ends with all others in there, so nothing
     /// outlives it.
     pub fn kill(&self) {

@@ -28,4 +28,5 @@ mod search;
 mod second;
 pub mod spawn;
 pub mod stdio;
+pub mod times;
 pub mod users;

@@ -7,7 +7,8 @@ use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 
-/// The network namespace of this process, which has one thread.
+/// The network namespace of this process. Only the thread that makes others goes into them (unshare(2)):
+/// the namespaces of other threads stay what they are.
 #[derive(Debug)]
 pub struct Home(OwnedFd);
 
@@ -20,7 +21,7 @@ impl Home {
         namespace(&any_socket()?).map(Self)
     }
 
-    /// A new namespace whose loopback is up. This process goes in, and comes back; where it cannot
+    /// A new namespace whose loopback is up. This thread goes in, and comes back; where it cannot
     /// come back it ends, because whatever it would start there would share that network.
     ///
     /// # Errors

@@ -60,7 +60,8 @@ impl fmt::Display for Destination {
 pub struct Quantities {
     /// Wall-clock milliseconds.
     pub wall_ms: u64,
-    /// Seconds of CPU time of one process.
+    /// Seconds of CPU time of one process. Of a jail that lasts: a reserve of all its processes together,
+    /// which comes back while its server answers (`jailer::reserve`).
     pub cpu_s: u64,
     /// Bytes of memory: of the jail where there is a memory controller, of each process otherwise.
     pub memory: u64,

@@ -117,6 +117,12 @@ pub enum Report {
         /// What mends it, where that is known.
         hint: Option<String>,
     },
+    /// From jailer, before it is ready: it serves, but for these foreign manifests. A jailer that is
+    /// started again looks at them anew.
+    Partly {
+        /// Their names; the first of them, where they are very many.
+        manifests: Vec<String>,
+    },
     /// From front: from now on whoever proves it is this agent ([`Control::Admit`] was obeyed).
     Admitted {
         /// Its name.
@@ -418,7 +424,19 @@ pub enum KeeperToFront {
         /// MCP's name of the method.
         method: String,
     },
-    /// A list of the agent's has changed.
+    /// What an agent sees now, as digests (SHA-256, hexadecimal): one that differs from what the
+    /// front was told before, by this keeper or an earlier one, is news for its clients.
+    Lists {
+        /// Whose lists.
+        agent: String,
+        /// Of its tools.
+        tools: String,
+        /// Of its prompts.
+        prompts: String,
+        /// Of its resources and their templates.
+        resources: String,
+    },
+    /// A server says that a list of the agent's has changed.
     Changed {
         /// Whose list.
         agent: String,
@@ -602,6 +620,12 @@ pub enum KeeperToJailer {
         /// Whose jail.
         ticket: Id,
     },
+    /// The server in the lasting jail of `ticket` has answered a question: it works, and does not spin.
+    /// Told at most once a second; a jail that is not there is none that needs it.
+    Answered {
+        /// Whose jail.
+        ticket: Id,
+    },
 }
 
 /// The part of a jail that refused something.
@@ -690,7 +714,7 @@ pub enum JailerToKeeper {
         /// Whose file.
         ticket: Id,
     },
-    /// A program was not started, or a file not read: what is pinned is not what it was.
+    /// What is pinned is not what it was: a program was not started or is killed, or a file was not read.
     Altered {
         /// Of the order.
         ticket: Id,
@@ -698,6 +722,9 @@ pub enum JailerToKeeper {
         why: String,
         /// What changed, as `catalog::connector::compare` tells it; the first of them.
         changes: Vec<Value>,
+        /// It ran: its end is still to be told.
+        #[serde(default)]
+        ran: bool,
     },
     /// An order was not carried out; nothing was changed.
     Fault {
@@ -726,8 +753,27 @@ pub struct SelfTest {
     /// How jails are limited and ended.
     #[serde(default)]
     pub limiting: Limiting,
+    /// Foreign manifests that cannot be used; nothing is wrong with the others. At most
+    /// [`UNUSABLE_MAX`] bytes as JSON.
+    #[serde(default)]
+    pub unusable: Vec<Unusable>,
     /// Microseconds the self-test took.
     pub took_us: u64,
+}
+
+/// Most bytes that are told of manifests that cannot be used: they share one frame with the rest.
+pub const UNUSABLE_MAX: usize = 40 << 10;
+
+/// A foreign manifest that cannot be used: what it shows is not there, or its jail does not work.
+/// Programs under it are not started.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unusable {
+    /// Its name.
+    pub manifest: String,
+    /// Why, in one line.
+    pub why: String,
+    /// What mends it, where that is known.
+    pub hint: Option<String>,
 }
 
 /// How jails are limited as groups of processes, and ended. Each process has rlimits beside that.

@@ -1,6 +1,8 @@
 //! Connectors: what was approved is what is there, and whoever lies is told.
 
+mod apart;
 mod bundles;
+mod data;
 mod deeds;
 mod far;
 mod misbehaviour;

@@ -16,8 +16,11 @@ mod life;
 mod observed;
 mod orders;
 mod ordinary;
+mod pins;
 mod programs;
 mod publish;
+mod reserve;
+mod unusable;
 
 use driver::{Jailer, start};
 

@@ -8,9 +8,9 @@ use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::Pin;
-use super::digest::{Listing, of_value, read};
+use super::digest::{Listing, is_template, of_value, read};
 use super::tree::{Content, Measured, Tree};
+use super::{Pin, Resources};
 use crate::wire::text::Escaped;
 
 /// Most changed members that are told of one object.
@@ -121,14 +121,15 @@ impl Pin {
         listings(Subject::Prompt, &self.prompts, &digests(&self.prompts), now)
     }
 
-    /// As [`Pin::compare_tools`], of resources and templates.
+    /// As [`Pin::compare_tools`], of resources and templates; of templates alone where its resources
+    /// are data.
     pub fn compare_resources(&self, now: &Listing) -> Vec<Difference> {
-        listings(
-            Subject::Resource,
-            &self.resources,
-            &digests(&self.resources),
-            now,
-        )
+        let old = self.listed_resources();
+        let data = self.connector.resources == Resources::Data;
+        let mut now = now.clone();
+        now.raw.retain(|_, raw| !data || is_template(raw));
+        now.digests.retain(|name, _| now.raw.contains_key(name));
+        listings(Subject::Resource, &old, &digests(&old), &now)
     }
 
     /// Pinned paths whose digest is another one now, or that are no longer pinned, or newly so.

@@ -97,6 +97,11 @@ impl Listing {
     }
 }
 
+/// Whether a listed object is a template of resources, and no resource.
+pub fn is_template(raw: &RawValue) -> bool {
+    read(raw).is_ok_and(|value| value.get("uri").is_none() && value.get("uriTemplate").is_some())
+}
+
 /// The object `raw` holds; what a fuzzer calls.
 ///
 /// # Errors

@@ -5,6 +5,7 @@
 //! title = "Git"
 //! version = "2026.10.19"
 //! publisher = "modelcontextprotocol"
+//! resources = "pinned"                      # or "data": the list of its resources comes and goes
 //!
 //! [package]                                 # where it was installed from
 //! registry = "pypi"                         # or "npm"
@@ -78,7 +79,7 @@ use toml::Spanned;
 
 use super::secret::{Placing, Slot};
 use super::skill::Script;
-use super::{Connector, ConnectorLimits, Launch, MANY, Package, Passing, Registry};
+use super::{Connector, ConnectorLimits, Launch, MANY, Package, Passing, Registry, Resources};
 use crate::call::declared::{
     Declared, DryRun, HighValue, Label, Origin, Parameter, Role, Undo, ValueKind,
 };
@@ -212,6 +213,7 @@ struct Raw {
     title: Option<Spanned<String>>,
     version: Option<Spanned<String>>,
     publisher: Option<Spanned<String>>,
+    resources: Option<Spanned<String>>,
     package: Option<RawPackage>,
     stdio: Option<Spanned<RawStdio>>,
     remote: Option<Spanned<RawRemote>>,
@@ -360,7 +362,9 @@ impl Raw {
             let tool = named(tool, "a tool", source)?;
             tools.insert(tool, raw.read(&at, source)?);
         }
+        let resources = resources(self.resources.as_ref(), &launch, source)?;
         let connector = Connector {
+            resources,
             title: title.unwrap_or_else(|| name.clone()),
             name,
             version: self.version.map(|text| line(&text, source)).transpose()?,
@@ -377,6 +381,25 @@ impl Raw {
             },
         };
         Ok(Written { connector, jail })
+    }
+}
+
+fn resources(
+    said: Option<&Spanned<String>>,
+    launch: &Launch,
+    source: From<'_>,
+) -> Result<Resources> {
+    let Some(said) = said else {
+        return Ok(Resources::default());
+    };
+    let kinds = [Resources::Pinned, Resources::Data];
+    let kind = word(said, &kinds, Resources::name, "kind of resources", source)?;
+    match (kind, launch) {
+        (Resources::Data, Launch::Skill { .. }) => Err(source.place(said).wrong(
+            "the resources of a skill are its files, which are pinned",
+            "take `resources` away",
+        )),
+        _ => Ok(kind),
     }
 }
 

@@ -75,6 +75,31 @@ pub struct Connector {
     pub limits: ConnectorLimits,
     /// What the server may ask of an agent's client.
     pub allow: Passing,
+    /// What its resources are.
+    #[serde(default)]
+    pub resources: Resources,
+}
+
+/// What the resources of a connector are. Templates of resources are pinned always.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Resources {
+    /// A part of the connector: what it lists is what was approved, at each start.
+    #[default]
+    Pinned,
+    /// Data that comes and goes with its use, such as notes or files of a user: the list is not
+    /// compared and not shown, and each is read by its URI, like any output that nobody vouches for.
+    Data,
+}
+
+impl Resources {
+    /// The word in manifests.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pinned => "pinned",
+            Self::Data => "data",
+        }
+    }
 }
 
 /// A published package.
@@ -259,6 +284,21 @@ pub struct Approval {
 }
 
 impl Pin {
+    /// Resources and templates that are compared and shown: only the templates where its resources
+    /// are data.
+    pub fn listed_resources(&self) -> BTreeMap<String, Box<RawValue>> {
+        let data = self.connector.resources == Resources::Data;
+        let all = self.resources.iter();
+        let kept = all.filter(|(_, raw)| !data || digest::is_template(raw));
+        kept.map(|(name, raw)| (name.clone(), raw.clone()))
+            .collect()
+    }
+
+    /// Whether it has any resources that can be read.
+    pub fn has_resources(&self) -> bool {
+        self.connector.resources == Resources::Data || !self.resources.is_empty()
+    }
+
     /// SHA-256 over everything approved, the approval left out: names this pin in pools and logs.
     pub fn digest(&self) -> String {
         let mut parts = vec![

@@ -27,6 +27,8 @@ pub fn toml(connector: &Connector, remarks: &BTreeMap<String, Vec<String>>) -> S
             let _ = writeln!(text, "{key} = {}", quoted(value));
         }
     }
+    text += "# Whether what it lists of resources is pinned, or \"data\" that comes and goes.\n";
+    let _ = writeln!(text, "resources = {}", quoted(connector.resources.name()));
     if let Some(package) = &connector.package {
         text += "\n[package]\n";
         let _ = writeln!(text, "registry = {}", quoted(package.registry.name()));

@@ -9,13 +9,15 @@
 //! ```
 //!
 //! A tree is measured whole. Measured again ([`Measured::again`]), only those files are read whose
-//! device, inode, size, change time, owner or mode is another one; whoever can set a file's change
-//! time at will is root, who is not kept out by this. A file that is changed through a mapping of
+//! device, inode, size, change time, owner or mode is another one. The time of its last change of
+//! content adds nothing to that: who sets it sets the change time too (utimensat(2)). Whoever can set
+//! a file's change time at will is root, who is not kept out by this. A file that is changed through a mapping of
 //! memory keeps its change time for as long as the kernel likes: only who may write it can make one,
 //! so a tree that others than root and the install's owner may write is not used at all
 //! ([`Measured::lent_to_others`]).
 
 mod owners;
+mod same;
 mod walk;
 
 use std::collections::BTreeMap;
@@ -153,6 +155,19 @@ impl Measured {
     /// As [`Measured::read`].
     pub fn again(&self, top: Top<'_>) -> Result<Self> {
         Self::measure(&self.path, top, Some(self))
+    }
+
+    /// Whether `top` still holds this very tree, by the stamps of its entries alone: no file is read.
+    /// False also where a stamp is so young that a second change could have the same; measured
+    /// [again](Self::again), it is an older one.
+    pub fn is_unchanged(&self, top: Top<'_>) -> bool {
+        same::is_same(self, top)
+    }
+
+    /// Whether there is nothing called `path` at `top`: it was never there, or it was removed and only
+    /// what was mounted of it is left, without a name.
+    pub fn is_gone(path: &Path, top: Top<'_>) -> bool {
+        same::is_gone(path, top)
     }
 
     fn measure(path: &Path, top: Top<'_>, known: Option<&Self>) -> Result<Self> {

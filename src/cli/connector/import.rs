@@ -13,7 +13,8 @@ use crate::call::declared::Declared;
 use crate::catalog::connector::digest::Listing;
 use crate::catalog::connector::manifest::Written;
 use crate::catalog::connector::{
-    CONNECTORS_MAX, Connector, ConnectorLimits, Launch, Passing, Placing, Slot, skill, toml,
+    CONNECTORS_MAX, Connector, ConnectorLimits, Launch, Passing, Placing, Resources, Slot, skill,
+    toml,
 };
 use crate::cli::app::App;
 use crate::cli::args::ConnectorImportArgs;
@@ -115,6 +116,7 @@ fn empty(options: &ConnectorImportArgs, launch: Launch) -> Connector {
         tools: BTreeMap::new(),
         limits: ConnectorLimits::default(),
         allow: Passing::default(),
+        resources: Resources::default(),
     }
 }
 

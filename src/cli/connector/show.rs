@@ -180,6 +180,7 @@ fn about(connector: &Connector) -> Value {
         "hosts": hosts,
         "secrets": secrets,
         "allow": connector.allow,
+        "resources": connector.resources,
     })
 }
 

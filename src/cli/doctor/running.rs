@@ -25,6 +25,7 @@ pub(super) fn all(app: &App, config: &Config, status: &Value) -> Vec<Check> {
         checks.extend(missing(name, plane));
         checks.extend(limits(name, plane));
         checks.extend(runtimes(name, plane));
+        checks.extend(connectors(name, plane));
         let answers = plane.get("version").is_some();
         if let Some(configured) = config.planes.get(name).filter(|_| answers) {
             let agents = agents(app, name);
@@ -155,6 +156,28 @@ fn limits(name: &str, plane: &Value) -> Option<Check> {
     Some(check.warn_unless(!lacks, text(how, "mend")))
 }
 
+/// A check for each connector that cannot be used.
+fn connectors(name: &str, plane: &Value) -> Vec<Check> {
+    let all = plane.get("connectors").and_then(Value::as_object);
+    let bad = all.into_iter().flatten().filter_map(|(connector, one)| {
+        let state = text(one, "state");
+        if state == "approved" {
+            return None;
+        }
+        let why =
+            "agents do not see the tools of a connector that cannot be used; the others go on";
+        let found = format!("{state}: {}", text(one, "why"));
+        let check = Check::new(format!("run.{name}.connectors.{connector}"), why, found);
+        Some(check.warn(match text(one, "hint").as_str() {
+            "" => format!(
+                "`keepgate connector diff {connector}` shows what changed; vet and approve it again"
+            ),
+            hint => hint.to_owned(),
+        }))
+    });
+    bad.collect()
+}
+
 /// Name of each enrolled agent, and uid of those that are users of this host; none where the keeper does not say.
 fn agents(app: &App, plane: &str) -> Vec<(String, Option<u64>)> {
     let asked = app.keeper_if_any(plane).ok().flatten();
@@ -254,6 +277,23 @@ mod tests {
                 .unwrap()
                 .ends_with("accept = [\"one-user\"]")
         );
+    }
+
+    #[test]
+    fn each_connector_that_cannot_be_used_is_told_with_what_mends_it() {
+        let plane = json!({"connectors": {
+            "files": {"state": "approved", "why": null, "hint": null},
+            "mail": {"state": "unusable", "why": "`/opt/mail` is not there", "hint": "put it back"},
+            "news": {"state": "quarantined", "why": "tool `x` was added", "hint": null},
+        }});
+        let checks = connectors("p", &plane);
+        let ids: Vec<&str> = checks.iter().map(|check| check.id.as_str()).collect();
+        assert_eq!(ids, ["run.p.connectors.mail", "run.p.connectors.news"]);
+        assert!(checks.iter().all(|check| check.verdict == Verdict::Warn));
+        assert_eq!(checks[0].found, "unusable: `/opt/mail` is not there");
+        assert_eq!(checks[0].mend.as_deref(), Some("put it back"));
+        assert!(checks[1].mend.as_deref().unwrap().contains("diff news"));
+        assert!(connectors("p", &json!({})).is_empty());
     }
 
     #[test]

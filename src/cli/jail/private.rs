@@ -24,7 +24,7 @@ use crate::jailer::JailerSetup;
 use crate::sys::spawn::{self, End, RoleChild};
 use crate::wire::frame;
 use crate::wire::manifest::Manifest;
-use crate::wire::messages::{Control, JailerToKeeper, Report, Role, SelfTest};
+use crate::wire::messages::{Control, JailerToKeeper, Report, Role, SelfTest, Unusable};
 use crate::wire::text::Escaped;
 
 /// How long a role has to get ready.
@@ -74,6 +74,9 @@ pub(in crate::cli) fn jailer(
     let Some(JailerToKeeper::SelfTest { fit: true, report }) = heard.map(|frame| frame.say) else {
         return Err(Error::new("the jailer did not pass its self-test"));
     };
+    if let Some(Unusable { why, hint, .. }) = report.unusable.first() {
+        return Err(cannot(Role::Jailer, why, hint.as_deref()));
+    }
     if strict && !report.degraded.is_empty() {
         let what = format!("protection is missing here: {}", report.degraded.join(", "));
         return Err(Error::of(Kind::Degraded, what)
@@ -192,17 +195,15 @@ impl Private {
         }
         match frame::recv::<Report>(self.control.as_fd(), 0)?.map(|frame| frame.say) {
             Some(Report::Ready) => Ok(()),
-            Some(Report::Unfit { why, hint }) => {
-                let why = Escaped::again(&why, WORDS_MAX);
-                let error = Error::new(format!("the {name} cannot serve: {why}"));
-                Err(match hint {
-                    Some(hint) => error.hint(Escaped::again(&hint, WORDS_MAX).to_string()),
-                    None => error.hint(mend(&why.to_string())),
-                })
-            }
-            Some(Report::Agents { .. } | Report::Admitted { .. } | Report::Look { .. }) => {
-                Err(Error::new(format!("the {name} talks nonsense")))
-            }
+            // The link tells which, and why.
+            Some(Report::Partly { .. }) if self.role == Role::Jailer => self.ready(),
+            Some(Report::Unfit { why, hint }) => Err(cannot(self.role, &why, hint.as_deref())),
+            Some(
+                Report::Partly { .. }
+                | Report::Agents { .. }
+                | Report::Admitted { .. }
+                | Report::Look { .. },
+            ) => Err(Error::new(format!("the {name} talks nonsense"))),
             None => Err(self.died()),
         }
     }
@@ -269,6 +270,15 @@ impl Drop for Private {
         if spawn::signal(self.process(), Signal::SIGKILL).is_ok() {
             self.ended_within(STOPPING);
         }
+    }
+}
+
+fn cannot(role: Role, why: &str, hint: Option<&str>) -> Error {
+    let why = Escaped::again(why, WORDS_MAX).to_string();
+    let error = Error::new(format!("the {} cannot serve: {why}", role.name()));
+    match hint {
+        Some(hint) => error.hint(Escaped::again(hint, WORDS_MAX).to_string()),
+        None => error.hint(mend(&why)),
     }
 }
 

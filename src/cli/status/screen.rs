@@ -11,6 +11,9 @@ use crate::wire::text::{Escaped, escaped};
 /// Calls without an outcome that are named.
 const UNKNOWN_NAMED: usize = 5;
 
+/// Longest reason and hint of a connector that are shown, in characters.
+const WHY_SHOWN: usize = 300;
+
 /// All planes.
 pub(super) fn all(screen: &Screen, value: &Value) -> String {
     let supervisor = value.get("supervisor").filter(|known| !known.is_null());
@@ -69,6 +72,9 @@ fn one(screen: &Screen, name: &str, plane: &Value) -> String {
         row("unknown", unknown(screen, plane));
         row("up", duration(number(plane, "uptime_s")));
     }
+    for (at, line) in connectors(screen, plane).into_iter().enumerate() {
+        row(if at == 0 { "connectors" } else { "" }, line);
+    }
     for (at, line) in budgets::lines(screen, plane).into_iter().enumerate() {
         row(if at == 0 { "used" } else { "" }, line);
     }
@@ -79,6 +85,39 @@ fn one(screen: &Screen, name: &str, plane: &Value) -> String {
         row(if at == 0 { "roles" } else { "" }, line);
     }
     shown
+}
+
+/// How many connectors can be used, and a line for each one that cannot: why, and what mends it.
+fn connectors(screen: &Screen, plane: &Value) -> Vec<String> {
+    let all = plane.get("connectors").and_then(Value::as_object);
+    let Some(all) = all.filter(|all| !all.is_empty()) else {
+        return Vec::new();
+    };
+    let (good, bad): (Vec<_>, Vec<_>) = all
+        .iter()
+        .partition(|(_, one)| text(one, "state") == "approved");
+    let line = |(name, one): (&String, &Value)| {
+        let state = text(one, "state");
+        let state = match state.as_str() {
+            "quarantined" => screen.paint(Style::Bad, state),
+            _ => screen.paint(Style::Warn, state),
+        };
+        let why = Escaped::again(&text(one, "why"), WHY_SHOWN).to_string();
+        let hint = match text(one, "hint").as_str() {
+            "" => String::new(),
+            hint => format!("; {}", Escaped::again(hint, WHY_SHOWN)),
+        };
+        format!("{name}: {state}: {why}{hint}")
+    };
+    let of = count(
+        u64::try_from(all.len()).unwrap_or(0),
+        "connector",
+        "connectors",
+    );
+    let usable = format!("{} of {of} can be used", good.len());
+    std::iter::once(usable)
+        .chain(bad.into_iter().map(line))
+        .collect()
 }
 
 /// One line for each server of an agent: what it does, since when, and its last error.
@@ -337,6 +376,10 @@ mod tests {
             "degraded": ["one-user", "no-cgroup-controllers"], "missing": ["one-user"],
             "unknown": {"total": 1, "calls": [{"seq": 7}]},
             "uptime_s": 3_661,
+            "connectors": {
+                "files": {"state": "approved", "why": null, "hint": null},
+                "mail": {"state": "unusable", "why": "`/opt/mail` is not there", "hint": "put it back"},
+            },
             "upstreams": [{"agent": "a", "connector": "files", "state": "resting", "restarts": 2,
                 "since": "2026-11-24T09:12:47.123456Z", "error": "it has ended"}],
             "roles": {"keeper": {"ready": true, "restarts": 1}, "front": {"ready": false, "why": "bad\u{1b}"}},
@@ -355,6 +398,8 @@ mod tests {
             degraded    one-user, no-cgroup-controllers (accepted)\n  \
             unknown     1 call has no outcome: look at entry 7 with `keepgate log show`\n  \
             up          1 h 1 min\n  \
+            connectors  1 of 2 connectors can be used\n              \
+            mail: unusable: `/opt/mail` is not there; put it back\n  \
             servers     files for a: resting since 2026-11-24 09:12:47 UTC, 2 restarts; last error: it has ended\n  \
             roles       keeper (1 restart) ready\n              \
             front is not ready: bad\\u{1b}\n";

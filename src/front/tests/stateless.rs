@@ -110,6 +110,46 @@ fn what_a_client_of_both_eras_tries_first_is_no_misdeed() {
     rig.stop();
 }
 
+/// A keeper tells what each agent sees now; the one before it may have shown something else.
+#[test]
+fn both_eras_are_told_of_lists_that_are_others_though_the_keeper_is_another_one() {
+    let mut rig = Rig::new(chatty());
+    let lists = |rig: &Rig, agent: &str, tools: &str, prompts: &str| {
+        let say = KeeperToFront::Lists {
+            agent: agent.into(),
+            tools: tools.into(),
+            prompts: prompts.into(),
+            resources: "1".into(),
+        };
+        rig.reply(&say, &[]);
+    };
+    lists(&rig, "a", "1", "1");
+    lists(&rig, "b", "1", "1");
+    let mut session = rig.session();
+    let mut stateless = rig.connect();
+    let filter = r#"{"toolsListChanged":true,"promptsListChanged":true}"#;
+    let filter = format!(r#""notifications":{filter}"#);
+    stateless.say(&ask(1, "subscriptions/listen", &filter));
+    let (id, ..) = rig.questioned();
+    let agreed = format!("{{{filter}}}");
+    rig.reply(&KeeperToFront::Answer { id }, agreed.as_bytes());
+    stateless.hear();
+    // Another agent's lists, and the same ones again, are no news.
+    lists(&rig, "b", "2", "2");
+    lists(&rig, "a", "1", "1");
+    rig.link();
+    lists(&rig, "a", "1", "1");
+    lists(&rig, "a", "2", "1");
+    lists(&rig, "a", "2", "3");
+    for client in [&mut session, &mut stateless] {
+        for what in ["tools", "prompts"] {
+            let method = format!("notifications/{what}/list_changed");
+            assert_eq!(client.hear()["method"], method);
+        }
+    }
+    rig.stop();
+}
+
 #[test]
 fn news_come_on_the_subscriptions_that_asked_for_them() {
     let rig = Rig::new(chatty());

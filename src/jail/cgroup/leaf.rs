@@ -104,9 +104,11 @@ impl<N: Node> Leaf<N> {
         }
     }
 
-    /// CPU time of the jail that has it so far, in microseconds, of all its processes.
-    pub fn cpu_us(&self) -> u64 {
-        cpu_us(&self.node).saturating_sub(self.before.cpu_us)
+    /// CPU time of the jail that has it so far, in microseconds, of all its processes; nothing where
+    /// that cannot be read.
+    pub fn cpu_us(&self) -> Option<u64> {
+        let stat = self.node.read("cpu.stat").ok()?;
+        Some(number(&stat, "usage_usec").saturating_sub(self.before.cpu_us))
     }
 
     /// Sets limits; writes only what differs from what the files hold.

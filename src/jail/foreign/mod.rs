@@ -88,6 +88,8 @@ pub enum Job<'a> {
         program: &'a str,
         /// `argv`.
         argv: &'a [String],
+        /// Its processor time is counted by whoever starts it.
+        lasting: bool,
     },
     /// The self-test.
     Probe,
@@ -220,7 +222,7 @@ impl Foreign {
     fn spec(&self, view: &View, job: &Job<'_>, uid: Option<u32>) -> Spec {
         let manifest = &view.manifest;
         let (program, argv) = match job {
-            Job::Run { program, argv } => (Runs::Path((*program).into()), argv.to_vec()),
+            Job::Run { program, argv, .. } => (Runs::Path((*program).into()), argv.to_vec()),
             Job::Probe => (
                 Runs::Probe,
                 vec!["keepgate-tool".into(), "self-test".into()],
@@ -253,7 +255,14 @@ impl Foreign {
                 .dir
                 .as_deref()
                 .map_or_else(|| HOME.to_owned(), shown),
-            limits: limits::of(Class::Foreign, &manifest.limits, own).to_vec(),
+            limits: match job {
+                Job::Run { lasting: true, .. } => {
+                    limits::of_lasting(Class::Foreign, &manifest.limits, own).to_vec()
+                }
+                Job::Run { .. } | Job::Probe => {
+                    limits::of(Class::Foreign, &manifest.limits, own).to_vec()
+                }
+            },
             filter: match manifest.loopback {
                 true => self.local.first,
                 false => self.closed.first,

@@ -16,10 +16,11 @@ use super::opened::{directory, file_or_directory, open_once, open_within, source
 use super::refuse::{few, no_pipe, no_socket, nothing_lent, one_name, wrong};
 use super::tree::{Source, Tree, beneath};
 use super::users::Users;
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Result};
 use crate::sys::mounts::{self, Copy};
 use crate::sys::process;
 use crate::wire::manifest::{Class, Manifest};
+use crate::wire::messages::Unusable;
 
 /// Bytes of one tree's own files and directories.
 const TREE_BYTES: u64 = 1 << 20;
@@ -32,6 +33,7 @@ const DEVICES: [&str; 5] = ["null", "zero", "full", "random", "urandom"];
 #[derive(Debug)]
 pub struct Sources {
     all: Vec<Wanted>,
+    unusable: Vec<Unusable>,
     proc: OwnedFd,
     users: Users,
 }
@@ -58,6 +60,7 @@ pub struct Owner {
 #[derive(Debug)]
 pub struct Views {
     by_name: BTreeMap<String, View>,
+    unusable: Vec<Unusable>,
     /// `/proc` of the jailer's own pid namespace.
     proc: OwnedFd,
 }
@@ -96,24 +99,38 @@ pub struct Copied {
 }
 
 impl Sources {
-    /// Opens what the foreign ones among `manifests` show.
+    /// Opens what the foreign ones among `manifests` show. One that shows what is not there, or is a
+    /// file where a directory must be, gets no view, and the others do: [`Views::unusable`].
     ///
     /// # Errors
-    /// Fails on a path that is not there, or is a file where a directory must be, by its name.
+    /// Fails where there is no `/proc`, which all of them need.
     pub fn open(manifests: &[Manifest], users: Users) -> Result<Self> {
         let foreign = manifests
             .iter()
             .filter(|manifest| manifest.class == Class::Foreign);
-        let all = foreign.map(Wanted::open).collect::<Result<_>>()?;
+        let (mut all, mut unusable) = (Vec::new(), Vec::new());
+        for manifest in foreign {
+            match Wanted::open(manifest) {
+                Ok(wanted) => all.push(wanted),
+                Err(error) => unusable.push(why_not(&manifest.name, &error)),
+            }
+        }
         let proc =
             mounts::clone_tree(Path::new("/proc"), Copy::Proc).context(|| "copy `/proc`".into())?;
-        Ok(Self { all, proc, users })
+        Ok(Self {
+            all,
+            unusable,
+            proc,
+            users,
+        })
     }
 
     /// Makes the views in the working directory, the jailer's new root.
     ///
+    /// What is left of a view that could not be made is in no jail's sight.
+    ///
     /// # Errors
-    /// Fails where a mount point cannot be made, by its name.
+    /// Fails where `/proc` cannot be mounted.
     pub fn attach(self) -> Result<Views> {
         let what = || "make the views of jails".to_owned();
         // Every jail's user reads them.
@@ -127,13 +144,20 @@ impl Sources {
         mkdirat(&here, "proc", Mode::from_bits_truncate(0o755)).context(what)?;
         let proc = beneath(here.as_fd(), Path::new("proc"), OFlag::O_DIRECTORY).context(what)?;
         mounts::attach(self.proc.as_fd(), proc.as_fd()).context(what)?;
-        let mut by_name = BTreeMap::new();
+        let (mut by_name, mut unusable) = (BTreeMap::new(), self.unusable);
         for (number, wanted) in self.all.into_iter().enumerate() {
-            let view = wanted.attach(here.as_fd(), number, self.users)?;
-            by_name.insert(view.manifest.name.clone(), view);
+            let name = wanted.manifest.name.clone();
+            match wanted.attach(here.as_fd(), number, self.users) {
+                Ok(view) => drop(by_name.insert(name, view)),
+                Err(error) => unusable.push(why_not(&name, &error)),
+            }
         }
         let proc = beneath(here.as_fd(), Path::new("proc"), OFlag::O_DIRECTORY).context(what)?;
-        Ok(Views { by_name, proc })
+        Ok(Views {
+            by_name,
+            unusable,
+            proc,
+        })
     }
 }
 
@@ -281,9 +305,22 @@ impl Views {
         self.by_name.values()
     }
 
+    /// The manifests that have none, and why.
+    pub fn unusable(&self) -> &[Unusable] {
+        &self.unusable
+    }
+
     /// `/proc` of the jailer's own pid namespace.
     pub fn proc(&self) -> BorrowedFd<'_> {
         self.proc.as_fd()
+    }
+}
+
+fn why_not(manifest: &str, error: &Error) -> Unusable {
+    Unusable {
+        manifest: manifest.into(),
+        why: error.message(),
+        hint: error.hint_text().map(str::to_owned),
     }
 }
 

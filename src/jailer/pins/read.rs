@@ -8,7 +8,8 @@ use std::path::Path;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 
 use super::super::trouble::{OrTrouble, Trouble};
-use super::{Altered, Pins, as_owner};
+use super::check::as_owner;
+use super::{Altered, Pins};
 use crate::catalog::connector::digest::sha256;
 use crate::catalog::connector::tree::Content;
 use crate::catalog::connector::{Tree, compare};
@@ -31,20 +32,22 @@ impl From<Trouble> for Unread {
 
 impl Pins {
     /// The content of the file that jails of `manifest` see at `path`, at most `max` bytes, and its
-    /// permission bits.
+    /// permission bits; right after a look that found all that is pinned to be what it was.
     ///
     /// # Errors
-    /// Says what is not as it was pinned, or why the file cannot be read: it is pinned by nobody, no
+    /// Says that it is not as it was pinned, or why the file cannot be read: it is pinned by nobody, no
     /// file, or longer.
     pub(in crate::jailer) fn read(
-        &mut self,
+        &self,
         manifest: &str,
         path: &Path,
         max: u64,
     ) -> Result<(Vec<u8>, u32), Unread> {
-        self.check(manifest).map_err(Unread::Altered)?;
         let missing = || Trouble::new(JailFault::NotFound, "no pinned file has that name");
-        let pinned = self.by_manifest.get(manifest).into_iter().flatten();
+        let workers = self.workers.as_ref().ok_or_else(missing)?;
+        let turns = self.by_manifest.get(manifest);
+        let pinned = turns.and_then(|turns| turns.pinned.as_ref());
+        let pinned = pinned.into_iter().flatten();
         let mut found = pinned.filter_map(|one| {
             let below = path.strip_prefix(&one.tree.path).ok()?;
             let entry = one.was.as_ref()?.entries.get(below.to_str()?)?;
@@ -54,7 +57,7 @@ impl Pins {
         let Content::File(approved) = &entry.content else {
             return Err(Trouble::new(JailFault::WrongKind, "it is no file").into());
         };
-        let _user = as_owner(self.own).map_err(Unread::Altered)?;
+        let _user = as_owner(workers.own).map_err(Unread::Altered)?;
         let how = |flags: OFlag, resolve: ResolveFlag| {
             let flags = flags | OFlag::O_CLOEXEC;
             OpenHow::new()
@@ -63,7 +66,7 @@ impl Pins {
         };
         // As it was measured: links lead to where what is pinned lies, and there are none within.
         let top = how(OFlag::O_PATH, ResolveFlag::RESOLVE_IN_ROOT);
-        let top = openat2(&self.root, &pinned.at, top).or_trouble("openat2")?;
+        let top = openat2(&workers.root, &pinned.at, top).or_trouble("openat2")?;
         let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
         let within = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS;
         let file = openat2(&top, below, how(flags, within)).or_trouble("openat2")?;
@@ -90,24 +93,37 @@ impl Pins {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
     use std::fs;
+    use std::time::Instant;
 
-    use super::super::Pinned;
+    use super::super::check::Pinned;
+    use super::super::workers::Workers;
+    use super::super::{Not, Turns};
     use super::*;
     use crate::catalog::connector::tree::Measured;
 
     /// Pins of `folder` for the manifest `m`, where it lies itself.
     fn pins(folder: &Path) -> Pins {
         let tree = Measured::read(folder).unwrap().tree();
-        let pinned = Pinned {
-            at: folder.to_owned(),
-            tree,
-            was: None,
+        let turns = Turns {
+            pinned: Some(vec![Pinned::new(&tree, folder.to_owned())]),
+            now: None,
+            next: None,
+            due: Instant::now(),
         };
-        let mut pins = Pins::new(&BTreeMap::new(), None, nix::unistd::geteuid().as_raw()).unwrap();
-        pins.by_manifest.insert("m".into(), vec![pinned]);
-        pins
+        Pins {
+            workers: Some(Workers::new(nix::unistd::geteuid().as_raw()).unwrap()),
+            by_manifest: [("m".to_owned(), turns)].into(),
+            last: 0,
+        }
+    }
+
+    /// Has a look, and waits for it.
+    fn looked(pins: &mut Pins) -> Result<(), Not> {
+        let number = pins.look("m").unwrap();
+        let found = pins.found().unwrap();
+        assert_eq!(found.number, number);
+        found.found
     }
 
     #[test]
@@ -120,6 +136,7 @@ mod tests {
         std::os::unix::fs::symlink("SKILL.md", folder.join("link")).unwrap();
         fs::write(temp.path().join("outside"), "secret").unwrap();
         let mut pins = pins(&folder);
+        looked(&mut pins).unwrap();
         let (content, _) = pins.read("m", &folder.join("SKILL.md"), 4).unwrap();
         assert_eq!(content, b"text");
         let (content, _) = pins.read("m", &folder.join("references/a.md"), 9).unwrap();
@@ -139,9 +156,14 @@ mod tests {
             }
         }
         fs::write(folder.join("references/a.md"), "evil").unwrap();
-        // Another file of the tree is enough: what is pinned is all of it.
-        match pins.read("m", &folder.join("SKILL.md"), 9) {
-            Err(Unread::Altered(altered)) => {
+        // Changed since the look: what is read is hashed again. The next look finds it anyway, and so
+        // nothing of the tree is read.
+        match pins.read("m", &folder.join("references/a.md"), 9) {
+            Err(Unread::Altered(altered)) => assert!(altered.why.contains("a.md"), "{altered:?}"),
+            other => panic!("{other:?}"),
+        }
+        match looked(&mut pins) {
+            Err(Not::Altered(altered)) => {
                 assert!(altered.why.contains("references/a.md"), "{}", altered.why);
             }
             other => panic!("{other:?}"),

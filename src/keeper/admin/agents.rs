@@ -9,7 +9,7 @@ use crate::audit::Draft;
 use crate::error::{Error, Kind, Result};
 use crate::keeper::Keeper;
 use crate::keeper::admit::fits;
-use crate::wire::messages::{AGENTS_MAX, KeeperToFront, Proof, What};
+use crate::wire::messages::{AGENTS_MAX, Proof};
 use crate::wire::text::{Escaped, unhex};
 
 /// How long a new agent's socket may take.
@@ -80,11 +80,7 @@ impl Keeper {
         drop(listening);
         self.report_agents()?;
         self.await_socket(name)?;
-        let changed = KeeperToFront::Changed {
-            agent: name.into(),
-            what: What::Tools,
-        };
-        self.tell_front(&changed, &[]);
+        self.tell_lists_of(name);
         let mut told = shown(name, &proof);
         told.insert("tools".into(), json!(tools));
         told.insert("seq".into(), written.seq.into());

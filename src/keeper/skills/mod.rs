@@ -194,12 +194,19 @@ impl Keeper {
     fn failed(&self, failure: Failure, job: &Job, facts: Map<String, Value>) -> Outcome {
         let name = &job.skill.name;
         match failure {
-            Failure::Altered { why, changes } => {
+            Failure::Altered { why, changes, ran } => {
                 let why = format!("its files are not what was approved: {why}");
                 if let Err(error) = self.quarantine(name, &why, &changes) {
                     tracing::error!(connector = name, %error, "a quarantine is not recorded");
                 }
-                let say = "the operator has to look at this skill; nothing was done";
+                if ran && job.effect {
+                    let say = "nobody can say whether this happened; an operator has to look";
+                    return ended(Status::Unknown, "unknown", say, Some(why), facts);
+                }
+                let say = match ran {
+                    true => "the operator has to look at this skill; it was ended",
+                    false => "the operator has to look at this skill; nothing was done",
+                };
                 ended(Status::Failed, "quarantined", say, Some(why), facts)
             }
             Failure::Busy => {
@@ -225,8 +232,12 @@ impl Keeper {
 /// Why nothing came of it.
 #[derive(Debug)]
 enum Failure {
-    /// What is pinned is not what it was: nothing was run or read.
-    Altered { why: String, changes: Vec<Value> },
+    /// What is pinned is not what it was: nothing was run or read, or what ran was ended.
+    Altered {
+        why: String,
+        changes: Vec<Value>,
+        ran: bool,
+    },
     /// Too many scripts run: it was not started.
     Busy,
     /// It was not done, for this reason.

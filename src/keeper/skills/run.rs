@@ -268,9 +268,19 @@ impl Running<'_> {
 
     fn hear(&mut self, event: Event) {
         match event {
-            Event::Jailer(JailerToKeeper::Exited { end, .. }, _) => self.last = Some(Ok(end)),
-            Event::Jailer(JailerToKeeper::Altered { why, changes, .. }, _) => {
-                self.last = Some(Err(Failure::Altered { why, changes }));
+            Event::Jailer(JailerToKeeper::Exited { end, .. }, _) => {
+                // Of one that was ended because its files are others, that is what counts.
+                if self.last.is_none() {
+                    self.last = Some(Ok(end));
+                }
+            }
+            Event::Jailer(
+                JailerToKeeper::Altered {
+                    why, changes, ran, ..
+                },
+                _,
+            ) => {
+                self.last = Some(Err(Failure::Altered { why, changes, ran }));
             }
             Event::Jailer(JailerToKeeper::Fault { fault, detail, .. }, _) => {
                 self.last = Some(Err(Failure::NotDone(never_ran(fault, &detail))));

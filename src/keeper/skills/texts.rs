@@ -68,7 +68,8 @@ impl Keeper {
                 None => Err(Failure::NotDone("the jailer gave no content".into())),
             },
             (JailerToKeeper::Altered { why, changes, .. }, _) => {
-                Err(Failure::Altered { why, changes })
+                let ran = false;
+                Err(Failure::Altered { why, changes, ran })
             }
             (JailerToKeeper::Fault { fault, detail, .. }, _) => {
                 Err(Failure::NotDone(format!("{}: {detail}", word(fault))))

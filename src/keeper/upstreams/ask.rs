@@ -8,7 +8,9 @@ use super::pool::{Key, Turn, Using, Without};
 use super::{Offered, Upstreams, life};
 use crate::call::id::Id;
 use crate::keeper::links::Event;
-use crate::wire::messages::{EgressToKeeper, Era, Got, Hop, KeeperToEgress, Role, Unasked};
+use crate::wire::messages::{
+    EgressToKeeper, Era, Got, Hop, KeeperToEgress, KeeperToJailer, Role, Unasked,
+};
 
 /// Time beyond a question's own after which egress itself is taken to be stuck.
 const SLACK: Duration = Duration::from_secs(5);
@@ -187,6 +189,16 @@ impl Upstreams {
         }
     }
 
+    /// Tells the jailer that a server answers: what it may use of the processor depends on that.
+    fn answered(&self, using: &Using<'_>, got: &Got) {
+        if matches!(got, Got::Result | Got::Error) && self.pool.answered(using) {
+            let ticket = using.upstream;
+            let say = KeeperToJailer::Answered { ticket };
+            // Without a jailer there is no jail.
+            drop(self.links.send(Role::Jailer, &say, &[], &[]));
+        }
+    }
+
     fn put(
         &self,
         using: &Using<'_>,
@@ -227,6 +239,7 @@ impl Upstreams {
                     if !hops.is_empty() {
                         heard(Heard::Requested(hops));
                     }
+                    self.answered(using, &got);
                     return came(got, blob);
                 }
                 Event::Egress(EgressToKeeper::Notice { method, .. }, params) => {

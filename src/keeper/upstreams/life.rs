@@ -266,7 +266,10 @@ impl Life<'_> {
         .map(|one| one.map_or("", RawValue::get));
         self.check_tools(tools)?;
         self.check_beside(Offer::Prompts, &[prompts])?;
-        self.check_beside(Offer::Resources, &[resources, templates])
+        match &self.server.beside {
+            Some(beside) if beside.data => self.check_beside(Offer::Templates, &[templates]),
+            _ => self.check_beside(Offer::Resources, &[resources, templates]),
+        }
     }
 
     fn check_tools(&self, tools: &str) -> Result<(), Why> {
@@ -406,8 +409,15 @@ impl Last {
     fn hear(&mut self, event: Event) -> bool {
         match event {
             Event::Jailer(JailerToKeeper::Exited { end, .. }, _) => self.jail = Some(Some(end)),
-            Event::Jailer(JailerToKeeper::Altered { why, changes, .. }, _) => {
-                self.jail = Some(None);
+            Event::Jailer(
+                JailerToKeeper::Altered {
+                    why, changes, ran, ..
+                },
+                _,
+            ) => {
+                if !ran {
+                    self.jail = Some(None);
+                }
                 self.altered = Some((why, changes));
             }
             Event::Jailer(JailerToKeeper::Fault { detail, .. }, _) => {

@@ -35,8 +35,10 @@ pub struct Server {
 pub struct Beside {
     /// Of its prompts.
     pub prompts_sha256: String,
-    /// Of its resources and their templates.
+    /// Of its resources and their templates; of the templates alone where `data`.
     pub resources_sha256: String,
+    /// Its resources are data, whose list is not compared.
+    pub data: bool,
 }
 
 /// How a server is reached.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::Offered;
 use super::backoff::{SERVED_WELL, pause};
-use super::plan::Server;
+use super::plan::{Launch, Server};
 use crate::call::id::Id;
 use crate::time::{Clock, SystemClock, Timestamp};
 use crate::wire::messages::Era;
@@ -19,6 +19,9 @@ const RUNNING_MAX: usize = 80;
 const KNOWN_MAX: usize = 256;
 /// Longest pause after a failure that a call waits for.
 const WORTH_WAITING: Duration = Duration::from_secs(5);
+
+/// Between two words to the jailer that a server answers.
+const TOLD_AGAIN: Duration = Duration::from_secs(1);
 
 /// Whose server it is.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -73,6 +76,8 @@ pub(super) struct Entry {
     /// In a row.
     failures: u32,
     opened: Option<Instant>,
+    /// When its jailer was told last that it answers.
+    told: Option<Instant>,
     /// The keeper wants it over.
     pub(super) unwanted: bool,
     pub(super) error: Option<String>,
@@ -201,6 +206,22 @@ impl Pool {
             entry.used = Instant::now();
         });
         self.turned.notify_all();
+    }
+
+    /// It has answered; whether its jailer should be told, which is not more than once a second.
+    pub(super) fn answered(&self, using: &Using<'_>) -> bool {
+        let mut known = self.known();
+        let Some(entry) = known.entries.get_mut(&using.key) else {
+            return false;
+        };
+        let jailed = matches!(entry.server.launch, Launch::Jailed { .. });
+        let now = Instant::now();
+        let lately = entry.told.is_some_and(|told| now < told + TOLD_AGAIN);
+        if !jailed || lately {
+            return false;
+        }
+        entry.told = Some(now);
+        true
     }
 
     /// It is not there any more, though that is not yet known here: whoever wants one waits for its
@@ -368,6 +389,7 @@ impl Known {
             starts: 0,
             failures: 0,
             opened: None,
+            told: None,
             unwanted: false,
             error: None,
         });

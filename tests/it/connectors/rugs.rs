@@ -29,18 +29,20 @@ enum When {
     Warm,
     /// While its server runs, which then tells that its lists have changed.
     Told,
+    /// While its server runs, and does not end by itself.
+    Seen,
     /// While the appliance is down.
     Down,
 }
-use When::{Cold, Down, Told, Warm};
+use When::{Cold, Down, Seen, Told, Warm};
 
 /// Where a connector lives.
-struct Place {
-    name: String,
+pub(super) struct Place {
+    pub(super) name: String,
     /// The pinned directory.
-    server: PathBuf,
-    listed: PathBuf,
-    manifest: PathBuf,
+    pub(super) server: PathBuf,
+    pub(super) listed: PathBuf,
+    pub(super) manifest: PathBuf,
 }
 
 impl Place {
@@ -55,7 +57,7 @@ impl Place {
     }
 }
 
-fn mode(path: &Path, mode: u32) {
+pub(super) fn mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
@@ -244,12 +246,12 @@ const RUGS: [Rug; 41] = [
         "tool `echo` changed in /description",
     ),
     rug(
-        Warm,
+        Seen,
         |p| append(&p.file("mcp.py"), "# more\n"),
         "mcp.py` changed in content",
     ),
     rug(
-        Warm,
+        Seen,
         |p| fs::write(p.file("vendor/dep.py"), "Y = 2\n").unwrap(),
         "vendor/dep.py` changed in content",
     ),
@@ -343,7 +345,7 @@ const RUGS: [Rug; 41] = [
 ];
 
 /// Makes a connector's files and writes its manifest: imported where there is no `model` to copy.
-fn place(appliance: &Appliance, name: &str, model: Option<&Place>) -> Place {
+pub(super) fn place(appliance: &Appliance, name: &str, model: Option<&Place>) -> Place {
     let dir = appliance.directory.path().canonicalize().unwrap();
     let dir = dir.join("servers").join(name);
     let (server, data) = (dir.join("server"), dir.join("data"));
@@ -415,7 +417,7 @@ fn place(appliance: &Appliance, name: &str, model: Option<&Place>) -> Place {
 }
 
 /// Vets all, some at a time, and approves them one after the other.
-fn approve(appliance: &Appliance, places: &[&Place]) {
+pub(super) fn approve(appliance: &Appliance, places: &[&Place]) {
     let next = AtomicUsize::new(0);
     std::thread::scope(|scope| {
         for _ in 0..LOOKING {
@@ -437,7 +439,7 @@ fn approve(appliance: &Appliance, places: &[&Place]) {
     }
 }
 
-fn configure(appliance: &Appliance, names: &[String]) {
+pub(super) fn configure(appliance: &Appliance, names: &[String]) {
     let path = appliance.path("keepgate.toml");
     let mut text = fs::read_to_string(&path).unwrap();
     for name in names {
@@ -452,7 +454,7 @@ fn echo(session: &mut Session, name: &str, text: &str) -> Value {
 }
 
 #[track_caller]
-fn works(appliance: &Appliance, session: &mut Session, name: &str, text: &str) {
+pub(super) fn works(appliance: &Appliance, session: &mut Session, name: &str, text: &str) {
     let answer = echo(session, name, text);
     let said = &answer["result"]["content"][0]["text"];
     assert_eq!(said, text, "{name}: {answer}\n{}", appliance.diagnostics());
@@ -490,7 +492,7 @@ fn exits(appliance: &Appliance, session: &mut Session, name: &str) {
     eventually("the server has ended", || ended() > before);
 }
 
-fn state(appliance: &Appliance, name: &str) -> Value {
+pub(super) fn state(appliance: &Appliance, name: &str) -> Value {
     let status = appliance.json(&["status"]);
     status["planes"]["production"]["connectors"][name].clone()
 }
@@ -540,6 +542,11 @@ fn whatever_is_pulled_answers_no_call_until_it_is_approved_anew() {
                 works(&appliance, &mut session, name, "before");
                 (rug.pull)(place);
                 exits(&appliance, &mut session, name);
+            }
+            Seen => {
+                works(&appliance, &mut session, name, "before");
+                (rug.pull)(place);
+                quarantined(&appliance, name, rug.told);
             }
             Told => {
                 works(&appliance, &mut session, name, "before");

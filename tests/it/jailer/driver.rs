@@ -144,7 +144,11 @@ pub(super) fn begin(
 ) -> Result<Jailer, String> {
     let blob = serde_json::to_vec(setup).unwrap();
     frame::send(control.as_fd(), &Control::Setup, &blob, &[]).unwrap();
-    let said = frame::recv::<Report>(control.as_fd(), 0).unwrap().unwrap();
+    let report = || frame::recv::<Report>(control.as_fd(), 0).unwrap().unwrap();
+    let mut said = report();
+    if let Report::Partly { .. } = said.say {
+        said = report();
+    }
     if let Report::Unfit { why, hint } = said.say {
         assert_eq!(process.end(), End::Exited(1));
         return Err(format!("{why}; {}", hint.unwrap_or_default()));

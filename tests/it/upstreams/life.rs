@@ -71,8 +71,8 @@ fn a_server_of_both_eras_is_spoken_to_in_its_clients_where_it_is_what_was_approv
     let asks = ("echo", &json!({}));
     let answer = world.ask_in(Era::Session, "b", &changed, asks, &mut |_| {});
     assert!(matches!(answer, Err(Failure::Quarantined(_))), "{answer:?}");
-    // Who waits may learn of it a moment before it is told.
-    eventually("it is told once", || {
+    // It is out of use before anybody is told.
+    eventually("the difference is told", || {
         world.ears.differs.lock().unwrap().len() == 1
     });
 }

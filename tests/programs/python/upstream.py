@@ -79,6 +79,12 @@ def call(id, name, arguments):
     if name == "echo":
         return {"content": [], "arguments": arguments, "unknown": 1.50}
     if name == "wait":
+        if "cpu" in arguments:
+            until = time.process_time() + arguments["cpu"]
+            while time.process_time() < until:
+                pass
+            time.sleep(arguments["rest"])
+            return text(time.process_time())
         time.sleep(3600)
     if name == "progress":
         for step in (1, 2):

@@ -91,6 +91,7 @@ fn a_whole_manifest_is_read_and_written_as_the_same() {
 #[test]
 fn remotes_and_skills_are_written_as_they_are_read() {
     for text in [
+        "name = \"a\"\nresources = \"data\"\n[remote]\nurl = \"https://mcp.example.net/mcp\"\n",
         "name = \"a\"\n[remote]\nurl = \"https://mcp.example.net/mcp\"\n[secrets.key]\nheader = \"X-Api-Key\"\n",
         "name = \"a\"\n[remote]\nurl = \"http://10.1.2.3:8080/mcp\"\nprivate = [\"10.0.0.0/8\"]\n[secrets.key]\nbasic = \"user\"\n",
         "name = \"a\"\n[skill]\nfolder = \"/srv/skill\"\n[skill.scripts.fill]\nscript = \"scripts/fill.py\"\nwith = [\"/usr/bin/python3\"]\n[jail]\nro = [\"/usr\"]\n",
@@ -111,6 +112,16 @@ fn what_is_wrong_is_told_with_its_line_and_what_mends_it() {
     let remote = "name = \"a\"\n[remote]\nurl = \"https://a.example/\"\n";
     for (base, rest, what) in [
         ("", "nmae = \"a\"", "line 1: unknown field `nmae`"),
+        (
+            "name = \"a\"\nresources = \"some\"\n",
+            "[remote]\nurl = \"https://a.example/\"",
+            "line 2: `some` is no kind of resources",
+        ),
+        (
+            "name = \"a\"\nresources = \"data\"\n",
+            "[skill]\nfolder = \"/srv/skill\"\n[jail]\nro = [\"/usr\"]\n",
+            "line 2: the resources of a skill are its files",
+        ),
         (
             "",
             "name = \"A b\"\n[remote]\nurl = \"https://a.example/\"",

@@ -52,7 +52,11 @@ fn every_change_changes_the_digest() {
         let (_temp, top) = tree();
         let before = Measured::read(&top).unwrap();
         assert_eq!(before.sha256(), Measured::read(&top).unwrap().sha256());
+        let mut old = before.clone();
+        old.began_us += RACY * 2;
+        assert!(old.is_unchanged(Top::Host), "{what}");
         change(&top);
+        assert!(!old.is_unchanged(Top::Host), "{what}");
         let after = Measured::read(&top).unwrap();
         assert_ne!(before.sha256(), after.sha256(), "{what}");
         let again = before.again(Top::Host).unwrap();
@@ -86,6 +90,39 @@ fn what_is_still_the_same_is_not_read_again() {
     fs::remove_file(top.join("a/file")).unwrap();
     fs::write(top.join("a/file"), content).unwrap();
     assert!(!kept(&measured));
+}
+
+#[test]
+fn what_is_known_by_its_stamps_alone_is_no_younger_than_they_can_tell() {
+    let (temp, top) = tree();
+    let mut measured = Measured::read(&top).unwrap();
+    // Just made: a second change could have the same time.
+    assert!(!measured.is_unchanged(Top::Host));
+    measured.began_us += RACY * 2;
+    assert!(measured.is_unchanged(Top::Host));
+    let root = fs::File::open(temp.path()).unwrap();
+    let within = |path| measured.is_unchanged(Top::Within(root.as_fd(), Path::new(path)));
+    assert!(within("top") && within("/top") && !within("top/a") && !within("none"));
+    // The same content in another file is the same tree, and not known any more.
+    let content = fs::read(top.join("a-file")).unwrap();
+    fs::remove_file(top.join("a-file")).unwrap();
+    fs::write(top.join("a-file"), content).unwrap();
+    assert!(!measured.is_unchanged(Top::Host));
+    let again = measured.again(Top::Host).unwrap();
+    assert_eq!(again.sha256(), measured.sha256());
+}
+
+#[test]
+fn gone_is_what_has_no_name_any_more_and_nothing_else() {
+    let (_temp, top) = tree();
+    let gone = |path: &Path| Measured::is_gone(path, Top::Host);
+    assert!(!gone(&top) && !gone(&top.join("link")) && gone(&top.join("none")));
+    assert!(gone(&top.join("a-file/below")));
+    let held = fs::File::open(&top).unwrap();
+    let within = || Measured::is_gone(&top, Top::Within(held.as_fd(), Path::new("a")));
+    assert!(!within());
+    fs::remove_dir_all(&top).unwrap();
+    assert!(gone(&top) && within());
 }
 
 #[test]

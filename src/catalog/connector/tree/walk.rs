@@ -40,6 +40,26 @@ pub(super) fn walk(
     Ok(walk.entries)
 }
 
+/// The directory in which `path` is at `top`.
+pub(super) fn above(path: &Path, top: Top<'_>) -> nix::Result<OwnedFd> {
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let path = match top {
+        Top::Host => path,
+        Top::Within(_, path) => path,
+    };
+    let above = path.parent().filter(|path| !path.as_os_str().is_empty());
+    let above = above.unwrap_or(Path::new("/"));
+    match top {
+        Top::Host => nix::fcntl::open(above, flags, Mode::empty()),
+        Top::Within(root, _) => {
+            let how = OpenHow::new()
+                .flags(flags)
+                .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+            openat2(root, above, how)
+        }
+    }
+}
+
 struct Walk<'a> {
     /// What it is called.
     path: &'a Path,
@@ -64,24 +84,8 @@ impl Walk<'_> {
             Top::Host => self.path,
             Top::Within(_, path) => path,
         };
-        let above = path.parent().unwrap_or(Path::new("/"));
         let name = path.file_name().unwrap_or(OsStr::new("."));
-        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let above = match top {
-            Top::Host => nix::fcntl::open(above, flags, Mode::empty()),
-            Top::Within(root, _) => {
-                let how = OpenHow::new()
-                    .flags(flags)
-                    .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
-                let above = if above.as_os_str().is_empty() {
-                    Path::new("/")
-                } else {
-                    above
-                };
-                openat2(root, above, how)
-            }
-        };
-        let above = above.map_err(|errno| self.wrong("", errno.desc()))?;
+        let above = above(self.path, top).map_err(|errno| self.wrong("", errno.desc()))?;
         let name =
             CString::new(name.as_bytes()).map_err(|_| self.wrong("", "its name holds a NUL"))?;
         self.entry(above.as_fd(), &name, String::new(), 0)
