@@ -178,7 +178,10 @@ mod tests {
         let all = Arc::new(std::sync::Barrier::new(KEPT * 2 + 1));
         for _ in 0..KEPT * 2 {
             let all = Arc::clone(&all);
-            assert!(seats.seat("a", move || drop(all.wait())).is_none());
+            let work = move || {
+                all.wait();
+            };
+            assert!(seats.seat("a", work).is_none());
         }
         all.wait();
         assert!(seats.empty(Duration::from_secs(60)));
