@@ -127,6 +127,14 @@ impl Talk {
             .for_each(|flight| flight.ended.notify_one());
     }
 
+    /// The client ends the conversation itself: what it left open ends as if it were cancelled.
+    pub(super) fn leave(&self) {
+        let all = self.in_flight.borrow();
+        all.values().for_each(|flight| flight.cancelled.set(true));
+        drop(all);
+        self.end();
+    }
+
     /// Nobody wants any answer any more.
     pub(super) fn end(&self) {
         let all: Vec<_> = self.in_flight.borrow().values().cloned().collect();

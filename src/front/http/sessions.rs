@@ -93,7 +93,7 @@ impl Sessions {
     pub(super) fn end(&self, id: &str) -> bool {
         let session = self.all.borrow_mut().remove(id);
         if let Some(session) = &session {
-            session.talk.end();
+            session.talk.leave();
         }
         session.is_some()
     }

@@ -144,10 +144,10 @@ fn scripts_that_run_end_when_their_skill_is_quarantined() {
         let id = told["id"].as_u64();
         if id == Some(sleeps) {
             assert_eq!(told["result"]["isError"], true, "{told}");
-            assert_eq!(
-                told["result"]["structuredContent"]["ended"], "killed",
-                "{told}"
-            );
+            // Its own end and that of the skill may be told in either order.
+            let killed = told["result"]["structuredContent"]["ended"] == "killed";
+            let class = &told["result"]["_meta"]["keepgate/class"];
+            assert!(killed || class == "quarantined", "{told}");
         } else if id == Some(reads) {
             let why = told["error"]["message"].as_str().unwrap();
             assert!(why.contains("quarantined"), "{told}");
