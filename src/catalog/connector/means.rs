@@ -52,6 +52,10 @@ pub fn carried(
     if declared.undo.is_none() && !declared.class.only_reads() {
         declared.reversibility = Reversibility::Irreversible;
     }
+    // Where nothing is changed there is nothing to take back.
+    if declared.class.only_reads() {
+        declared.reversibility = Reversibility::Reversible;
+    }
     (declared, lacks)
 }
 

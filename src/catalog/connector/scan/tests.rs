@@ -337,6 +337,14 @@ fn jails_that_show_too_much_are_found() {
             "jail-wide-network",
         ),
         ("[jail.env]\nMAIL_TOKEN = \"x\"", "jail-key-in-environment"),
+        (
+            "[jail.env]\nPYTHONPATH = \"/srv/mail:/srv/lib\"",
+            "not-pinned",
+        ),
+        (
+            "[jail.env]\nNODE_OPTIONS = \"--require=/srv/lib/x.js\"",
+            "not-pinned",
+        ),
     ] {
         let all = found(&format!("{BASE}{rest}\n{DECLARED}"), &[tool("x")], None);
         assert!(
@@ -344,6 +352,12 @@ fn jails_that_show_too_much_are_found() {
             "{rest}: {all:?}"
         );
     }
+    let pinned = "[jail.env]\nPYTHONPATH = \"/srv/mail/lib:/usr/lib/x\"";
+    let all = found(&format!("{BASE}{pinned}\n{DECLARED}"), &[tool("x")], None);
+    assert!(
+        !all.iter().any(|(id, _)| id.starts_with("not-pinned")),
+        "{all:?}"
+    );
     let all = found(
         &BASE.replace("files = [\"/srv/mail\"]\n", ""),
         &[tool("x")],

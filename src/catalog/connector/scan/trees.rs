@@ -11,6 +11,24 @@ use super::{Found, Material, Subject};
 pub(super) const SYSTEM: [&str; 7] = ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc"];
 /// Words that fetch what they run, or choose what is newest.
 const FRESH: [&str; 7] = ["npx", "uvx", "pipx", "bunx", "docker", "podman", "curl"];
+/// Variables by which interpreters and the dynamic loader are told where code is: environ(7), ld.so(8),
+/// and the manuals of Python, Node, Perl, Ruby and Java.
+const CODE: [&str; 14] = [
+    "PYTHONPATH",
+    "PYTHONHOME",
+    "PYTHONSTARTUP",
+    "PYTHONUSERBASE",
+    "NODE_PATH",
+    "NODE_OPTIONS",
+    "LD_PRELOAD",
+    "LD_LIBRARY_PATH",
+    "LD_AUDIT",
+    "PERL5LIB",
+    "PERL5OPT",
+    "RUBYLIB",
+    "RUBYOPT",
+    "CLASSPATH",
+];
 /// Begins of names of interpreters.
 const INTERPRETERS: [&str; 9] = [
     "python", "node", "bash", "sh", "ruby", "perl", "deno", "bun", "java",
@@ -22,6 +40,7 @@ pub(super) fn scan(material: &Material<'_>, found: &mut Found) {
         program,
         argv,
         files,
+        jail,
         ..
     } = &material.connector.launch
     {
@@ -51,6 +70,21 @@ pub(super) fn scan(material: &Material<'_>, found: &mut Found) {
                 "add the directory of what it runs to `files`; for a package, import \
                  `npm:NAME@VERSION` or `pypi:NAME@VERSION`",
             );
+        }
+        for (name, value) in jail.env.iter().filter(|(name, _)| CODE.contains(&&***name)) {
+            let parts = value.split([':', ';', '=', ',', ' ']);
+            let mut paths = parts.filter(|part| part.starts_with('/')).map(Path::new);
+            if let Some(path) = paths.find(|path| !system(path) && !covered(path)) {
+                found.add(
+                    "not-pinned",
+                    &whole,
+                    Severity::High,
+                    "jail.env",
+                    &format!("`{name}` names code that is not pinned"),
+                    Some(&path.to_string_lossy()),
+                    "add that directory to `files`, or take the variable out",
+                );
+            }
         }
         let fresh = |word: &&String| {
             FRESH.contains(&word.as_str()) || word.ends_with("@latest") || word.ends_with(":latest")
