@@ -167,6 +167,16 @@ impl Again {
         }
     }
 
+    /// A call is taken back: the same one is a new one from now on.
+    pub(super) fn taken_back(&self, call: Id) {
+        let mut known = self.lock();
+        let done = |entry: &Entry| entry.call == call && matches!(entry.state, State::Done(..));
+        let key = known.calls.iter().find(|(_, entry)| done(entry));
+        if let Some(key) = key.map(|(key, _)| *key) {
+            known.forget(key);
+        }
+    }
+
     /// Somebody has stopped waiting, or the plane stops: everybody looks again.
     pub(super) fn stir(&self) {
         drop(self.lock());
@@ -318,6 +328,21 @@ mod tests {
         // The second asker got it: the agent knows.
         again.delivered(2);
         assert!(!is_again(&again, 4, 8));
+    }
+
+    #[test]
+    fn what_was_taken_back_is_done_anew() {
+        let again = Again::default();
+        let turn = again.turn_of(KEY, call(), &question(1), || 0);
+        let Turn::New(ours) = turn else { panic!("{turn:?}") };
+        let id = again.lock().calls[&KEY].call;
+        // Not while it runs: nobody can say yet what was.
+        again.taken_back(id);
+        ours.came_to(Kept::Unknown, 1);
+        again.taken_back(call());
+        assert!(is_again(&again, 2, 2));
+        again.taken_back(id);
+        assert!(!is_again(&again, 3, 3));
     }
 
     #[test]

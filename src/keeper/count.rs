@@ -43,7 +43,7 @@ impl Keeper {
         if !policy::changes(call) {
             return Ok(());
         }
-        let taken = self.limits.take_write(call.agent());
+        let taken = self.limits.take_write(call.agent(), call.tool());
         self.tell_met(call.agent())?;
         taken.map_err(over)
     }

@@ -203,6 +203,10 @@ fn outcome(
             let say = "too many calls at once; try again when some have ended";
             ended(failed, "busy", say, Some(words(failure)))
         }
+        Err(failure) if failure.may_be_done() => {
+            let say = "the tool's server ended before it answered";
+            ended(failed, "unavailable", say, Some(words(failure)))
+        }
         Err(failure) => {
             let say = "the tool's server was not available; nothing was done";
             ended(failed, "unavailable", say, Some(words(failure)))

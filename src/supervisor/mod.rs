@@ -5,6 +5,7 @@
 
 mod connectors;
 mod listeners;
+mod places;
 mod plane;
 pub mod role;
 mod runtimes;
@@ -73,6 +74,7 @@ pub fn serve(config: &Config, paths: &Paths) -> Result<()> {
         let now = Instant::now();
         if stopping.is_none() {
             for plane in &mut planes {
+                plane.look_at_places(config, paths, now);
                 plane.start_due(now);
             }
         } else if planes.iter().all(Plane::is_down) {
@@ -163,7 +165,7 @@ fn watch(
 fn wait_for(planes: &[Plane], stopping: Option<Instant>, now: Instant) -> PollTimeout {
     let due = match stopping {
         Some(since) => Some(since + STOP_GRACE + Duration::from_millis(1)),
-        None => planes.iter().filter_map(Plane::next_start).min(),
+        None => planes.iter().filter_map(Plane::due).min(),
     };
     due.map_or(PollTimeout::NONE, |due| {
         let wait = due.saturating_duration_since(now) + Duration::from_millis(1);

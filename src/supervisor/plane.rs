@@ -8,6 +8,7 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use super::listeners::Listeners;
+use super::places::Places;
 use super::runtimes::{Asked, Runtimes};
 use super::setup::{Boot, Setup};
 use crate::config::{Config, Paths, is_name};
@@ -37,6 +38,8 @@ pub(super) struct Plane {
     /// Its roles, by name.
     pub(super) roles: BTreeMap<Role, Seat>,
     setup: Setup,
+    /// Where its connectors' programs are.
+    places: Places,
     listeners: Listeners,
     /// The keeper has said who its agents are.
     enrolled: bool,
@@ -129,6 +132,7 @@ impl Plane {
         Ok(Self {
             name: name.into(),
             roles,
+            places: setup.places(),
             setup,
             listeners,
             enrolled: false,
@@ -165,6 +169,7 @@ impl Plane {
                 &[]
             }
         };
+        self.places = self.setup.places();
         for role in again {
             if let Some(seat) = self.roles.get_mut(role)
                 && seat.running.is_some()
@@ -172,6 +177,15 @@ impl Plane {
                 seat.renewed_by = Some(Instant::now() + RENEWAL);
                 seat.say(&Control::Stop, &[]);
             }
+        }
+    }
+
+    /// Looks at its connectors again where something else is in the place of what is pinned.
+    pub(super) fn look_at_places(&mut self, config: &Config, paths: &Paths, now: Instant) {
+        if let Some(path) = self.places.replaced(now) {
+            let path = crate::wire::text::escaped(&path.to_string_lossy());
+            tracing::warn!(plane = self.name, %path, "something else is where a pinned file was");
+            self.renew(config, paths);
         }
     }
 
@@ -195,11 +209,12 @@ impl Plane {
         }
     }
 
-    /// When the next start is due, or the end of one that was asked to stop.
-    pub(super) fn next_start(&self) -> Option<Instant> {
+    /// When the next start is due, or the end of one that was asked to stop, or a look.
+    pub(super) fn due(&self) -> Option<Instant> {
         let seats = self.roles.values();
         seats
             .flat_map(|seat| [seat.due, seat.renewed_by])
+            .chain([self.places.due()])
             .flatten()
             .min()
     }

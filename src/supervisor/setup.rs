@@ -11,6 +11,7 @@ use nix::unistd::geteuid;
 use serde::Serialize;
 
 use super::listeners::{Listeners, make_directory};
+use super::places::Places;
 use crate::config::{Config, JAIL_UIDS_PER_PLANE, Listen, Paths, Plane, UIDS_PER_PLANE};
 use crate::egress::EgressSetup;
 use crate::error::{Context, Error, Result};
@@ -243,6 +244,11 @@ impl Setup {
         self.jailer.manifests = found.manifests;
         self.jailer.pins = found.pins;
         Ok(!same)
+    }
+
+    /// Where everything is that its jailer was given as pinned.
+    pub(super) fn places(&self) -> Places {
+        Places::of(self.jailer.pins.values().flatten())
     }
 
     /// The uid that owns the admin socket.

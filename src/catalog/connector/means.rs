@@ -9,7 +9,8 @@ use serde_json::value::RawValue;
 
 use super::Connector;
 use crate::call::declared::{Declared, DryRun, Origin, Undo};
-use crate::call::tool::{EffectClass, Reversibility};
+use crate::call::tool::{EffectClass, Reversibility, Tool};
+use crate::call::{Listed, foresee};
 use crate::wire::text::Escaped;
 
 /// Characters of a name that are shown.
@@ -68,7 +69,9 @@ fn rehearsal(
     match &declared.dry_run {
         DryRun::None => None,
         DryRun::Arguments(more) => {
-            let stray = more.keys().find(|name| !own.has(name))?;
+            let Some(stray) = more.keys().find(|name| !own.has(name)) else {
+                return own.refuses(more);
+            };
             Some(Lack {
                 rule: "no-such-parameter",
                 say: format!(
@@ -158,16 +161,19 @@ fn shown(name: &str) -> String {
     Escaped::cut(name, NAME_SHOWN).to_string()
 }
 
-/// The arguments of a tool as its input schema names them.
+/// The arguments of a tool as its input schema has them.
 #[derive(Debug, Default)]
 struct Shape {
     names: Vec<String>,
     required: Vec<String>,
+    /// Nothing where its schema cannot be used: then nobody is shown the tool.
+    tool: Option<Tool>,
 }
 
 impl Shape {
     fn of(tools: &BTreeMap<String, Box<RawValue>>, name: &str) -> Option<Self> {
-        let tool: Value = serde_json::from_str(tools.get(name)?.get()).ok()?;
+        let raw = tools.get(name)?;
+        let tool: Value = serde_json::from_str(raw.get()).ok()?;
         let schema = tool.get("inputSchema");
         let names = schema.and_then(|schema| schema.get("properties")?.as_object());
         let required = schema.and_then(|schema| schema.get("required")?.as_array());
@@ -182,6 +188,27 @@ impl Shape {
                 .flatten()
                 .filter_map(|name| name.as_str().map(str::to_owned))
                 .collect(),
+            tool: Tool::listed(&Listed {
+                connector: "vetted",
+                manifest: "",
+                raw,
+                declared: &Declared::default(),
+                prefix: true,
+            })
+            .ok(),
+        })
+    }
+
+    /// What is wrong with constants beside the other arguments.
+    fn refuses(&self, constants: &BTreeMap<String, Value>) -> Option<Lack> {
+        let constants = constants.iter().map(|(n, v)| (n.clone(), v.clone()));
+        let others: Vec<&str> = self.names.iter().map(String::as_str).collect();
+        let unfit = foresee(self.tool.as_ref()?, &constants.collect(), &others).err()?;
+        let of = unfit.argument.unwrap_or_default();
+        Some(Lack {
+            rule: "dry-run-unfit",
+            say: format!("its dry run sets `{}`: {}", shown(&of), unfit.say),
+            hint: "give the parameter a value that the tool's schema allows",
         })
     }
 
@@ -249,7 +276,10 @@ class = "destructive"
         assert!(declared.undo.is_some());
         assert_eq!(declared.reversibility, Reversibility::Reversible);
         assert_eq!(declared.dry_run, DryRun::Tool("preview".into()));
-        let (declared, lacks) = found(r#"{ tool = "preview" }"#, "{ arguments = { dry = true } }");
+        let (declared, lacks) = found(
+            r#"{ tool = "preview" }"#,
+            r#"{ arguments = { dry = "yes" } }"#,
+        );
         assert!(lacks.is_empty() && declared.dry_run != DryRun::None);
     }
 
@@ -284,6 +314,7 @@ class = "destructive"
             (r#"{ tool = "create" }"#, "dry-run-unfit"),
             (r#"{ tool = "look" }"#, "no-such-tool"),
             ("{ arguments = { dry_run = true } }", "no-such-parameter"),
+            ("{ arguments = { dry = 1 } }", "dry-run-unfit"),
         ] {
             let (declared, lacks) = found(r#"{ tool = "preview" }"#, to);
             assert_eq!(lacks, [rule], "{to}");

@@ -90,9 +90,12 @@ fn a_run_has_its_calls_writes_and_results() {
     let limits = Limits::new(rules, BTreeMap::new());
     let (push, run) = (tool("push"), Id::random().unwrap());
     limits.take("a", &push, run, at(0)).unwrap();
-    limits.take_write("a").unwrap();
+    limits.take_write("a", &push).unwrap();
     limits.take("a", &push, run, at(0)).unwrap();
-    assert_eq!(limits.take_write("a").unwrap_err().which, Which::RunWrites);
+    // It is no call of the run then, nor of the day.
+    let over = limits.take_write("a", &push).unwrap_err();
+    assert_eq!(over.which, Which::RunWrites);
+    limits.take("a", &push, run, at(0)).unwrap();
     limits.take("a", &push, run, at(0)).unwrap();
     let over = limits.take("a", &push, run, at(0)).unwrap_err();
     assert_eq!(over.which, Which::RunCalls);
@@ -100,7 +103,7 @@ fn a_run_has_its_calls_writes_and_results() {
     limits
         .take("a", &push, Id::random().unwrap(), at(0))
         .unwrap();
-    limits.take_write("a").unwrap();
+    limits.take_write("a", &push).unwrap();
 
     limits.take("b", &push, run, at(0)).unwrap();
     limits.gave("b", 9);

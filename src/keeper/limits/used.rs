@@ -72,6 +72,16 @@ impl Used {
         *calls = calls.saturating_add(1);
     }
 
+    /// The call just counted is none: it was refused for what else it would have used.
+    pub(super) fn refused(&mut self, tool: &str) {
+        if let Some(run) = &mut self.run {
+            run.calls = run.calls.saturating_sub(1);
+        }
+        if let Some(calls) = self.calls.get_mut(tool) {
+            *calls = calls.saturating_sub(1);
+        }
+    }
+
     /// That call may change something.
     pub(in crate::keeper) fn wrote(&mut self) {
         if let Some(run) = &mut self.run {

@@ -157,3 +157,28 @@ fn what_comes_back_as_something_else_is_quarantined() {
     assert_eq!(seen(&mut bot), ["holds", "steady"]);
     works(&appliance, &mut bot, "steady", "goes on");
 }
+
+#[test]
+fn what_is_put_in_its_place_while_it_runs_is_quarantined() {
+    let mut appliance = Appliance::init("");
+    let [steady, ..] = furnished(&appliance);
+    appliance.serve();
+    appliance.enrol("bot");
+    let mut bot = appliance.session("bot");
+    works(&appliance, &mut bot, "steady", "before");
+    // A jail keeps the folder it was given, so that nothing beneath it changes.
+    let other = steady.server.with_file_name("other");
+    let copied = std::process::Command::new("cp")
+        .arg("-a")
+        .args([&steady.server, &other])
+        .status();
+    assert!(copied.unwrap().success());
+    fs::write(other.join("helper.py"), "X = 2\n").unwrap();
+    fs::rename(&steady.server, steady.server.with_file_name("away")).unwrap();
+    fs::rename(&other, &steady.server).unwrap();
+    let told = becomes(&appliance, "steady", "quarantined");
+    let why = told["why"].as_str().unwrap();
+    assert!(why.contains("helper.py` changed in content"), "{told}");
+    hears(&mut bot);
+    works(&appliance, &mut bot, "gone", "goes on");
+}

@@ -15,10 +15,15 @@ impl Keeper {
     /// Shows what taking entry `seq` back would do, and does it where that is meant.
     pub(super) fn undo_call(&self, seq: u64, really: bool) -> Result<Value> {
         let entry = self.entry(seq)?;
-        match recipe_of(&entry)? {
+        let undone = match recipe_of(&entry)? {
             Recipe::File(change) => self.undo_file(seq, change, really),
             Recipe::Tool(counter) => self.undo_by_tool(&entry, &counter, really),
+        }?;
+        let call = entry.body.get("call").and_then(Value::as_str);
+        if let Some(call) = call.and_then(|call| call.parse().ok()).filter(|_| really) {
+            self.again.taken_back(call);
         }
+        Ok(undone)
     }
 }
 
