@@ -1454,6 +1454,31 @@ pub const ATTACKS: &[Attack] = &[
         ],
     },
     Attack {
+        name: "another folder in the place of a pinned one",
+        what: "renames a connector's folder away and another one into its place, while jails keep the \
+               old one and nothing in it changes",
+        stage: Stage::Supervisor,
+        tests: &[
+            "it::connectors::apart::what_is_put_in_its_place_while_it_runs_is_quarantined",
+            "supervisor::places::tests::only_another_thing_in_its_place_counts",
+        ],
+    },
+    Attack {
+        name: "code that a variable brings in",
+        what: "has a program of a connector load what nothing pins, by `PYTHONPATH`, `NODE_OPTIONS`, \
+               `LD_PRELOAD` or the like in its manifest",
+        stage: Stage::Operator,
+        tests: &["catalog::connector::scan::tests::jails_that_show_too_much_are_found"],
+    },
+    Attack {
+        name: "a bundle that gives rights away",
+        what: "is a bundle signed by a trusted key with set-id programs, or files that others may change",
+        stage: Stage::Operator,
+        tests: &[
+            "catalog::connector::bundle::tests::modes_that_give_rights_away_are_refused_though_signed",
+        ],
+    },
+    Attack {
         name: "files changed under a running server",
         what: "waits until a connector's server runs, and changes a file that it reads later",
         stage: Stage::Jailer,

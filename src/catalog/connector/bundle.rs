@@ -83,6 +83,15 @@ pub struct Packed {
     pub content: Content,
 }
 
+/// The permission bits of an entry in a bundle: what it brings is written before anybody approved it,
+/// so there is no set-id program, and nothing that others may change. The mode of a link says nothing.
+pub fn brought(mode: u32, content: &Content) -> u32 {
+    match content {
+        Content::Link(_) => mode & 0o777,
+        Content::Directory | Content::File(_) => mode & 0o755,
+    }
+}
+
 impl Head {
     /// Its bytes in a bundle.
     ///
@@ -115,13 +124,8 @@ impl Head {
                 .map(|above| above.to_string_lossy().into_owned());
             let inside =
                 top || above.is_some_and(|above| directories.contains(&(entry.root, above)));
-            // Written before anybody approved it: no set-id program, and nothing others may change.
-            // The mode of a link says nothing.
-            let allowed = match entry.content {
-                Content::Link(_) => 0o777,
-                Content::Directory | Content::File(_) => 0o755,
-            };
-            let fits = entry.mode & !allowed == 0 && entry.root < self.roots.len();
+            let fits = entry.mode == brought(entry.mode, &entry.content)
+                && entry.root < self.roots.len();
             let sized = matches!(entry.content, Content::File(_)) || entry.size == 0;
             let fresh = seen.insert((entry.root, entry.path.clone()));
             if !plain || !named || !inside || !fits || !sized || !fresh || entry.path.contains('\0')
@@ -400,6 +404,20 @@ mod tests {
         let other = begin(&head(), &key).unwrap();
         assert!(read_head(&mut &*other, &trust).is_err());
         assert!(Trusted::parse("").is_err() && Signing::parse("x").is_err());
+    }
+
+    #[test]
+    fn modes_that_give_rights_away_are_refused_though_signed() {
+        let (key, trust) = keys();
+        for mode in [0o4755, 0o2755, 0o1755, 0o775, 0o757, 0o100_755] {
+            for place in [0, 1, 2] {
+                let mut wrong = head();
+                wrong.entries[place].mode = mode;
+                let bytes = begin(&wrong, &key).unwrap();
+                let error = read_head(&mut &*bytes, &trust).unwrap_err();
+                assert_eq!(error.kind(), Kind::Tampered, "{mode:o} of {place}: {error}");
+            }
+        }
     }
 
     #[test]

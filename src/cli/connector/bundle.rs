@@ -10,7 +10,9 @@ use serde_json::json;
 
 use super::files::{self, away, directory, read, shown, state};
 use super::now::{now, pin};
-use crate::catalog::connector::bundle::{Head, Packed, Signing, Trusted, begin, read_head};
+use crate::catalog::connector::bundle::{
+    Head, Packed, Signing, Trusted, begin, brought, read_head,
+};
 use crate::catalog::connector::manifest::{FILE_MAX, Written, is_name};
 use crate::catalog::connector::report::Report;
 use crate::catalog::connector::tree::{Content, Measured};
@@ -115,7 +117,7 @@ fn packed(measured: &[Measured]) -> Result<Vec<Packed>> {
             all.push(Packed {
                 root,
                 path: path.clone(),
-                mode: entry.mode,
+                mode: brought(entry.mode, &entry.content),
                 size,
                 content: entry.content.clone(),
             });

@@ -86,6 +86,18 @@ pub(super) fn scan(material: &Material<'_>, found: &mut Found) {
                 );
             }
         }
+        // Data may be shown so, too: whoever looks can tell.
+        for path in jail.ro.iter().filter(|path| !system(path) && !covered(path)) {
+            found.add(
+                "not-pinned",
+                &whole,
+                Severity::Medium,
+                "jail.ro",
+                "a path that its jail shows is not pinned",
+                Some(&path.to_string_lossy()),
+                "if there is code in it, add it to `files`: a change of it is noticed then",
+            );
+        }
         let fresh = |word: &&String| {
             FRESH.contains(&word.as_str()) || word.ends_with("@latest") || word.ends_with(":latest")
         };
