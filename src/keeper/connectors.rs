@@ -16,6 +16,7 @@ use crate::audit::Draft;
 use crate::call::Listed;
 use crate::call::rates::Rates;
 use crate::call::tool::{Method, Tool, Upstream};
+use crate::catalog::Catalog;
 use crate::catalog::connector::means::carried;
 use crate::catalog::connector::{Launch, Pin};
 use crate::error::{Context, Result};
@@ -78,44 +79,38 @@ impl Connectors {
     }
 
     /// Their tools. What nobody can call is left out: a tool that cannot be shown to a model, and
-    /// those of a connector that nothing answers for.
-    pub(super) fn tools(&self) -> Vec<Tool> {
-        let mut tools = Vec::new();
-        for (name, connector) in &self.0 {
-            let answers = connector.server.is_some() || connector.skill.is_some();
-            let (Some(pin), true) = (&connector.pin, answers) else {
-                continue;
-            };
-            for method in beside(pin) {
-                match Tool::beside(name, &pin.manifest_sha256, method) {
-                    Ok(tool) => tools.push(tool),
-                    Err(error) => tracing::error!(%error, "a connector has less than it offers"),
+    /// those of a connector that nothing answers for. One with a name that is taken is of no use from
+    /// now on.
+    pub(super) fn tools(&mut self, own: &Catalog) -> Vec<Tool> {
+        let names = |tool: &Tool| [tool.name().to_owned(), tool.wire().to_owned()];
+        let mut taken: BTreeSet<String> = own.tools().flat_map(|tool| names(tool)).collect();
+        let mut all = Vec::new();
+        for (name, connector) in &mut self.0 {
+            let (mut tools, mut more) = (Vec::new(), BTreeSet::new());
+            for tool in connector.tools(name) {
+                // A tool may be called the same inside and on the wire.
+                let both = BTreeSet::from(names(&tool));
+                if both
+                    .iter()
+                    .any(|one| taken.contains(one) || more.contains(one))
+                {
+                    let why = format!("another tool is called `{}` already", tool.wire());
+                    let hint = "take its `prefix = false` out, or give the connector another name";
+                    connector.said.trouble.get_or_insert(Trouble {
+                        why,
+                        hint: hint.into(),
+                        changes: Vec::new(),
+                    });
+                    (tools, more) = (Vec::new(), BTreeSet::new());
+                    break;
                 }
+                more.extend(both);
+                tools.push(tool);
             }
-            for (tool, raw) in &pin.tools {
-                let (declared, lacks) = carried(&pin.connector, &pin.tools, tool);
-                for lack in lacks {
-                    tracing::warn!(connector = name, tool, lack.say, "not acted on");
-                }
-                let listed = Listed {
-                    connector: name,
-                    manifest: &pin.manifest_sha256,
-                    raw,
-                    declared: &declared,
-                    prefix: connector.said.prefix,
-                };
-                // MCP 2026-07-28, "Schema Extension": such a tool is not shown, others are.
-                let marked = |tool: Tool| match &pin.connector.launch {
-                    Launch::Remote { .. } => mirrored::marks(tool.input_schema()).map(|()| tool),
-                    Launch::Stdio { .. } | Launch::Skill { .. } => Ok(tool),
-                };
-                match Tool::listed(&listed).and_then(marked) {
-                    Ok(tool) => tools.push(tool),
-                    Err(error) => tracing::warn!(connector = name, %error, "a tool is not shown"),
-                }
-            }
+            taken.append(&mut more);
+            all.append(&mut tools);
         }
-        tools
+        all
     }
 
     pub(super) fn get(&self, name: &str) -> Option<&Connector> {
@@ -142,6 +137,43 @@ fn beside(pin: &Pin) -> impl Iterator<Item = Method> {
 }
 
 impl Connector {
+    fn tools(&self, name: &str) -> Vec<Tool> {
+        let mut tools = Vec::new();
+        let answers = self.server.is_some() || self.skill.is_some();
+        let (Some(pin), true) = (&self.pin, answers) else {
+            return tools;
+        };
+        for method in beside(pin) {
+            match Tool::beside(name, &pin.manifest_sha256, method) {
+                Ok(tool) => tools.push(tool),
+                Err(error) => tracing::error!(%error, "a connector has less than it offers"),
+            }
+        }
+        for (tool, raw) in &pin.tools {
+            let (declared, lacks) = carried(&pin.connector, &pin.tools, tool);
+            for lack in lacks {
+                tracing::warn!(connector = name, tool, lack.say, "not acted on");
+            }
+            let listed = Listed {
+                connector: name,
+                manifest: &pin.manifest_sha256,
+                raw,
+                declared: &declared,
+                prefix: self.said.prefix,
+            };
+            // MCP 2026-07-28, "Schema Extension": such a tool is not shown, others are.
+            let marked = |tool: Tool| match &pin.connector.launch {
+                Launch::Remote { .. } => mirrored::marks(tool.input_schema()).map(|()| tool),
+                Launch::Stdio { .. } | Launch::Skill { .. } => Ok(tool),
+            };
+            match Tool::listed(&listed).and_then(marked) {
+                Ok(tool) => tools.push(tool),
+                Err(error) => tracing::warn!(connector = name, %error, "a tool is not shown"),
+            }
+        }
+        tools
+    }
+
     /// Names of its tools and prompts on the wire begin with its own.
     pub(super) fn prefixes(&self) -> bool {
         self.said.prefix

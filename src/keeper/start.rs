@@ -50,8 +50,8 @@ impl Keeper {
             Arc::clone(&state),
             Options::default(),
         )?;
-        let connectors = Connectors::new(std::mem::take(&mut setup.connectors));
-        let catalog = Catalog::with(connectors.tools())?;
+        let mut connectors = Connectors::new(std::mem::take(&mut setup.connectors));
+        let catalog = Catalog::with(connectors.tools(&Catalog::native()?))?;
         let engine = policy(&log, &state, &state_dir, &catalog)?;
         let own = setup.agents.iter().filter_map(|(name, bounds)| {
             let limits = Limits {

@@ -182,3 +182,40 @@ fn what_is_put_in_its_place_while_it_runs_is_quarantined() {
     hears(&mut bot);
     works(&appliance, &mut bot, "gone", "goes on");
 }
+
+#[test]
+fn a_tool_with_a_name_that_is_taken_takes_its_connector_out_and_nothing_else() {
+    let mut appliance = Appliance::init("");
+    let loner = place(&appliance, "loner", None);
+    // Each file that names the tool names it as Keepgate's own is called.
+    for file in [&loner.listed, &loner.manifest] {
+        let text = fs::read_to_string(file).unwrap();
+        let changed = text.replace("\"echo\"", "\"file__read\"");
+        assert_ne!(changed, text);
+        fs::write(file, changed).unwrap();
+    }
+    // Vetting has a word about the name too; here it is accepted.
+    let vetted = appliance.cli(&["--json", "connector", "vet", "loner"]);
+    let report: Value = serde_json::from_slice(&vetted.stdout).unwrap();
+    let findings = report["findings"].as_array().unwrap().iter();
+    let high = findings.filter(|finding| finding["severity"] == "high");
+    let ids: Vec<&str> = high.map(|finding| finding["id"].as_str().unwrap()).collect();
+    let ids = ids.join(",");
+    appliance.must(&["connector", "approve", "loner", "--by", "alice", "--accept", &ids]);
+    configure(&appliance, &["loner".to_owned()]);
+    let path = appliance.path("keepgate.toml");
+    let text = fs::read_to_string(&path).unwrap() + "prefix = false\n";
+    fs::write(&path, text).unwrap();
+    appliance.serve();
+    let told = becomes(&appliance, "loner", "unusable");
+    assert!(
+        told["why"].as_str().unwrap().contains("`file__read`"),
+        "{told}"
+    );
+    appliance.enrol("bot");
+    let mut bot = appliance.session("bot");
+    let read = json!({"name": "file__read", "arguments": {"path": "mail/hello.txt"}});
+    let answer = bot.request("tools/call", read);
+    let text = &answer["result"]["structuredContent"]["text"];
+    assert_eq!(text, "hello from the mailbox\n", "{answer}");
+}
