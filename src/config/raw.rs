@@ -22,6 +22,7 @@ use crate::call::http;
 use crate::error::{Error, Kind, Result};
 use crate::wire::messages::HttpRule;
 use crate::wire::text::{Escaped, escaped};
+use crate::wire::words::said;
 
 /// Lowest uid a role may have: below are the system's own.
 const UID_LOWEST: u32 = 1_000;
@@ -150,12 +151,7 @@ impl Source<'_> {
         let line = error
             .span()
             .map(|span| format!(" line {}", self.line(span.start)));
-        let said = error
-            .message()
-            .lines()
-            .map(escaped)
-            .collect::<Vec<_>>()
-            .join("; ");
+        let said = said(error.message());
         let what = format!("`{}`{}: {said}", self.file, line.unwrap_or_default());
         Error::of(Kind::Usage, what)
             .hint("`keepgate init --print` shows a file with every setting explained")

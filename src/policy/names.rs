@@ -5,10 +5,10 @@
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::wire::words::nearest;
+
 /// Most names that a warning lists.
 const KNOWN_SHOWN: usize = 16;
-/// Letters of a name that are compared.
-const COMPARED: usize = 64;
 
 /// What a name stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -96,7 +96,7 @@ pub(super) fn missing<'a>(
                 .take(KNOWN_SHOWN)
                 .map(|name| (*name).to_owned())
                 .collect(),
-            meant: meant(&named.name, known),
+            meant: nearest(&named.name, known).map(str::to_owned),
         })
 }
 
@@ -157,44 +157,6 @@ fn text<'a>(value: &'a Value, member: &str) -> Option<&'a str> {
     value.get(member).and_then(Value::as_str)
 }
 
-/// The known name that differs least, where it differs little: by a third of its letters.
-fn meant(name: &str, known: &[&str]) -> Option<String> {
-    let nearest = known
-        .iter()
-        .map(|known| (distance(name, known), *known))
-        .min()?;
-    let letters = name.chars().count().max(nearest.1.chars().count());
-    (nearest.0 * 3 <= letters.max(3)).then(|| nearest.1.to_owned())
-}
-
-/// Letters to insert, remove, replace or exchange with the next one (optimal string alignment).
-fn distance(one: &str, other: &str) -> usize {
-    let other: Vec<char> = other.chars().take(COMPARED).collect();
-    let mut before: Vec<usize> = Vec::new();
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    let mut last = None;
-    for (number, letter) in one.chars().take(COMPARED).enumerate() {
-        let mut next = vec![number + 1];
-        for (place, there) in other.iter().enumerate() {
-            let at = |row: &[usize], place: usize| row.get(place).copied().unwrap_or(usize::MAX);
-            let replaced = at(&row, place) + usize::from(*there != letter);
-            let changed = at(&row, place + 1).min(at(&next, place)) + 1;
-            let mut least = replaced.min(changed);
-            let earlier = place.checked_sub(1);
-            if let Some(earlier) = earlier
-                && last == Some(*there)
-                && other.get(earlier) == Some(&letter)
-            {
-                least = least.min(at(&before, earlier).saturating_add(1));
-            }
-            next.push(least);
-        }
-        before = std::mem::replace(&mut row, next);
-        last = Some(letter);
-    }
-    row.last().copied().unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -247,20 +209,5 @@ mod tests {
         let set: PolicySet = scope.parse().unwrap();
         let tree = set.policies().next().unwrap().to_json().unwrap();
         assert_eq!(of(&tree, "x", |_| 1)[0].name, "a");
-    }
-
-    #[test]
-    fn the_nearest_name_is_meant_where_it_is_near() {
-        let known = ["assistant", "clerk", "a"];
-        assert_eq!(meant("asistant", &known).as_deref(), Some("assistant"));
-        assert_eq!(meant("Clerk", &known).as_deref(), Some("clerk"));
-        assert_eq!(meant("b", &known).as_deref(), Some("a"));
-        assert_eq!(meant("somebody", &known), None);
-        assert_eq!(meant("x", &[]), None);
-        assert_eq!(distance("kitten", "sitting"), 3);
-        assert_eq!(distance("", "abc"), 3);
-        assert_eq!(distance("mial", "mail"), 1);
-        assert_eq!(distance("ab", "ba"), 1);
-        assert_eq!(meant("mial", &["mail", "out"]).as_deref(), Some("mail"));
     }
 }

@@ -10,3 +10,4 @@ pub mod line;
 pub mod manifest;
 pub mod messages;
 pub mod text;
+pub mod words;

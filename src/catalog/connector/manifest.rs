@@ -87,10 +87,11 @@ use crate::call::http;
 use crate::call::rates::{self, Rates};
 use crate::call::tool::{EffectClass, Reversibility};
 use crate::error::{Context, Error, Kind, Result};
-use crate::jail::profile::{self, Host, Place, Source, one_line};
+use crate::jail::profile::{self, Host, Place, Source};
 use crate::wire::manifest::{Class, Manifest};
 use crate::wire::messages::HttpRule;
 use crate::wire::text::{Escaped, escaped};
+use crate::wire::words::said;
 
 /// Longest manifest, in bytes.
 pub const FILE_MAX: u64 = 1 << 20;
@@ -773,7 +774,7 @@ fn dry_run(raw: Spanned<toml::Value>, source: From<'_>) -> Result<DryRun> {
         .into_inner()
         .try_into()
         .map_err(|error: toml::de::Error| {
-            place.wrong(format!("no dry run: {}", one_line(error.message())), hint)
+            place.wrong(format!("no dry run: {}", said(error.message())), hint)
         })?;
     match (form.tool, form.arguments) {
         (Some(tool), None) => Ok(DryRun::Tool(tool)),
@@ -844,7 +845,7 @@ fn high_value(raw: Spanned<toml::Value>, source: From<'_>) -> Result<HighValue> 
         .try_into()
         .map_err(|error: toml::de::Error| {
             place.wrong(
-                format!("no rule of high value: {}", one_line(error.message())),
+                format!("no rule of high value: {}", said(error.message())),
                 hint,
             )
         })?;

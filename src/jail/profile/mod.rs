@@ -39,7 +39,7 @@ use std::path::{Component, Path, PathBuf};
 
 pub use kernel::{Host, refused_namespaces};
 pub use limits::KEYS as LIMITS;
-pub(crate) use raw::{Raw, Source, one_line};
+pub(crate) use raw::{Raw, Source};
 pub use text::toml;
 pub(crate) use text::{keys, quoted};
 pub use view::{Unseen, View};

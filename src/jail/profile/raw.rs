@@ -11,6 +11,7 @@ use super::{Draft, Place};
 use crate::error::{Error, Kind, Result};
 use crate::wire::manifest::{Class, Destination};
 use crate::wire::text::{Escaped, escaped};
+use crate::wire::words::said;
 
 /// The keys of a jail: a file of their own, or a table in another one.
 #[derive(Default, Deserialize)]
@@ -134,14 +135,9 @@ fn net(draft: &mut Draft, value: Value, place: &Place) -> Result<()> {
         return draft.net(text, place);
     }
     let to: Destination = value.try_into().map_err(|error: toml::de::Error| {
-        place.wrong(format!("no way out: {}", one_line(error.message())), FORMS)
+        place.wrong(format!("no way out: {}", said(error.message())), FORMS)
     })?;
     draft.destination(to, place)
-}
-
-pub(crate) fn one_line(text: &str) -> String {
-    let text = text.lines().map(escaped).collect::<Vec<_>>().join("; ");
-    text.replace("expected u64", "expected a whole number")
 }
 
 /// The text of a file, to name places in it.
@@ -173,7 +169,7 @@ impl Source<'_> {
             "`{}`{}: {}",
             self.file,
             line.unwrap_or_default(),
-            one_line(error.message())
+            said(error.message())
         );
         Error::of(Kind::Usage, what).hint(hint)
     }
