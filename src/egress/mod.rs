@@ -25,9 +25,9 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use tokio::runtime::Builder;
+use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{Semaphore, oneshot};
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, spawn_local};
 
 use crate::call::id::Id;
 use crate::error::{Context, Error, Result};
@@ -78,9 +78,9 @@ struct Net {
 pub fn run(control: OwnedFd, setup: EgressSetup) -> Result<()> {
     let runtime = Builder::new_current_thread()
         .enable_all()
-        .build()
+        .build_local(LocalOptions::default())
         .context(|| "start the runtime of egress".into())?;
-    runtime.block_on(async {
+    let serves = async move {
         let net = Net {
             dialer: Dialer::new(&setup.resolvers)?,
             tls: Tls::new(&setup.ca, &setup.roots)?,
@@ -90,7 +90,12 @@ pub fn run(control: OwnedFd, setup: EgressSetup) -> Result<()> {
         control.send(&Report::Ready, &[], &[]).await?;
         tracing::info!(plane = setup.plane, "egress serves");
         Desk::new(net).serve(&control).await
-    })
+    };
+    // As a task: what wakes the runtime's first future goes through the kernel each time.
+    runtime
+        .block_on(async { spawn_local(serves).await })
+        .context(|| "serve the keeper".into())
+        .flatten()
 }
 
 /// The leases and who gave them.

@@ -47,7 +47,7 @@ pub(super) enum Obeyed {
 }
 
 impl House {
-    /// Without agents and without a link; call within a `LocalSet`.
+    /// Without agents and without a link; call within a `LocalRuntime`.
     pub(super) fn new(version: String, limits: Limits) -> Rc<Self> {
         let (keeper, news) = Keeper::new();
         let house = Rc::new(Self {

@@ -115,7 +115,7 @@ impl Drop for Link {
 }
 
 impl Keeper {
-    /// Without a link; call within a `LocalSet`. The receiver gets what comes of no question, and
+    /// Without a link; call within a `LocalRuntime`. The receiver gets what comes of no question, and
     /// for which agent.
     pub(super) fn new() -> (Rc<Self>, mpsc::UnboundedReceiver<(String, News)>) {
         let (notes, waiting_notes) = mpsc::channel(NOTES);

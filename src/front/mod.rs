@@ -35,7 +35,8 @@ mod tests;
 use std::os::fd::OwnedFd;
 
 use serde::{Deserialize, Serialize};
-use tokio::task::LocalSet;
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::task::spawn_local;
 
 use crate::error::{Context, Result};
 use crate::jail::confine::Confine;
@@ -70,13 +71,18 @@ pub fn run(control: OwnedFd, setup: FrontSetup) -> Result<()> {
 }
 
 fn run_within(control: OwnedFd, setup: FrontSetup, limits: Limits) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
+    let runtime = Builder::new_current_thread()
         .enable_io()
         .enable_time()
-        .build()
+        .build_local(LocalOptions::default())
         .context(|| "start the front's runtime".into())?;
     tracing::debug!(plane = setup.plane, "front starts");
-    LocalSet::new().block_on(&runtime, serve(control, setup.version, limits))
+    // As a task: what wakes the runtime's first future goes through the kernel each time.
+    let serves = async { spawn_local(serve(control, setup.version, limits)).await };
+    runtime
+        .block_on(serves)
+        .context(|| "serve agents".into())
+        .flatten()
 }
 
 async fn serve(control: OwnedFd, version: String, limits: Limits) -> Result<()> {

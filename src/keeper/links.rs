@@ -176,7 +176,9 @@ impl Links {
 
     /// Passes an event to whoever listens for `ticket`; an event nobody waits for is dropped.
     pub(super) fn tell(&self, ticket: Id, event: Event) {
-        if let Some(sender) = lock(&self.waiting).get(&ticket) {
+        // Not under the lock: who is woken wants it next.
+        let sender = lock(&self.waiting).get(&ticket).cloned();
+        if let Some(sender) = sender {
             // The listener may have just left: then nobody needs it.
             drop(sender.send(event));
         }

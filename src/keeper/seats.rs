@@ -1,5 +1,8 @@
 //! How many calls are carried at once, and how many of them one agent's. Whoever finds no seat is
 //! told so at once: nobody waits behind somebody else's calls.
+//!
+//! Whoever reads a call off the front's link carries it out itself, and another thread reads on: a
+//! call begins without having to wait for a thread to wake up.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -100,23 +103,37 @@ struct Taken {
 }
 
 impl Seats {
-    /// Runs `work` for `agent` on a thread that does nothing else meanwhile, if there is a seat.
-    pub(super) fn seat(&self, agent: &str, work: impl FnOnce() + Send + 'static) -> Option<Full> {
+    /// Runs `work` on a thread that may carry calls.
+    ///
+    /// # Errors
+    /// There is no such thread, and no new one can be had.
+    pub(super) fn begin(&self, work: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
+        self.threads.run(Box::new(work))
+    }
+
+    /// Has another thread do the `rest` of what this one was about, and runs `work` for `agent` here,
+    /// if there is a seat.
+    ///
+    /// # Errors
+    /// There is no seat: neither is done.
+    pub(super) fn seat(
+        &self,
+        agent: &str,
+        rest: impl FnOnce() + Send + 'static,
+        work: impl FnOnce(),
+    ) -> Result<(), Full> {
         if !self.take(agent) {
-            return Some(Full);
+            return Err(Full);
         }
-        let (seats, name) = (self.clone(), agent.to_owned());
-        let started = self.threads.run(Box::new(move || {
-            work();
-            seats.leave(&name);
-        }));
-        if let Err(error) = started {
-            // As good as full: the link this was read from has to go on.
-            tracing::error!(%error, "cannot start a thread for a call");
+        if let Err(error) = self.begin(rest) {
+            // As good as full: the rest has to be done.
+            tracing::error!(%error, "cannot start a thread for calls");
             self.leave(agent);
-            return Some(Full);
+            return Err(Full);
         }
-        None
+        work();
+        self.leave(agent);
+        Ok(())
     }
 
     /// Seats taken now.
@@ -168,20 +185,21 @@ mod tests {
         let (say, said) = std::sync::mpsc::channel();
         let mut seen = std::collections::HashSet::new();
         for _ in 0..100 {
-            let say = say.clone();
-            let work = move || say.send(std::thread::current().id()).unwrap();
-            assert!(seats.seat("a", work).is_none());
+            let (say, own) = (say.clone(), seats.clone());
+            let work = move || {
+                let rest = move || say.send(std::thread::current().id()).unwrap();
+                assert!(own.seat("a", rest, || ()).is_ok());
+            };
+            seats.begin(work).unwrap();
             seen.insert(said.recv().unwrap());
             assert!(seats.empty(Duration::from_secs(60)));
         }
         assert!(seen.len() < 100, "no thread was used twice");
         let all = Arc::new(std::sync::Barrier::new(KEPT * 2 + 1));
         for _ in 0..KEPT * 2 {
-            let all = Arc::clone(&all);
-            let work = move || {
-                all.wait();
-            };
-            assert!(seats.seat("a", work).is_none());
+            let (all, own) = (Arc::clone(&all), seats.clone());
+            let work = move || assert!(own.seat("a", || (), || drop(all.wait())).is_ok());
+            seats.begin(work).unwrap();
         }
         all.wait();
         assert!(seats.empty(Duration::from_secs(60)));

@@ -1,4 +1,5 @@
-//! A keeper's threads: one a link, one a call, one for the operator, one that follows the log.
+//! A keeper's threads: one a link, one a call, one for the operator, one that follows the log. That of
+//! the front's link changes: who has read a call carries it out, and another one reads on.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixListener;
@@ -139,69 +140,114 @@ fn join(keeper: &Arc<Keeper>, peer: Role, fds: Vec<OwnedFd>) -> Result<()> {
         keeper.questions.forget();
         keeper.again.forget_questions();
     }
-    let keeper = Arc::clone(keeper);
-    thread(peer.name(), move || {
-        if let Err(error) = read(&keeper, peer, &socket) {
-            tracing::error!(peer = peer.name(), %error, "a link ends");
-        }
-        keeper.hands.links().lost(peer, generation);
-    })
-}
-
-fn read(keeper: &Arc<Keeper>, peer: Role, socket: &OwnedFd) -> Result<()> {
+    let end = End {
+        keeper: Arc::clone(keeper),
+        peer,
+        socket,
+        generation,
+    };
+    let seats = &keeper.seats;
     match peer {
         Role::Front => {
             // An earlier keeper may have shown its agents something else.
             keeper.tell_lists();
-            while let Some(frame) = frame::recv(socket.as_fd(), ASKED_MAX)? {
-                front(keeper, frame)?;
-            }
+            let began = seats.begin(move || Arc::new(end).read_front());
+            began.context(|| "start a thread for the front".into())
         }
-        Role::Jailer | Role::Egress => {
-            let mut tested = |report: &SelfTest| keeper.jailer_tested(report);
-            let links = keeper.hands.links();
-            links.read_telling(peer, socket, &mut tested)?;
-        }
-        Role::Keeper => return Err(Error::new("the supervisor linked the keeper to itself")),
+        Role::Jailer | Role::Egress => thread(peer.name(), move || end.read_hands()),
+        Role::Keeper => Err(Error::new("the supervisor linked the keeper to itself")),
     }
-    Ok(())
 }
 
-fn front(keeper: &Arc<Keeper>, frame: Frame<FrontToKeeper>) -> Result<()> {
-    let worker = Arc::clone(keeper);
+/// The keeper's end of a link to a peer role.
+struct End {
+    keeper: Arc<Keeper>,
+    peer: Role,
+    socket: Arc<OwnedFd>,
+    generation: u64,
+}
+
+/// Whether a thread goes on with reading its link.
+#[derive(PartialEq, Eq)]
+enum Reads {
+    On,
+    /// Another one does.
+    NoMore,
+}
+
+impl End {
+    fn read_hands(&self) {
+        let mut tested = |report: &SelfTest| self.keeper.jailer_tested(report);
+        let links = self.keeper.hands.links();
+        self.lost(links.read_telling(self.peer, &self.socket, &mut tested));
+    }
+
+    /// Reads until the link ends, or another thread reads.
+    fn read_front(self: Arc<Self>) {
+        let ended = loop {
+            match frame::recv(self.socket.as_fd(), ASKED_MAX) {
+                Ok(Some(frame)) => match front(&self, frame) {
+                    Ok(Reads::On) => {}
+                    Ok(Reads::NoMore) => return,
+                    Err(error) => break Err(error),
+                },
+                Ok(None) => break Ok(()),
+                Err(error) => break Err(error),
+            }
+        };
+        self.lost(ended);
+    }
+
+    fn lost(&self, ended: Result<()>) {
+        if let Err(error) = ended {
+            tracing::error!(peer = self.peer.name(), %error, "a link ends");
+        }
+        self.keeper.hands.links().lost(self.peer, self.generation);
+    }
+
+    /// Works for `agent` here, while another thread reads on.
+    fn seat(self: &Arc<Self>, agent: &str, work: impl FnOnce()) -> std::result::Result<Reads, Full> {
+        let reads = Arc::clone(self);
+        let seats = &self.keeper.seats;
+        seats.seat(agent, move || reads.read_front(), work)?;
+        Ok(Reads::NoMore)
+    }
+}
+
+fn front(end: &Arc<End>, frame: Frame<FrontToKeeper>) -> Result<Reads> {
+    let keeper = &end.keeper;
     match frame.say {
         FrontToKeeper::List { id, agent, .. } => {
             let tools = keeper.listing(&agent);
             keeper.tell_front(&KeeperToFront::Listed { id }, tools.as_bytes());
-            Ok(())
+            Ok(Reads::On)
         }
         FrontToKeeper::Came { agent } => {
             keeper.runtimes.came(&agent);
-            Ok(())
+            Ok(Reads::On)
         }
         FrontToKeeper::Malformed { agent, why } => {
             let name = keeper.counted(&agent).to_owned();
-            let full = keeper
-                .seats
-                .seat(&name, move || malformed(&worker, &agent, &why));
-            if full.is_some() {
-                tracing::warn!(agent = name, "malformed input came too fast to be recorded");
-            }
-            Ok(())
+            Ok(end
+                .seat(&name, || malformed(keeper, &agent, &why))
+                .unwrap_or_else(|Full| {
+                    tracing::warn!(agent = name, "malformed input came too fast to be recorded");
+                    Reads::On
+                }))
         }
         FrontToKeeper::Cancel { id } => {
             keeper.questions.cancel(id);
             keeper.again.stir();
-            Ok(())
+            Ok(Reads::On)
         }
         FrontToKeeper::Delivered { id } => {
             keeper.again.delivered(id);
-            Ok(())
+            Ok(Reads::On)
         }
         FrontToKeeper::Said { agent, ask, ok } => {
             let raw = frame.blob;
             keeper.questions.said(&agent, ask, Said { ok, raw });
-            Ok(())
+            Ok(Reads::On)
         }
         FrontToKeeper::Ask {
             id,
@@ -219,15 +265,13 @@ fn front(keeper: &Arc<Keeper>, frame: Frame<FrontToKeeper>) -> Result<()> {
                 .questions
                 .begin(Question::new(id, agent, era, progress));
             let params = frame.blob;
-            let full = keeper.seats.seat(&name, move || {
-                asked(&worker, &question, &client, &method, &params)
-            });
-            if full.is_some() {
+            let work = || asked(keeper, &question, &client, &method, &params);
+            Ok(end.seat(&name, work).unwrap_or_else(|Full| {
                 keeper.questions.end(id);
                 let message = "too many questions at once; try again when some are answered";
                 keeper.fault(id, BUSY, message, &[]);
-            }
-            Ok(())
+                Reads::On
+            }))
         }
         FrontToKeeper::Open {
             id,
@@ -260,12 +304,13 @@ fn front(keeper: &Arc<Keeper>, frame: Frame<FrontToKeeper>) -> Result<()> {
             };
             let name = keeper.counted(&asked.agent).to_owned();
             let request = asked.call;
-            if let Some(Full) = keeper.seats.seat(&name, move || call(&worker, &asked)) {
+            let work = || call(keeper, &asked);
+            Ok(end.seat(&name, work).unwrap_or_else(|Full| {
                 keeper.questions.end(id);
                 let busy = answer::refused(&Refusal::busy(), request);
                 keeper.tell_front(&KeeperToFront::Answer { id }, &busy);
-            }
-            Ok(())
+                Reads::On
+            }))
         }
     }
 }

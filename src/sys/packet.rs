@@ -1,10 +1,12 @@
 //! One packet of a `SOCK_SEQPACKET` socket with the descriptors that came with it.
 
+use std::cell::Cell;
 use std::io::IoSliceMut;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, UnixAddr, recvmsg};
+use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 /// Most descriptors the kernel may hand over in one packet; more are closed and `cut` is set.
@@ -21,16 +23,31 @@ pub struct Received {
     pub cut: bool,
 }
 
+thread_local! {
+    /// Where packets of this thread arrive: most are a hundredth of what they may be, and room for
+    /// that would have to be made and zeroed for each.
+    static ROOM: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
 /// Receives one packet of at most `max` bytes; `None` once the peer has closed.
 ///
 /// # Errors
 /// What recvmsg(2) says, except `EINTR`.
 pub fn receive(socket: BorrowedFd<'_>, max: usize) -> Result<Option<Received>, Errno> {
-    let mut bytes = vec![0; max];
+    let mut room = ROOM.take();
+    if room.len() < max {
+        room.resize(max, 0);
+    }
+    let received = receive_in(socket, room.get_mut(..max).unwrap_or_default());
+    ROOM.set(room);
+    received
+}
+
+fn receive_in(socket: BorrowedFd<'_>, room: &mut [u8]) -> Result<Option<Received>, Errno> {
     let mut space = nix::cmsg_space!([RawFd; DESCRIPTORS_MAX]);
     let mut reset = false;
     let (len, cut, fds) = loop {
-        let mut parts = [IoSliceMut::new(&mut bytes)];
+        let mut parts = [IoSliceMut::new(room)];
         let flags = MsgFlags::MSG_CMSG_CLOEXEC;
         match recvmsg::<UnixAddr>(socket.as_raw_fd(), &mut parts, Some(&mut space), flags) {
             Ok(message) => {
@@ -52,14 +69,11 @@ pub fn receive(socket: BorrowedFd<'_>, max: usize) -> Result<Option<Received>, E
             Err(errno) => return Err(errno),
         }
     };
-    if len == 0 {
-        return Ok(None);
-    }
-    bytes.truncate(len);
-    Ok(Some(Received { bytes, fds, cut }))
+    let bytes = room.get(..len).unwrap_or_default().to_vec();
+    Ok((len > 0).then_some(Received { bytes, fds, cut }))
 }
 
-/// Registers a descriptor with the tokio runtime of this thread.
+/// Registers a descriptor with the tokio runtime of this thread, to be told of `interest` only.
 ///
 /// # Errors
 /// What epoll_ctl(2) says.
@@ -67,9 +81,9 @@ pub fn receive(socket: BorrowedFd<'_>, max: usize) -> Result<Option<Received>, E
     unsafe_code,
     reason = "tokio asks its caller to promise that the descriptor stays open"
 )]
-pub fn watch(fd: OwnedFd) -> std::io::Result<AsyncFd<OwnedFd>> {
+pub fn watch(fd: OwnedFd, interest: Interest) -> std::io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: the AsyncFd owns the descriptor, which therefore stays open and the same until then.
-    unsafe { AsyncFd::register(fd) }.map_err(Into::into)
+    unsafe { AsyncFd::register_with_interest(fd, interest) }.map_err(Into::into)
 }
 
 #[expect(unsafe_code, reason = "recvmsg(2) gives descriptors as bare numbers")]

@@ -134,7 +134,8 @@ impl AsyncLink {
     pub fn new(socket: OwnedFd) -> Result<Self> {
         fcntl(&socket, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))
             .context(|| "make a link non-blocking".into())?;
-        let socket = watch(socket).context(|| "watch a link".into())?;
+        // Not for room to write: that would wake the runtime each time the peer has read something.
+        let socket = watch(socket, Interest::READABLE).context(|| "watch a link".into())?;
         Ok(Self { socket })
     }
 
@@ -149,14 +150,21 @@ impl AsyncLink {
         fds: &[BorrowedFd<'_>],
     ) -> Result<()> {
         let packet = Packet::new(say, blob, fds)?;
-        self.socket
-            .async_io(Interest::WRITABLE, |socket| {
-                packet
-                    .send(socket.as_fd(), MsgFlags::MSG_NOSIGNAL)
-                    .map_err(Into::into)
-            })
-            .await
-            .context(|| "send to a peer role".into())
+        let sent = match packet.send(self.socket.as_fd(), MsgFlags::MSG_NOSIGNAL) {
+            Err(Errno::EAGAIN) => self.send_later(&packet).await,
+            sent => sent.map_err(Into::into),
+        };
+        sent.context(|| "send to a peer role".into())
+    }
+
+    /// Sends once the peer has read enough.
+    async fn send_later(&self, packet: &Packet<'_>) -> std::io::Result<()> {
+        let full = watch(self.socket.as_fd().try_clone_to_owned()?, Interest::WRITABLE)?;
+        let send = |socket: &OwnedFd| {
+            let sent = packet.send(socket.as_fd(), MsgFlags::MSG_NOSIGNAL);
+            sent.map_err(Into::into)
+        };
+        full.async_io(Interest::WRITABLE, send).await
     }
 
     /// As [`recv`].

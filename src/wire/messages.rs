@@ -59,7 +59,7 @@ impl Role {
 
 /// Supervisor to any role, on its control descriptor.
 #[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "say")]
+#[serde(rename_all = "snake_case")]
 pub enum Control {
     /// First message: everything the role may know. Blob: the role's set-up as JSON.
     Setup,
@@ -106,7 +106,7 @@ pub enum Control {
 
 /// Any role to the supervisor.
 #[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "say")]
+#[serde(rename_all = "snake_case")]
 pub enum Report {
     /// Set-up and confinement are complete; the role serves.
     Ready,
@@ -297,7 +297,7 @@ pub enum What {
 
 /// Front to keeper.
 #[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "say")]
+#[serde(rename_all = "snake_case")]
 pub enum FrontToKeeper {
     /// A `tools/call`. Blob: the raw JSON object of the other members of `params` that mean
     /// something (`_meta` without its `progressToken`, `inputResponses`, `requestState`), where
@@ -384,7 +384,7 @@ pub enum FrontToKeeper {
 
 /// Keeper to front.
 #[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "say")]
+#[serde(rename_all = "snake_case")]
 pub enum KeeperToFront {
     /// Blob: the JSON array of `Tool` objects the agent may see.
     Listed {
@@ -536,7 +536,7 @@ pub enum JailFault {
 
 /// Keeper to jailer.
 #[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "say")]
+#[serde(rename_all = "snake_case")]
 pub enum KeeperToJailer {
     /// Start a native tool. Descriptors: standard input, standard output, standard error, and with
     /// `stream` one connected stream. The jail has them as 0, 1, 2, then the stream, then `files`.
@@ -681,7 +681,7 @@ pub struct JailEnd {
 
 /// Jailer to keeper.
 #[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "say")]
+#[serde(rename_all = "snake_case")]
 pub enum JailerToKeeper {
     /// First message on every link: what the self-test found. Orders are refused where `fit` is false.
     SelfTest {
@@ -813,7 +813,7 @@ pub struct HttpRule {
 
 /// Keeper to egress.
 #[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "say")]
+#[serde(rename_all = "snake_case")]
 pub enum KeeperToEgress {
     /// One open ticket; the stream to its jail comes as a descriptor.
     Lease {
@@ -1004,7 +1004,7 @@ pub const WORDS_MAX: usize = 4096;
 
 /// Egress to keeper: what the network saw, for the log.
 #[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "say")]
+#[serde(rename_all = "snake_case")]
 pub enum EgressToKeeper {
     /// The lease ended; every connection it made, in order.
     Closed {
