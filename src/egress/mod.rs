@@ -32,6 +32,7 @@ use tokio::task::{JoinSet, spawn_local};
 use crate::call::id::Id;
 use crate::error::{Context, Error, Result};
 use crate::jail::confine::Confine;
+use crate::time::pulse;
 use crate::wire::frame::{AsyncLink, Frame};
 use crate::wire::messages::{Control, EgressToKeeper, Hop, KeeperToEgress, Report, Role};
 use dial::Dialer;
@@ -93,7 +94,10 @@ pub fn run(control: OwnedFd, setup: EgressSetup) -> Result<()> {
     };
     // As a task: what wakes the runtime's first future goes through the kernel each time.
     runtime
-        .block_on(async { spawn_local(serves).await })
+        .block_on(async {
+            spawn_local(pulse());
+            spawn_local(serves).await
+        })
         .context(|| "serve the keeper".into())
         .flatten()
 }

@@ -40,6 +40,7 @@ use tokio::task::spawn_local;
 
 use crate::error::{Context, Result};
 use crate::jail::confine::Confine;
+use crate::time::pulse;
 use crate::wire::frame::AsyncLink;
 use crate::wire::messages::{Control, DOOR_MAX, Report};
 use house::{House, Obeyed};
@@ -78,7 +79,10 @@ fn run_within(control: OwnedFd, setup: FrontSetup, limits: Limits) -> Result<()>
         .context(|| "start the front's runtime".into())?;
     tracing::debug!(plane = setup.plane, "front starts");
     // As a task: what wakes the runtime's first future goes through the kernel each time.
-    let serves = async { spawn_local(serve(control, setup.version, limits)).await };
+    let serves = async {
+        spawn_local(pulse());
+        spawn_local(serve(control, setup.version, limits)).await
+    };
     runtime
         .block_on(serves)
         .context(|| "serve agents".into())

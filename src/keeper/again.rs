@@ -334,7 +334,9 @@ mod tests {
     fn what_was_taken_back_is_done_anew() {
         let again = Again::default();
         let turn = again.turn_of(KEY, call(), &question(1), || 0);
-        let Turn::New(ours) = turn else { panic!("{turn:?}") };
+        let Turn::New(ours) = turn else {
+            panic!("{turn:?}")
+        };
         let id = again.lock().calls[&KEY].call;
         // Not while it runs: nobody can say yet what was.
         again.taken_back(id);

@@ -206,7 +206,11 @@ impl End {
     }
 
     /// Works for `agent` here, while another thread reads on.
-    fn seat(self: &Arc<Self>, agent: &str, work: impl FnOnce()) -> std::result::Result<Reads, Full> {
+    fn seat(
+        self: &Arc<Self>,
+        agent: &str,
+        work: impl FnOnce(),
+    ) -> std::result::Result<Reads, Full> {
         let reads = Arc::clone(self);
         let seats = &self.keeper.seats;
         seats.seat(agent, move || reads.read_front(), work)?;

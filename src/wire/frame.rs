@@ -159,7 +159,10 @@ impl AsyncLink {
 
     /// Sends once the peer has read enough.
     async fn send_later(&self, packet: &Packet<'_>) -> std::io::Result<()> {
-        let full = watch(self.socket.as_fd().try_clone_to_owned()?, Interest::WRITABLE)?;
+        let full = watch(
+            self.socket.as_fd().try_clone_to_owned()?,
+            Interest::WRITABLE,
+        )?;
         let send = |socket: &OwnedFd| {
             let sent = packet.send(socket.as_fd(), MsgFlags::MSG_NOSIGNAL);
             sent.map_err(Into::into)

@@ -124,8 +124,8 @@ impl Head {
                 .map(|above| above.to_string_lossy().into_owned());
             let inside =
                 top || above.is_some_and(|above| directories.contains(&(entry.root, above)));
-            let fits = entry.mode == brought(entry.mode, &entry.content)
-                && entry.root < self.roots.len();
+            let fits =
+                entry.mode == brought(entry.mode, &entry.content) && entry.root < self.roots.len();
             let sized = matches!(entry.content, Content::File(_)) || entry.size == 0;
             let fresh = seen.insert((entry.root, entry.path.clone()));
             if !plain || !named || !inside || !fits || !sized || !fresh || entry.path.contains('\0')

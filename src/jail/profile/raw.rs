@@ -10,7 +10,7 @@ use super::limits::KEYS;
 use super::{Draft, Place};
 use crate::error::{Error, Kind, Result};
 use crate::wire::manifest::{Class, Destination};
-use crate::wire::text::{Escaped, escaped};
+use crate::wire::text::Escaped;
 use crate::wire::words::said;
 
 /// The keys of a jail: a file of their own, or a table in another one.

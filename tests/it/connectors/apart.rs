@@ -199,9 +199,19 @@ fn a_tool_with_a_name_that_is_taken_takes_its_connector_out_and_nothing_else() {
     let report: Value = serde_json::from_slice(&vetted.stdout).unwrap();
     let findings = report["findings"].as_array().unwrap().iter();
     let high = findings.filter(|finding| finding["severity"] == "high");
-    let ids: Vec<&str> = high.map(|finding| finding["id"].as_str().unwrap()).collect();
+    let ids: Vec<&str> = high
+        .map(|finding| finding["id"].as_str().unwrap())
+        .collect();
     let ids = ids.join(",");
-    appliance.must(&["connector", "approve", "loner", "--by", "alice", "--accept", &ids]);
+    appliance.must(&[
+        "connector",
+        "approve",
+        "loner",
+        "--by",
+        "alice",
+        "--accept",
+        &ids,
+    ]);
     configure(&appliance, &["loner".to_owned()]);
     let path = appliance.path("keepgate.toml");
     let text = fs::read_to_string(&path).unwrap() + "prefix = false\n";

@@ -352,11 +352,15 @@ fn jails_that_show_too_much_are_found() {
             "{rest}: {all:?}"
         );
     }
-    let shown = "ro = [\"/srv/mail\", \"/usr\", \"/srv/lib\"]";
-    let all = found(&format!("{BASE}{shown}\n{DECLARED}"), &[tool("x")], None);
+    let shown = BASE.replace("ro = [", "ro = [\"/srv/lib\", ");
+    assert_ne!(shown, BASE);
+    let all = found(&format!("{shown}{DECLARED}"), &[tool("x")], None);
     let named = |(id, _): &&(String, Severity)| id.starts_with("not-pinned");
     assert_eq!(all.iter().filter(named).count(), 1, "{all:?}");
-    assert!(has(&all, "not-pinned@connector", Severity::Medium), "{all:?}");
+    assert!(
+        has(&all, "not-pinned@connector", Severity::Medium),
+        "{all:?}"
+    );
     let pinned = "[jail.env]\nPYTHONPATH = \"/srv/mail/lib:/usr/lib/x\"";
     let all = found(&format!("{BASE}{pinned}\n{DECLARED}"), &[tool("x")], None);
     assert!(

@@ -87,7 +87,11 @@ pub(super) fn scan(material: &Material<'_>, found: &mut Found) {
             }
         }
         // Data may be shown so, too: whoever looks can tell.
-        for path in jail.ro.iter().filter(|path| !system(path) && !covered(path)) {
+        for path in jail
+            .ro
+            .iter()
+            .filter(|path| !system(path) && !covered(path))
+        {
             found.add(
                 "not-pinned",
                 &whole,
