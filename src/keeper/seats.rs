@@ -198,7 +198,10 @@ mod tests {
         let all = Arc::new(std::sync::Barrier::new(KEPT * 2 + 1));
         for _ in 0..KEPT * 2 {
             let (all, own) = (Arc::clone(&all), seats.clone());
-            let work = move || assert!(own.seat("a", || (), || drop(all.wait())).is_ok());
+            let waits = move || {
+                all.wait();
+            };
+            let work = move || assert!(own.seat("a", || (), waits).is_ok());
             seats.begin(work).unwrap();
         }
         all.wait();

@@ -102,6 +102,29 @@ pub(crate) fn fdatasync() -> f64 {
     median(&mut Vec::from_iter((0..200).map(|_| raw(&mut file, ENTRY))))
 }
 
+/// A log that does nothing but take entries, as large as those of a call.
+pub(crate) struct Alone {
+    log: Log,
+    masker: Masker,
+}
+
+impl Alone {
+    pub(crate) fn open(directory: &std::path::Path) -> Self {
+        Self {
+            log: open(directory),
+            masker: Masker::default(),
+        }
+    }
+
+    /// Microseconds until one is durable.
+    pub(crate) fn append(&self, number: u64) -> f64 {
+        let draft = draft(&self.masker, number);
+        let start = Instant::now();
+        self.log.append(draft).unwrap();
+        start.elapsed().as_secs_f64() * 1e6
+    }
+}
+
 /// Measures appends by one and by many callers.
 pub(crate) fn measure(report: &mut Report) {
     let directory = super::scratch();
