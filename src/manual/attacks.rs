@@ -1464,6 +1464,15 @@ pub const ATTACKS: &[Attack] = &[
         ],
     },
     Attack {
+        name: "a server that may change its own code",
+        what: "has its program in a folder that it may write, and becomes something else at its next start",
+        stage: Stage::Operator,
+        tests: &[
+            "catalog::connector::scan::tests::jails_that_show_too_much_are_found",
+            "it::connectors::what_could_change_its_own_code_is_not_imported",
+        ],
+    },
+    Attack {
         name: "code that a variable brings in",
         what: "has a program of a connector load what nothing pins, by `PYTHONPATH`, `NODE_OPTIONS`, \
                `LD_PRELOAD` or the like in its manifest",

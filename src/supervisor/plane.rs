@@ -43,6 +43,8 @@ pub(super) struct Plane {
     listeners: Listeners,
     /// The keeper has said who its agents are.
     enrolled: bool,
+    /// It was asked to stop: roles end as they should.
+    stopping: bool,
 }
 
 /// A role's place: whoever sits in it now, and its past.
@@ -136,6 +138,7 @@ impl Plane {
             setup,
             listeners,
             enrolled: false,
+            stopping: false,
         })
     }
 
@@ -320,6 +323,7 @@ impl Plane {
 
     /// Asks every role to stop in order.
     pub(super) fn stop(&mut self) {
+        self.stopping = true;
         for seat in self.roles.values_mut() {
             seat.due = None;
             seat.say(&Control::Stop, &[]);
@@ -537,15 +541,13 @@ impl Plane {
             .take()
             .map(|running| now.duration_since(running.since));
         let renewed = seat.renewed_by.take().is_some();
-        if renewed {
-            tracing::info!(
-                plane = self.name,
-                role = role.name(),
-                how,
-                "role ended to start again"
-            );
+        let (plane, name) = (&self.name, role.name());
+        if self.stopping {
+            tracing::info!(plane, role = name, how, "role ended");
+        } else if renewed {
+            tracing::info!(plane, role = name, how, "role ended to start again");
         } else {
-            tracing::error!(plane = self.name, role = role.name(), how, "role ended");
+            tracing::error!(plane, role = name, how, "role ended");
         }
         if role == Role::Jailer && lived.is_some() {
             self.setup.renew_cgroup();

@@ -213,6 +213,25 @@ fn a_high_finding_is_accepted_by_name_or_not_at_all() {
 }
 
 #[test]
+fn what_could_change_its_own_code_is_not_imported() {
+    let gate = Gate::new();
+    let server = gate.server();
+    let (folder, script) = (server.to_str().unwrap(), server.join("mcp.py"));
+    let script = script.to_str().unwrap();
+    let words = [
+        "import",
+        "x",
+        "--rw",
+        folder,
+        "--",
+        "/usr/bin/python3",
+        script,
+    ];
+    let said = gate.ends(2, &words);
+    assert!(said.contains("would let it change that"), "{said}");
+}
+
+#[test]
 fn programs_that_fetch_what_they_run_are_not_imported() {
     let gate = Gate::new();
     fs::create_dir(gate.path("bin")).unwrap();

@@ -355,7 +355,16 @@ fn jail(options: &ConnectorImportArgs, pinned: &[PathBuf]) -> Result<Manifest> {
     }
     for path in &options.rw {
         let path = whole(path)?;
-        draft.rw(&path, &Place::option("--rw", &path.to_string_lossy()))?;
+        let place = Place::option("--rw", &path.to_string_lossy());
+        if let Some(code) = pinned.iter().find(|code| code.starts_with(&path)) {
+            let what = format!(
+                "it holds what the server executes (`{}`), and would let it change that",
+                shown(code)
+            );
+            let hint = "name the folder of its data alone, or keep its program elsewhere";
+            return Err(place.wrong(what, hint));
+        }
+        draft.rw(&path, &place)?;
     }
     for text in &options.net {
         draft.net(text, &Place::option("--net", text))?;
