@@ -210,6 +210,13 @@ fn a_high_finding_is_accepted_by_name_or_not_at_all() {
         report["trusted"][0]["approved"]["accepted"][0],
         "imperative-text@look"
     );
+    // What would not run is not in the document of what is trusted.
+    let helper = gate.server().join("mcp.py");
+    let text = fs::read_to_string(&helper).unwrap();
+    fs::write(&helper, text + "# more\n").unwrap();
+    let report = gate.json(0, &["list", "--report"]);
+    assert_eq!(report["trusted"], serde_json::json!([]));
+    assert_eq!(report["not_trusted"][0]["stage"], "changed");
 }
 
 #[test]

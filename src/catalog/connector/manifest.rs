@@ -532,7 +532,7 @@ impl RawRemote {
         let bad = |what: String| {
             place.wrong(
                 what,
-                "an absolute `https://` URL without user, query and fragment; networks such as \
+                "an absolute `https://` URL without user, password and fragment; networks such as \
                  `10.0.0.0/8`",
             )
         };
@@ -543,7 +543,9 @@ impl RawRemote {
             && read.fragment().is_none()
             && matches!(read.scheme(), "https" | "http");
         let (Some(host), true) = (read.host_str(), plain) else {
-            return Err(bad(format!("`{}` cannot be a server", cut(&url))));
+            // What is before an `@` may be a password.
+            let shown = url.rsplit('@').next().unwrap_or_default();
+            return Err(bad(format!("`{}` cannot be a server", cut(shown))));
         };
         if read.scheme() == "http" && private.is_empty() {
             return Err(place.wrong(

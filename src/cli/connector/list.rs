@@ -115,12 +115,12 @@ fn shown_rows(rows: &[Value]) -> String {
 
 /// The deployment's document of trusted connectors.
 fn document(app: &App, lock: &Lock, rows: &[Value]) -> Result<Exit> {
-    let facts: Vec<Value> = lock.connectors.values().map(facts).collect();
-    let not = rows
+    let approved = Stage::Approved.name();
+    let (trusted, not): (Vec<&Value>, Vec<&Value>) = rows
         .iter()
-        .filter(|row| row.get("stage").and_then(Value::as_str) != Some("approved"))
-        .cloned()
-        .collect::<Vec<_>>();
+        .partition(|row| row.get("stage").and_then(Value::as_str) == Some(approved));
+    let pin = |row: &Value| lock.connectors.get(&text(row, "name")).map(facts);
+    let facts: Vec<Value> = trusted.into_iter().filter_map(pin).collect();
     let value = json!({
         "at": SystemClock.now(),
         "install": app.paths.dir().to_string_lossy(),

@@ -6,7 +6,7 @@ use crate::catalog::connector::digest::sha256;
 use crate::catalog::connector::installed::Installed;
 use crate::catalog::connector::manifest::{FILE_MAX, Written};
 use crate::catalog::connector::tree::Measured;
-use crate::catalog::connector::{Connector, Lock, Pin};
+use crate::catalog::connector::{Connector, Lock, Pin, Tree};
 use crate::cli::app::App;
 use crate::error::{Error, Kind, Result};
 
@@ -81,9 +81,9 @@ pub(super) enum Stage {
     Imported,
     /// It was vetted.
     Vetted,
-    /// It was approved, and the manifest is still that one.
+    /// It was approved, and manifest and files are still those.
     Approved,
-    /// It was approved, and the manifest is another one now.
+    /// It was approved, and the manifest or a file is another one now.
     Changed,
     /// It was approved, and the manifest is gone.
     Gone,
@@ -105,7 +105,9 @@ impl Stage {
         let bytes = read(&app.paths.connector(name), FILE_MAX)?;
         Ok(match (bytes, pin) {
             (None, _) => Self::Gone,
-            (Some(bytes), Some(pin)) if sha256(&bytes) == pin.manifest_sha256 => Self::Approved,
+            (Some(bytes), Some(pin)) if sha256(&bytes) == pin.manifest_sha256 && whole(pin) => {
+                Self::Approved
+            }
             (Some(_), Some(_)) => Self::Changed,
             (Some(_), None) => match read_report(app, name)? {
                 Some(_) => Self::Vetted,
@@ -113,4 +115,11 @@ impl Stage {
             },
         })
     }
+}
+
+/// All its files are there, and what was pinned.
+fn whole(pin: &Pin) -> bool {
+    let same =
+        |tree: &Tree| Measured::read(&tree.path).is_ok_and(|now| now.sha256() == tree.sha256);
+    pin.files.iter().all(same)
 }
