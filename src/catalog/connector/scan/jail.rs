@@ -56,6 +56,19 @@ pub(super) fn scan(material: &Material<'_>, found: &mut Found) {
             );
         }
         wide(&whole, private, "remote.private", found);
+        let query = url.split_once('?').map_or("", |(_, query)| query);
+        let mut names = query.split('&').filter_map(|pair| pair.split('=').next());
+        if let Some(name) = names.find(|name| is_key(name)) {
+            found.add(
+                "jail-key-in-url",
+                &whole,
+                Severity::High,
+                "remote.url",
+                "a part of the URL looks like a key, and manifests are for everybody to read",
+                Some(name),
+                "make it a secret slot: `[secrets.NAME]` with `query`",
+            );
+        }
         return;
     }
     let Some(jail) = material.connector.launch.jail() else {
@@ -106,20 +119,22 @@ pub(super) fn scan(material: &Material<'_>, found: &mut Found) {
             "take it away where the server works without",
         );
     }
-    let odd = |name: &&String| {
-        let upper = name.to_ascii_uppercase();
-        [
-            "TOKEN",
-            "SECRET",
-            "PASSWORD",
-            "API_KEY",
-            "APIKEY",
-            "PRIVATE_KEY",
-        ]
-        .iter()
-        .any(|word| upper.contains(word))
-    };
-    if let Some(name) = jail.env.keys().find(odd) {
+    if let Launch::Stdio { argv, .. } = &material.connector.launch {
+        let options = argv.iter().skip(1).filter(|word| word.starts_with("--"));
+        let mut names = options.filter_map(|word| word.split('=').next());
+        if let Some(name) = names.find(|name| is_key(name)) {
+            found.add(
+                "jail-key-in-arguments",
+                &whole,
+                Severity::High,
+                "stdio.arguments",
+                "an argument looks like a key, and manifests are for everybody to read",
+                Some(name),
+                "have the server take it from a variable, and make that a secret slot",
+            );
+        }
+    }
+    if let Some(name) = jail.env.keys().find(|name| is_key(name)) {
         found.add(
             "jail-key-in-environment",
             &whole,
@@ -130,6 +145,25 @@ pub(super) fn scan(material: &Material<'_>, found: &mut Found) {
             "make it a secret slot: `[secrets.NAME]` with `env`",
         );
     }
+}
+
+/// The name of a variable, an option or a parameter whose value probably is a key.
+fn is_key(name: &str) -> bool {
+    // `--max-tokens` counts words of a model.
+    let upper = name
+        .to_ascii_uppercase()
+        .replace('-', "_")
+        .replace("TOKENS", "");
+    let words = [
+        "TOKEN",
+        "SECRET",
+        "PASSWORD",
+        "API_KEY",
+        "APIKEY",
+        "ACCESS_KEY",
+        "PRIVATE_KEY",
+    ];
+    upper == "KEY" || words.iter().any(|word| upper.contains(word))
 }
 
 fn one(whole: &Subject<'_>, path: &Path, writable: bool, found: &mut Found) {

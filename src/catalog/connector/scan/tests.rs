@@ -352,6 +352,20 @@ fn jails_that_show_too_much_are_found() {
             "{rest}: {all:?}"
         );
     }
+    let argued = BASE.replace("s.py\"]", "s.py\", \"--api-key=x\"]");
+    let all = found(&format!("{argued}{DECLARED}"), &[tool("x")], None);
+    let rule = "jail-key-in-arguments@connector";
+    assert!(has(&all, rule, Severity::High), "{all:?}");
+    for (query, is) in [
+        ("apiKey=x", true),
+        ("a=1&key=x", true),
+        ("user_id=monkey&max_tokens=9", false),
+    ] {
+        let url = format!("name = \"far\"\n[remote]\nurl = \"https://a.example/mcp?{query}\"\n");
+        let all = found(&url, &[tool("x")], None);
+        let rule = "jail-key-in-url@connector";
+        assert_eq!(has(&all, rule, Severity::High), is, "{query}: {all:?}");
+    }
     let shown = BASE.replace("ro = [", "ro = [\"/srv/lib\", ");
     assert_ne!(shown, BASE);
     let all = found(&format!("{shown}{DECLARED}"), &[tool("x")], None);
