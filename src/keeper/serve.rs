@@ -168,7 +168,6 @@ struct End {
 }
 
 /// Whether a thread goes on with reading its link.
-#[derive(PartialEq, Eq)]
 enum Reads {
     On,
     /// Another one does.

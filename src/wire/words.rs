@@ -25,7 +25,7 @@ pub fn said(message: &str) -> String {
     for (ours, theirs) in TYPES {
         line = line.replace(&format!("expected {ours}"), &format!("expected {theirs}"));
     }
-    for kind in ["struct ", "tuple struct ", "map of "] {
+    for kind in ["struct ", "tuple struct "] {
         let from = format!("expected {kind}");
         while let Some(at) = line.find(&from) {
             let rest = line.get(at + from.len()..).unwrap_or_default();

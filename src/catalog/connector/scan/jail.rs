@@ -56,16 +56,16 @@ pub(super) fn scan(material: &Material<'_>, found: &mut Found) {
             );
         }
         wide(&whole, private, "remote.private", found);
-        let query = url.split_once('?').map_or("", |(_, query)| query);
-        let mut names = query.split('&').filter_map(|pair| pair.split('=').next());
-        if let Some(name) = names.find(|name| is_key(name)) {
+        let read = url::Url::parse(url).ok();
+        let mut names = read.iter().flat_map(url::Url::query_pairs);
+        if let Some((name, _)) = names.find(|(name, _)| is_key(name)) {
             found.add(
                 "jail-key-in-url",
                 &whole,
                 Severity::High,
                 "remote.url",
                 "a part of the URL looks like a key, and manifests are for everybody to read",
-                Some(name),
+                Some(&name),
                 "make it a secret slot: `[secrets.NAME]` with `query`",
             );
         }

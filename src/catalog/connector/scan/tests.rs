@@ -358,7 +358,7 @@ fn jails_that_show_too_much_are_found() {
     assert!(has(&all, rule, Severity::High), "{all:?}");
     for (query, is) in [
         ("apiKey=x", true),
-        ("a=1&key=x", true),
+        ("a=1&api%5Fkey=x", true),
         ("user_id=monkey&max_tokens=9", false),
     ] {
         let url = format!("name = \"far\"\n[remote]\nurl = \"https://a.example/mcp?{query}\"\n");
