@@ -363,6 +363,10 @@ pub struct ConnectorImportArgs {
     /// Networks (CIDR) a remote server may be in although they are private
     #[arg(long, value_name = "NETWORK", num_args = 1)]
     pub private: Vec<String>,
+    /// A toolkit that a server of Composio was made for, such as `gmail`; all its tools belong to
+    /// these
+    #[arg(long, value_name = "TOOLKIT", num_args = 1)]
+    pub toolkit: Vec<String>,
     /// Write over a manifest and packages that are there
     #[arg(long)]
     pub replace: bool,

@@ -48,7 +48,7 @@ pub(super) struct Flight {
     id: Cell<Option<u64>>,
     /// The agent has lost interest.
     gone: Cell<bool>,
-    /// It said so of this request.
+    /// It said so, of this request or of all.
     cancelled: Cell<bool>,
     ended: Notify,
 }
@@ -115,6 +115,14 @@ impl Talk {
         let flight = self.in_flight.borrow().get(key).cloned();
         if let Some(flight) = flight {
             flight.cancelled.set(true);
+            self.give_up(&flight);
+        }
+    }
+
+    /// Nobody is there to get the answer to a request.
+    pub(super) fn lose(&self, key: &Key) {
+        let flight = self.in_flight.borrow().get(key).cloned();
+        if let Some(flight) = flight {
             self.give_up(&flight);
         }
     }
@@ -278,7 +286,7 @@ impl Talk {
             (Form::Listening, Ok(Reply::Result(agreed))) => {
                 self.listen(&awaited, &agreed, outlet).await;
                 if let Some(id) = number {
-                    let cancel = FrontToKeeper::Cancel { id };
+                    let cancel = FrontToKeeper::Cancel { id, meant: true };
                     self.agent.house.keeper.tell(cancel, Vec::new());
                 }
                 Ok(Reply::Result(b"{}".to_vec()))
@@ -309,7 +317,8 @@ impl Talk {
         flight.id.set(Some(asking.id));
         if flight.gone.get() {
             // It was given up before there was anybody to tell.
-            let cancel = FrontToKeeper::Cancel { id: asking.id };
+            let (id, meant) = (asking.id, flight.cancelled.get());
+            let cancel = FrontToKeeper::Cancel { id, meant };
             self.agent.house.keeper.tell(cancel, Vec::new());
         }
         loop {
@@ -424,7 +433,8 @@ impl Talk {
         }
         flight.ended.notify_one();
         if let Some(id) = flight.id.get() {
-            let cancel = FrontToKeeper::Cancel { id };
+            let meant = flight.cancelled.get();
+            let cancel = FrontToKeeper::Cancel { id, meant };
             self.agent.house.keeper.tell(cancel, Vec::new());
         }
     }

@@ -384,7 +384,7 @@ mod tests {
             let waits = scope.spawn(|| is_again(&again, 2, 1));
             let gone = crate::keeper::questions::Questions::default();
             let asker = gone.begin(question(3));
-            gone.cancel(3);
+            gone.cancel(3, false);
             let turn = again.turn_of(KEY, call(), &asker, || 1);
             assert!(matches!(turn, Turn::Busy));
             ours.came_to(Kept::Unknown, 1);

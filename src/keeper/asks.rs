@@ -277,7 +277,7 @@ mod tests {
         });
         // Nobody is asked who cannot answer, or has gone.
         let modern = begin(3, Era::Stateless, true);
-        keeper.questions.cancel(2);
+        keeper.questions.cancel(2, false);
         for question in [&modern, &eager] {
             assert_eq!(keeper.ask_client(question, "roots/list", b"{}", wait), None);
         }

@@ -22,11 +22,13 @@ pub(super) struct Question {
     /// No client asks: there is nobody to be told anything, or asked in turn.
     pub(super) nobody: bool,
     gone: AtomicBool,
+    stopped: AtomicBool,
     hook: Mutex<Option<Hook>>,
     hops: Mutex<Vec<Hop>>,
 }
 
-type Hook = Box<dyn FnOnce() + Send>;
+/// What ends the work on a question, and whether that work may change something.
+type Hook = (bool, Box<dyn FnOnce() + Send>);
 
 impl fmt::Debug for Question {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -49,6 +51,7 @@ impl Question {
             progress,
             nobody: false,
             gone: AtomicBool::new(false),
+            stopped: AtomicBool::new(false),
             hook: Mutex::default(),
             hops: Mutex::default(),
         }
@@ -67,15 +70,25 @@ impl Question {
         self.gone.load(Ordering::SeqCst)
     }
 
-    /// Runs `hook` once nobody wants the answer any more; at once where that is so already. A second
-    /// hook takes the place of the first.
-    pub(super) fn when_gone(&self, hook: impl FnOnce() + Send + 'static) {
+    /// The work on it is over early. Work that has an `effect`, which may change something, ends so
+    /// only where the agent said it: were it cut off with a connection that is lost, nobody could say
+    /// what became of it, and the answer could not be fetched by the same call made again.
+    pub(super) fn is_stopped(&self, effect: bool) -> bool {
+        match effect {
+            true => self.stopped.load(Ordering::SeqCst),
+            false => self.is_gone(),
+        }
+    }
+
+    /// Runs `hook` once [`Question::is_stopped`]; at once where that is so already. A second hook
+    /// takes the place of the first.
+    pub(super) fn when_stopped(&self, effect: bool, hook: impl FnOnce() + Send + 'static) {
         let mut place = lock(&self.hook);
-        if self.is_gone() {
+        if self.is_stopped(effect) {
             drop(place);
             return hook();
         }
-        *place = Some(Box::new(hook));
+        *place = Some((effect, Box::new(hook)));
     }
 
     /// Requests were made for it.
@@ -88,12 +101,13 @@ impl Question {
         std::mem::take(&mut lock(&self.hops))
     }
 
-    fn leave(&self) {
+    fn leave(&self, meant: bool) {
         let mut place = lock(&self.hook);
         self.gone.store(true, Ordering::SeqCst);
-        let hook = place.take();
+        self.stopped.fetch_or(meant, Ordering::SeqCst);
+        let hook = place.take_if(|(effect, _)| self.is_stopped(*effect));
         drop(place);
-        if let Some(hook) = hook {
+        if let Some((_, hook)) = hook {
             hook();
         }
     }
@@ -134,18 +148,19 @@ impl Questions {
         lock(&self.open).remove(&id);
     }
 
-    /// Nobody wants its answer; one that is not open needs no cancelling.
-    pub(super) fn cancel(&self, id: u64) {
+    /// Nobody wants its answer, as the agent said if that is `meant`; one that is not open needs no
+    /// cancelling.
+    pub(super) fn cancel(&self, id: u64, meant: bool) {
         let question = lock(&self.open).remove(&id);
         if let Some(question) = question {
-            question.leave();
+            question.leave(meant);
         }
     }
 
     /// The front is gone, and everybody who asked through it.
     pub(super) fn forget(&self) {
         let open = std::mem::take(&mut *lock(&self.open));
-        open.values().for_each(|question| question.leave());
+        open.values().for_each(|question| question.leave(false));
         lock(&self.asks).waiting.clear();
     }
 
@@ -196,20 +211,41 @@ mod tests {
         let (say, heard) = channel();
         let one = questions.begin(question(1));
         let told = say.clone();
-        one.when_gone(move || told.send(1).unwrap());
+        one.when_stopped(false, move || told.send(1).unwrap());
         let two = questions.begin(question(2));
         questions.end(2);
         for id in [1, 1, 2, 3] {
-            questions.cancel(id);
+            questions.cancel(id, false);
         }
         assert!(one.is_gone() && !two.is_gone());
         let late = say.clone();
-        one.when_gone(move || late.send(9).unwrap());
+        one.when_stopped(false, move || late.send(9).unwrap());
         let three = questions.begin(question(3));
-        three.when_gone(move || say.send(3).unwrap());
+        three.when_stopped(false, move || say.send(3).unwrap());
         questions.forget();
         assert!(three.is_gone());
         assert_eq!(heard.try_iter().collect::<Vec<_>>(), [1, 9, 3]);
+    }
+
+    #[test]
+    fn what_changes_something_is_stopped_only_by_who_says_so() {
+        let questions = Questions::default();
+        let (say, heard) = channel();
+        for (id, meant) in [(1, false), (2, true)] {
+            let begun = questions.begin(question(id));
+            let told = say.clone();
+            begun.when_stopped(true, move || told.send(id).unwrap());
+            questions.cancel(id, meant);
+            assert!(begun.is_gone());
+            assert_eq!(begun.is_stopped(true), meant);
+            let late = say.clone();
+            begun.when_stopped(true, move || late.send(id + 10).unwrap());
+        }
+        let lost = questions.begin(question(3));
+        lost.when_stopped(true, move || say.send(3).unwrap());
+        questions.forget();
+        assert!(lost.is_gone() && !lost.is_stopped(true));
+        assert_eq!(heard.try_iter().collect::<Vec<_>>(), [2, 12]);
     }
 
     #[test]

@@ -238,8 +238,8 @@ fn front(end: &Arc<End>, frame: Frame<FrontToKeeper>) -> Result<Reads> {
                     Reads::On
                 }))
         }
-        FrontToKeeper::Cancel { id } => {
-            keeper.questions.cancel(id);
+        FrontToKeeper::Cancel { id, meant } => {
+            keeper.questions.cancel(id, meant);
             keeper.again.stir();
             Ok(Reads::On)
         }

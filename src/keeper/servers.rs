@@ -44,6 +44,7 @@ pub(super) fn of(name: &str, pin: &Pin, digest: &str) -> Option<Server> {
             url,
             private,
             pin_sha256,
+            ..
         } => Launch::Remote(Remote {
             url: url.clone(),
             private: private.clone(),
@@ -203,7 +204,7 @@ impl Keeper {
     ) -> Result<Answer, Failure> {
         let (effect, headers) = self.mirrors(server, method, params);
         let upstreams = self.upstreams.clone();
-        question.when_gone(move || upstreams.cancel(ticket));
+        question.when_stopped(effect, move || upstreams.cancel(ticket));
         let asked = upstreams::Question {
             agent: &question.agent,
             era: question.era,

@@ -197,7 +197,8 @@ pub const ATTACKS: &[Attack] = &[
         tests: &[
             "keeper::again::tests::an_outcome_is_given_again_until_it_was_delivered",
             "keeper::again::tests::the_same_call_waits_for_the_one_before_unless_nobody_waits_for_it",
-            "it::web::a_write_whose_answer_was_lost_is_made_once",
+            "keeper::questions::tests::what_changes_something_is_stopped_only_by_who_says_so",
+            "it::connectors::deeds::a_write_whose_answer_was_lost_is_made_once",
         ],
     },
     Attack {
@@ -1610,6 +1611,17 @@ pub const ATTACKS: &[Attack] = &[
         tests: &[
             "catalog::connector::scan::tests::text_that_is_not_what_it_seems_is_found",
             "catalog::connector::scan::tests::what_hides_in_parameters_is_found_too",
+        ],
+    },
+    Attack {
+        name: "a server that finds its tools as it goes",
+        what: "a session of Composio, or a server of it with more than it was made for: what its tools \
+               do is chosen by whoever answers, call by call",
+        stage: Stage::Operator,
+        tests: &[
+            "catalog::connector::composio::tests::what_finds_its_tools_or_its_users_as_it_goes_is_refused",
+            "it::connectors::composio::what_has_no_fixed_tools_is_refused_before_it_is_asked",
+            "it::connectors::composio::a_server_with_fixed_toolkits_is_pinned_called_and_quarantined_when_it_has_more",
         ],
     },
     Attack {

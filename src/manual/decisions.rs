@@ -139,4 +139,5 @@
 //! **A call that comes again is told apart by its delivery.** Clients of the stateless era make a
 //! lost call again under a new id and with the same arguments, as do agents that mean it twice. So
 //! the front says when an answer was written out; until then the same call of the same agent is the
-//! same call.
+//! same call. A lost connection cuts short nothing that may change something: its outcome would be
+//! unknown, where it could have been fetched.

@@ -352,6 +352,8 @@ pub enum FrontToKeeper {
     Cancel {
         /// Of the question.
         id: u64,
+        /// The agent said so; otherwise it is only gone.
+        meant: bool,
     },
     /// The answer to this call of the stateless era was written out to the agent in whole.
     Delivered {

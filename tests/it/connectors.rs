@@ -2,6 +2,7 @@
 
 mod apart;
 mod bundles;
+mod composio;
 mod data;
 mod deeds;
 mod far;

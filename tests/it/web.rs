@@ -15,12 +15,13 @@ use serde_json::{Value, json};
 use crate::harness::{AGENT, Appliance, binary, eventually};
 
 /// A port that was free a moment ago.
-fn port() -> u16 {
+pub(crate) fn port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().port()
 }
 
-fn local(port: u16) -> String {
+/// Lines of a configuration that have `production` listen there.
+pub(crate) fn local(port: u16) -> String {
     format!("[planes.production.listen.local]\naddress = \"127.0.0.1:{port}\"\n")
 }
 
@@ -121,7 +122,8 @@ async def main(how, *words):
 asyncio.run(main(*sys.argv[1:]))
 "#;
 
-fn enrol(appliance: &Appliance, name: &str) -> (String, String) {
+/// An agent with a token: its URL, and the token.
+pub(crate) fn enrol(appliance: &Appliance, name: &str) -> (String, String) {
     let told = appliance.must(&["agent", "add", name, "--token"]);
     let text = |member: &str| told[member].as_str().unwrap().to_owned();
     (text("url"), text("token"))
@@ -305,49 +307,8 @@ fn a_client_certificate_is_an_agent() {
     });
 }
 
-#[test]
-fn a_write_whose_answer_was_lost_is_made_once() {
-    let appliance = Appliance::start(&local(port()));
-    let (url, token) = enrol(&appliance, "w");
-    appliance.must(&["mode", "live"]);
-    let call =
-        json!({"name": "file__write", "arguments": {"path": "out/a.txt", "content": "one\n"}});
-    let body = modern("tools/call", call);
-    let made = || {
-        let intents = appliance.entries("call.intent");
-        intents
-            .iter()
-            .filter(|entry| entry["body"]["tool"] == "file.write")
-            .count()
-    };
-    // The client is gone before there is an answer.
-    let mut lost = Http::connect(&url);
-    lost.send(&token, &body);
-    drop(lost);
-    eventually("the call was carried out", || {
-        appliance.entries("call.outcome").len() == 1
-    });
-    let (status, again) = Http::connect(&url).post(&token, &body);
-    assert_eq!(status, 200);
-    assert_eq!(
-        again["result"]["structuredContent"]["created"], true,
-        "{again}"
-    );
-    let first = &appliance.entries("call.intent")[0]["body"]["call"];
-    assert_eq!(&again["result"]["_meta"]["keepgate/request"], first);
-    let repeated = appliance.entries("call.repeated");
-    assert_eq!((made(), repeated.len()), (1, 1));
-    assert_eq!(&repeated[0]["body"]["repeats"], first);
-    // That one was delivered: the same call is meant now.
-    eventually("a deliberate call is made", || {
-        let (_, next) = Http::connect(&url).post(&token, &body);
-        next["result"]["_meta"]["keepgate/request"] != *first
-    });
-    assert_eq!(made(), 2);
-}
-
 /// A request of the stateless era.
-fn modern(method: &str, params: Value) -> Value {
+pub(crate) fn modern(method: &str, params: Value) -> Value {
     let mut params = params;
     params["_meta"] = json!({
         "io.modelcontextprotocol/protocolVersion": "2026-07-28",
@@ -362,12 +323,12 @@ fn address(url: &str) -> &str {
 }
 
 /// A plain HTTP client.
-struct Http {
+pub(crate) struct Http {
     stream: BufReader<TcpStream>,
 }
 
 impl Http {
-    fn connect(url: &str) -> Self {
+    pub(crate) fn connect(url: &str) -> Self {
         let stream = TcpStream::connect(address(url)).unwrap();
         stream
             .set_read_timeout(Some(Duration::from_secs(60)))
@@ -377,7 +338,24 @@ impl Http {
         }
     }
 
-    fn send(&mut self, token: &str, body: &Value) {
+    /// Leaves, and waits until the server has closed its side, too.
+    pub(crate) fn leave(self) {
+        let [server, own] = [
+            self.stream.get_ref().peer_addr(),
+            self.stream.get_ref().local_addr(),
+        ]
+        .map(|address| format!("0100007F:{:04X}", address.unwrap().port()));
+        drop(self);
+        eventually("the server has closed the connection", || {
+            let sockets = fs::read_to_string("/proc/net/tcp").unwrap();
+            !sockets.lines().any(|line| {
+                let mut words = line.split_whitespace().skip(1);
+                (words.next(), words.next()) == (Some(&server), Some(&own))
+            })
+        });
+    }
+
+    pub(crate) fn send(&mut self, token: &str, body: &Value) {
         self.try_send(token, body).unwrap();
     }
 
@@ -395,7 +373,7 @@ impl Http {
         self.stream.get_mut().write_all(request.as_bytes())
     }
 
-    fn post(&mut self, token: &str, body: &Value) -> (u16, Value) {
+    pub(crate) fn post(&mut self, token: &str, body: &Value) -> (u16, Value) {
         self.try_post(token, body).unwrap()
     }
 

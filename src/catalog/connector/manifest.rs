@@ -26,6 +26,7 @@
 //! url = "https://mcp.example.net/mcp"
 //! private = ["10.0.0.0/8"]
 //! pin_sha256 = "…"                          # of the server's certificate
+//! toolkits = ["gmail"]                      # a server of Composio: those its tools belong to
 //!
 //! [skill]
 //! folder = "/srv/skills/pdf"
@@ -68,37 +69,38 @@
 //! rehearsals: another tool has to be declared `read`; an argument is trusted to have the tool
 //! rehearse, because a person approves the manifest that says so.
 
+mod remote;
+mod secrets;
+mod values;
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Component, Path, PathBuf};
 
 use serde::Deserialize;
-use serde_json::Value;
 use toml::Spanned;
 
-use super::secret::{Placing, Slot};
+use self::remote::RawRemote;
+use self::secrets::{RawSlot, secrets};
+use self::values::{
+    cut, few, is_pointer, json, line, named, number, path, pointer, sha256, text, word,
+};
 use super::skill::Script;
-use super::{Connector, ConnectorLimits, Launch, MANY, Package, Passing, Registry, Resources};
+use super::{Connector, ConnectorLimits, Launch, Package, Passing, Registry, Resources};
 use crate::call::declared::{
     Declared, DryRun, HighValue, Label, Origin, Parameter, Role, Undo, ValueKind,
 };
-use crate::call::http;
 use crate::call::rates::{self, Rates};
 use crate::call::tool::{EffectClass, Reversibility};
 use crate::error::{Context, Error, Kind, Result};
 use crate::jail::profile::{self, Host, Place, Source};
 use crate::wire::manifest::{Class, Manifest};
-use crate::wire::messages::HttpRule;
-use crate::wire::text::{Escaped, escaped};
+use crate::wire::text::escaped;
 use crate::wire::words::said;
 
 /// Longest manifest, in bytes.
 pub const FILE_MAX: u64 = 1 << 20;
-/// Longest text of one value, in bytes.
-const TEXT_MAX: usize = 4_096;
-/// Longest name of a tool, parameter, header or variable, in bytes.
-const NAME_MAX: usize = 256;
 /// How a whole manifest looks.
 const HINT: &str = "`keepgate connector import` writes a manifest with every key it can fill in";
 
@@ -251,15 +253,6 @@ struct RawStdio {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct RawRemote {
-    url: Spanned<String>,
-    #[serde(default)]
-    private: Vec<Spanned<String>>,
-    pin_sha256: Option<Spanned<String>>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 struct RawSkill {
     folder: Spanned<PathBuf>,
     #[serde(default)]
@@ -272,19 +265,6 @@ struct RawScript {
     script: Spanned<String>,
     #[serde(default)]
     with: Vec<Spanned<String>>,
-    about: Option<Spanned<String>>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawSlot {
-    header: Option<Spanned<String>>,
-    query: Option<Spanned<String>>,
-    body: Option<Spanned<String>>,
-    basic: Option<Spanned<String>>,
-    env: Option<Spanned<String>>,
-    prefix: Option<Spanned<String>>,
-    required: Option<bool>,
     about: Option<Spanned<String>>,
 }
 
@@ -523,56 +503,6 @@ fn jailed(
     }
 }
 
-impl RawRemote {
-    fn read(self, source: From<'_>) -> Result<Launch> {
-        let place = source.place(&self.url);
-        let url = text(&self.url, source)?;
-        let private = self.private.iter().map(|net| text(net, source));
-        let private = private.collect::<Result<Vec<_>>>()?;
-        let bad = |what: String| {
-            place.wrong(
-                what,
-                "an absolute `https://` URL without user, password and fragment; networks such as \
-                 `10.0.0.0/8`",
-            )
-        };
-        let read = url::Url::parse(&url)
-            .map_err(|error| bad(format!("`{}` is no URL: {error}", cut(&url))))?;
-        let plain = read.username().is_empty()
-            && read.password().is_none()
-            && read.fragment().is_none()
-            && matches!(read.scheme(), "https" | "http");
-        let (Some(host), true) = (read.host_str(), plain) else {
-            // What is before an `@` may be a password.
-            let shown = url.rsplit('@').next().unwrap_or_default();
-            return Err(bad(format!("`{}` cannot be a server", cut(shown))));
-        };
-        if read.scheme() == "http" && private.is_empty() {
-            return Err(place.wrong(
-                "a server without TLS has to be in a private network",
-                "write `https://`, or name the network in `private`",
-            ));
-        }
-        let host = host.trim_start_matches('[').trim_end_matches(']');
-        let rule = HttpRule {
-            scheme: read.scheme().into(),
-            host: host.into(),
-            port: read.port_or_known_default().unwrap_or(443),
-            methods: vec!["POST".into()],
-            path: "/".into(),
-            private: private.clone(),
-            pin_sha256: None,
-        };
-        http::check(&rule).map_err(|fault| bad(format!("`{}`: {fault}", cut(&url))))?;
-        let pin_sha256 = self.pin_sha256.map(|text| sha256(&text, source));
-        Ok(Launch::Remote {
-            url: read.into(),
-            private,
-            pin_sha256: pin_sha256.transpose()?,
-        })
-    }
-}
-
 impl RawScript {
     fn read(self, source: From<'_>) -> Result<Script> {
         let place = source.place(&self.script);
@@ -600,96 +530,6 @@ impl RawScript {
             script: script.into(),
             with,
             about: self.about.map(|about| text(&about, source)).transpose()?,
-        })
-    }
-}
-
-fn secrets(
-    raw: BTreeMap<Spanned<String>, RawSlot>,
-    launch: &Launch,
-    source: From<'_>,
-) -> Result<BTreeMap<String, Slot>> {
-    let mut slots: BTreeMap<String, Slot> = BTreeMap::new();
-    for (name, slot) in raw {
-        let place = source.place(&name);
-        let name = name.into_inner();
-        if !is_name(&name) {
-            return Err(place.wrong(
-                format!("`{}` cannot be the name of a secret", cut(&name)),
-                "1 to 32 of a-z, 0-9 and `-`, beginning with a letter or digit",
-            ));
-        }
-        let slot = slot.read(&place, source)?;
-        let remote = matches!(launch, Launch::Remote { .. });
-        if remote == matches!(slot.place, Placing::Env { .. }) {
-            let (what, hint) = match remote {
-                true => (
-                    "a remote server has no environment",
-                    "`header`, `query`, `body` or `basic`",
-                ),
-                false => (
-                    "Keepgate does not make the requests of a server in a jail",
-                    "`env`: a placeholder, replaced by the key on the way out",
-                ),
-            };
-            return Err(place.wrong(what, hint));
-        }
-        if let Some((other, _)) = slots.iter().find(|(_, other)| other.place == slot.place) {
-            return Err(place.wrong(
-                format!("it goes where `{other}` goes"),
-                "one place takes one key",
-            ));
-        }
-        slots.insert(name, slot);
-    }
-    Ok(slots)
-}
-
-impl RawSlot {
-    fn read(self, place: &Place, source: From<'_>) -> Result<Slot> {
-        let prefix = self.prefix.as_ref().map(|text| self::text(text, source));
-        let prefix = prefix.transpose()?;
-        let given = [
-            &self.header,
-            &self.query,
-            &self.body,
-            &self.basic,
-            &self.env,
-        ];
-        let placing = match given.map(Option::as_ref) {
-            [Some(name), None, None, None, None] => Placing::Header {
-                name: header(name, source)?,
-                prefix: prefix.clone().unwrap_or_default(),
-            },
-            [None, Some(name), None, None, None] => Placing::Query {
-                name: line(name, source)?,
-            },
-            [None, None, Some(pointer), None, None] => Placing::Body {
-                pointer: self::pointer(pointer, source)?,
-            },
-            [None, None, None, Some(user), None] => Placing::Basic {
-                user: line(user, source)?,
-            },
-            [None, None, None, None, Some(name)] => Placing::Env {
-                name: variable(name, source)?,
-            },
-            _ => {
-                return Err(place.wrong(
-                    "it is not said, or said twice, where the key goes",
-                    "exactly one of `header`, `query`, `body`, `basic`, `env`",
-                ));
-            }
-        };
-        if let (Some(at), false) = (&self.prefix, matches!(placing, Placing::Header { .. })) {
-            return Err(source.place(at).wrong(
-                "`prefix` has no meaning there",
-                "it is of a `header`: take it away",
-            ));
-        }
-        Ok(Slot {
-            place: placing,
-            required: self.required.unwrap_or(true),
-            about: self.about.map(|text| line(&text, source)).transpose()?,
         })
     }
 }
@@ -884,198 +724,6 @@ impl RawLimits {
             ),
         })
     }
-}
-
-fn cut(text: &str) -> Escaped<'_> {
-    Escaped::cut(text, 100)
-}
-
-/// A limit: at least 1, at most `most`.
-fn number(said: Option<Spanned<u64>>, most: u64, source: From<'_>) -> Result<Option<u64>> {
-    let Some(said) = said else { return Ok(None) };
-    let value = *said.get_ref();
-    match (1..=most).contains(&value) {
-        true => Ok(Some(value)),
-        false => Err(source.place(&said).wrong(
-            format!("{value} is out of bounds"),
-            format!("1 to {most}; what a manifest does not name keeps its default"),
-        )),
-    }
-}
-
-fn few(number: usize, what: &str, place: &Place) -> Result<()> {
-    if number <= MANY {
-        return Ok(());
-    }
-    Err(place.wrong(format!("more than {MANY} {what}"), "make two connectors"))
-}
-
-/// A value of text: no NUL, not too long.
-fn text(said: &Spanned<String>, source: From<'_>) -> Result<String> {
-    let text = said.get_ref();
-    if text.len() > TEXT_MAX || text.contains('\0') {
-        return Err(source.place(said).wrong(
-            "the text is too long or holds a NUL",
-            format!("at most {TEXT_MAX} bytes"),
-        ));
-    }
-    Ok(text.clone())
-}
-
-/// A text of one line.
-fn line(said: &Spanned<String>, source: From<'_>) -> Result<String> {
-    let text = text(said, source)?;
-    if text.is_empty() || text.chars().any(char::is_control) {
-        return Err(source.place(said).wrong(
-            "the text is empty or has more than one line",
-            "one line of text",
-        ));
-    }
-    Ok(text)
-}
-
-/// A key of a table that a server or publisher chose.
-fn named(said: Spanned<String>, what: &str, source: From<'_>) -> Result<String> {
-    let name = said.get_ref();
-    if name.is_empty() || name.len() > NAME_MAX || name.chars().any(char::is_control) {
-        return Err(source.place(&said).wrong(
-            format!("`{}` cannot be the name of {what}", cut(name)),
-            format!("1 to {NAME_MAX} bytes on one line"),
-        ));
-    }
-    Ok(said.into_inner())
-}
-
-fn word<T: Copy>(
-    said: &Spanned<String>,
-    all: &[T],
-    name: impl Fn(T) -> &'static str,
-    what: &str,
-    source: From<'_>,
-) -> Result<T> {
-    let found = all.iter().copied().find(|one| name(*one) == said.get_ref());
-    found.ok_or_else(|| {
-        let names: Vec<&str> = all.iter().map(|one| name(*one)).collect();
-        let what = format!("`{}` is no {what}", cut(said.get_ref()));
-        source.place(said).wrong(what, names.join(", "))
-    })
-}
-
-fn path(said: &Spanned<PathBuf>, source: From<'_>) -> Result<PathBuf> {
-    let path = said.get_ref();
-    let shown = path.to_string_lossy();
-    let plain = |part: Component<'_>| matches!(part, Component::RootDir | Component::Normal(_));
-    if !path.is_absolute() || shown.len() > TEXT_MAX || shown.contains('\0') {
-        return Err(source.place(said).wrong(
-            format!("the path `{}` is not absolute", cut(&shown)),
-            "begin with `/`",
-        ));
-    }
-    if !path.components().all(plain) {
-        return Err(source.place(said).wrong(
-            format!("the path `{}` holds `..`", cut(&shown)),
-            "write where it leads",
-        ));
-    }
-    Ok(path.components().collect())
-}
-
-fn sha256(said: &Spanned<String>, source: From<'_>) -> Result<String> {
-    let text = said.get_ref();
-    let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-    if text.len() == 64 && text.bytes().all(hex) {
-        return Ok(text.clone());
-    }
-    Err(source.place(said).wrong(
-        format!("`{}` is no SHA-256", cut(text)),
-        "64 digits of 0-9 and a-f",
-    ))
-}
-
-fn is_pointer(text: &str) -> bool {
-    text.is_empty() || text.starts_with('/')
-}
-
-fn pointer(said: &Spanned<String>, source: From<'_>) -> Result<String> {
-    let text = text(said, source)?;
-    if is_pointer(&text) {
-        return Ok(text);
-    }
-    Err(source.place(said).wrong(
-        format!("`{}` is no JSON pointer", cut(&text)),
-        "begin with `/`, such as `/items/0/id`; the empty text means all",
-    ))
-}
-
-/// Headers that a slot may not set: they belong to the connection, or to MCP.
-const NOT_HEADERS: [&str; 9] = [
-    "connection",
-    "content-length",
-    "content-type",
-    "host",
-    "mcp-method",
-    "mcp-name",
-    "mcp-protocol-version",
-    "mcp-session-id",
-    "transfer-encoding",
-];
-
-fn header(said: &Spanned<String>, source: From<'_>) -> Result<String> {
-    let name = said.get_ref();
-    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-    let lower = name.to_ascii_lowercase();
-    if name.is_empty() || name.len() > NAME_MAX || !name.bytes().all(token) {
-        return Err(source.place(said).wrong(
-            format!("`{}` is no name of a header", cut(name)),
-            "such as `authorization` or `x-api-key`",
-        ));
-    }
-    if NOT_HEADERS.contains(&lower.as_str()) || lower.starts_with("mcp-param-") {
-        return Err(source.place(said).wrong(
-            format!("Keepgate itself sets `{lower}`"),
-            "name the header the server reads the key from",
-        ));
-    }
-    Ok(lower)
-}
-
-fn variable(said: &Spanned<String>, source: From<'_>) -> Result<String> {
-    let name = said.get_ref();
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-    let digit = name.as_bytes().first().is_some_and(u8::is_ascii_digit);
-    if name.is_empty() || name.len() > 128 || digit || !name.bytes().all(plain) {
-        return Err(source.place(said).wrong(
-            format!("`{}` is no name of a variable", cut(name)),
-            "A-Z, a-z, 0-9 and `_`, not beginning with a digit",
-        ));
-    }
-    Ok(name.clone())
-}
-
-/// A TOML value as JSON; times, infinities and what is no number have no form there.
-fn json(value: toml::Value, place: &Place) -> Result<Value> {
-    Ok(match value {
-        toml::Value::String(text) => Value::String(text),
-        toml::Value::Integer(number) => Value::from(number),
-        toml::Value::Boolean(on) => Value::Bool(on),
-        toml::Value::Float(number) if number.is_finite() => Value::from(number),
-        toml::Value::Array(items) => {
-            let items = items.into_iter().map(|item| json(item, place));
-            Value::Array(items.collect::<Result<_>>()?)
-        }
-        toml::Value::Table(members) => {
-            let members = members
-                .into_iter()
-                .map(|(name, value)| Ok((name, json(value, place)?)));
-            Value::Object(members.collect::<Result<_>>()?)
-        }
-        toml::Value::Float(_) | toml::Value::Datetime(_) => {
-            return Err(place.wrong(
-                "the value has no form in JSON",
-                "write times as texts, and numbers as they are",
-            ));
-        }
-    })
 }
 
 #[cfg(test)]

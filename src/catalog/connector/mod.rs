@@ -13,6 +13,7 @@
 
 pub mod bundle;
 pub mod compare;
+pub mod composio;
 pub mod digest;
 pub mod installed;
 pub mod listing;
@@ -159,6 +160,9 @@ pub enum Launch {
         private: Vec<String>,
         /// SHA-256 of the server's certificate (DER), hexadecimal, where that is pinned.
         pin_sha256: Option<String>,
+        /// Toolkits of Composio that all its tools belong to; see [`composio`].
+        #[serde(default)]
+        toolkits: Vec<String>,
     },
     /// A Claude Skill: a folder with instructions and scripts, each script a tool in a jail of its own
     /// for each call. See [`skill`].

@@ -86,6 +86,7 @@ fn launch(launch: &Launch) -> String {
             url,
             private,
             pin_sha256,
+            toolkits,
         } => {
             let networks = private.iter().map(|net| quoted(net)).collect();
             text += "\n[remote]\n";
@@ -93,6 +94,11 @@ fn launch(launch: &Launch) -> String {
             let _ = writeln!(text, "private = {}", list(networks));
             if let Some(pin) = pin_sha256 {
                 let _ = writeln!(text, "pin_sha256 = {}", quoted(pin));
+            }
+            if !toolkits.is_empty() {
+                let names = toolkits.iter().map(|name| quoted(name)).collect();
+                text += "# All its tools belong to these.\n";
+                let _ = writeln!(text, "toolkits = {}", list(names));
             }
         }
         Launch::Skill {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
+use url::Url;
 
 use super::files::{directory, shown};
 use super::install::{self, Ready};
@@ -13,8 +14,8 @@ use crate::call::declared::Declared;
 use crate::catalog::connector::digest::Listing;
 use crate::catalog::connector::manifest::Written;
 use crate::catalog::connector::{
-    CONNECTORS_MAX, Connector, ConnectorLimits, Launch, Passing, Placing, Resources, Slot, skill,
-    toml,
+    CONNECTORS_MAX, Connector, ConnectorLimits, Launch, Passing, Placing, Resources, Slot,
+    composio, skill, toml,
 };
 use crate::cli::app::App;
 use crate::cli::args::ConnectorImportArgs;
@@ -49,6 +50,9 @@ pub(super) fn run(app: &App, options: &ConnectorImportArgs) -> Result<Exit> {
     }
     room(app, name)?;
     let source = Source::of(options.source.as_deref(), &options.words)?;
+    if !matches!(source, Source::Remote(_)) {
+        not_remote(options)?;
+    }
     let connector = match source {
         Source::Package(described) => package(app, options, described)?,
         Source::Remote(described) => remote(options, described)?,
@@ -153,6 +157,23 @@ fn package(app: &App, options: &ConnectorImportArgs, described: Described) -> Re
     Ok(connector)
 }
 
+/// What only a server elsewhere has, and would be passed over.
+fn not_remote(options: &ConnectorImportArgs) -> Result<()> {
+    let given = [
+        ("--header", &options.header),
+        ("--private", &options.private),
+        ("--toolkit", &options.toolkit),
+    ];
+    match given.into_iter().find(|(_, given)| !given.is_empty()) {
+        None => Ok(()),
+        Some((option, _)) => Err(Error::of(
+            Kind::Usage,
+            format!("`{option}` is of a remote server, and this is none"),
+        )
+        .hint("take it away; a server in a jail gets keys as variables: see `[secrets.NAME]`")),
+    }
+}
+
 fn remote(options: &ConnectorImportArgs, described: Described) -> Result<Connector> {
     let jailed = !options.ro.is_empty()
         || !options.rw.is_empty()
@@ -165,19 +186,26 @@ fn remote(options: &ConnectorImportArgs, described: Described) -> Result<Connect
             Kind::Usage,
             "a remote server has no jail, no files and no arguments",
         )
-        .hint("of the options, only `--header` and `--private` are for it"));
+        .hint("of the options, only `--header`, `--private` and `--toolkit` are for it"));
     }
     let url = described.url.ok_or_else(|| Error::new("there is no URL"))?;
+    let read = Url::parse(&url).ok();
+    let composio = !options.toolkit.is_empty() || read.as_ref().is_some_and(composio::is_at);
+    if let (true, Some(read)) = (composio, &read) {
+        composio::check(read, &options.toolkit)
+            .map_err(|fault| Error::of(Kind::Usage, fault.what).hint(fault.hint))?;
+    }
     let launch = Launch::Remote {
         url,
         private: options.private.clone(),
         pin_sha256: None,
+        toolkits: options.toolkit.clone(),
     };
     let mut connector = empty(options, launch);
     connector.title = described.title.unwrap_or(connector.title);
     connector.publisher = described.publisher;
     connector.version = described.version;
-    let asked: Vec<Wanted> = options
+    let mut asked: Vec<Wanted> = options
         .header
         .iter()
         .map(|name| Wanted {
@@ -190,6 +218,19 @@ fn remote(options: &ConnectorImportArgs, described: Described) -> Result<Connect
             },
         })
         .collect();
+    if composio {
+        connector.title = format!("Composio: {}", options.toolkit.join(", "));
+        connector.publisher = Some("composio".into());
+        let is_key = |wanted: &Wanted| wanted.name.eq_ignore_ascii_case(composio::KEY_HEADER);
+        if !asked.iter().chain(&described.secrets).any(is_key) {
+            asked.push(Wanted {
+                name: composio::KEY_HEADER.into(),
+                required: true,
+                about: Some("API key of the Composio project".into()),
+                prefix: String::new(),
+            });
+        }
+    }
     connector.secrets = slots(
         &described.secrets,
         |name| Placing::Header {

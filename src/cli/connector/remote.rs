@@ -36,6 +36,7 @@ pub(super) fn see(connector: &Connector) -> Result<Seen> {
         url,
         private,
         pin_sha256,
+        ..
     } = &connector.launch
     else {
         return Err(Error::new("the connector is not remote"));

@@ -148,6 +148,10 @@ fn allowed(narrowing: &Narrowing) -> String {
 }
 
 fn about(connector: &Connector) -> Value {
+    let toolkits = match &connector.launch {
+        Launch::Remote { toolkits, .. } => toolkits.as_slice(),
+        Launch::Stdio { .. } | Launch::Skill { .. } => &[],
+    };
     let (reads, writes, hosts, url) = match &connector.launch {
         Launch::Stdio { jail, .. } | Launch::Skill { jail, .. } => {
             let paths = |all: &[std::path::PathBuf]| -> Vec<String> {
@@ -175,6 +179,7 @@ fn about(connector: &Connector) -> Value {
         "launch": connector.launch.name(),
         "scripts": scripts(connector),
         "url": url,
+        "toolkits": toolkits,
         "reads": reads,
         "writes": writes,
         "hosts": hosts,
@@ -288,6 +293,7 @@ pub(super) fn markdown(facts: &Value) -> String {
     line("sees", words(&list("reads")));
     line("may change", words(&list("writes")));
     line("may reach", words(&list("hosts")));
+    line("toolkits", words(&list("toolkits")));
     let secrets: Vec<String> = list("secrets")
         .iter()
         .map(|slot| {

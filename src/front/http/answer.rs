@@ -98,7 +98,7 @@ impl Hanging {
 
 impl Drop for Hanging {
     fn drop(&mut self) {
-        self.talk.cancel(&self.key);
+        self.talk.lose(&self.key);
     }
 }
 

@@ -238,7 +238,7 @@ fn a_revoked_agent_is_cut_off_wherever_it_is() {
     rig.tell(&Control::Unlisten { agent: "w".into() }, None);
     assert!(stream.event().is_none());
     assert_eq!(calls.response().status, 503);
-    let (FrontToKeeper::Cancel { id: cancelled }, _) = rig.asked() else {
+    let (FrontToKeeper::Cancel { id: cancelled, .. }, _) = rig.asked() else {
         panic!()
     };
     assert_eq!(cancelled, number);

@@ -27,7 +27,14 @@ fn a_call_that_its_client_cancels_ends_without_an_answer_and_no_failure() {
             "params": {"requestId": number},
         });
         assert_eq!(web.post(&[&id], &cancel.to_string()).status, 202);
-        let (FrontToKeeper::Cancel { id: cancelled }, _) = rig.asked() else {
+        let (
+            FrontToKeeper::Cancel {
+                id: cancelled,
+                meant: true,
+            },
+            _,
+        ) = rig.asked()
+        else {
             panic!()
         };
         assert_eq!(cancelled, asked);

@@ -353,7 +353,14 @@ fn who_closes_the_stream_gives_up_the_call() {
             assert!(web.event().is_some());
         }
         drop(web);
-        let (FrontToKeeper::Cancel { id: cancelled }, _) = rig.asked() else {
+        let (
+            FrontToKeeper::Cancel {
+                id: cancelled,
+                meant: false,
+            },
+            _,
+        ) = rig.asked()
+        else {
             panic!()
         };
         assert_eq!(cancelled, id);
@@ -368,7 +375,14 @@ fn who_closes_the_stream_gives_up_the_call() {
     let mut web = Web::connect(address).with(TOKEN);
     let cancel = r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}"#;
     assert_eq!(web.post(&[&id], cancel).status, 202);
-    let (FrontToKeeper::Cancel { id: cancelled }, _) = rig.asked() else {
+    let (
+        FrontToKeeper::Cancel {
+            id: cancelled,
+            meant: true,
+        },
+        _,
+    ) = rig.asked()
+    else {
         panic!()
     };
     assert_eq!(cancelled, number);
@@ -403,7 +417,7 @@ fn news_come_on_a_stream_with_signs_of_life() {
     let tag = &told["params"]["_meta"]["io.modelcontextprotocol/subscriptionId"];
     assert_eq!(tag, &Value::from(9));
     drop(web);
-    let (FrontToKeeper::Cancel { id: ended }, _) = rig.asked() else {
+    let (FrontToKeeper::Cancel { id: ended, .. }, _) = rig.asked() else {
         panic!()
     };
     assert_eq!(ended, id);

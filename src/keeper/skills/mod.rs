@@ -155,7 +155,7 @@ impl Keeper {
         facts.insert("pin".into(), skill.digest.as_str().into());
         let came_to = match &job.what {
             What::Run(order) => {
-                let ran = self.run_script(ticket, question, skill, order);
+                let ran = self.run_script(ticket, question, skill, order, job.effect);
                 return match ran {
                     Ok(ran) => result::of(ran, job, call.id(), facts),
                     Err(failure) => self.failed(failure, job, facts),

@@ -62,13 +62,15 @@ pub(super) struct Output {
 }
 
 impl Keeper {
-    /// Runs a script in a jail of its own and waits for its end.
+    /// Runs a script in a jail of its own and waits for its end; with an `effect` it may change
+    /// something.
     pub(super) fn run_script(
         &self,
         ticket: Id,
         question: &Arc<Question>,
         skill: &Skill,
         order: &Order,
+        effect: bool,
     ) -> Result<Ran, Failure> {
         let at_once = skill.limits.calls_at_a_time;
         let place = skill
@@ -90,7 +92,7 @@ impl Keeper {
         let pipes = running.start(skill, order);
         let pipes = pipes.map_err(|error| Failure::NotDone(error.message()))?;
         let (killer, own) = (Arc::clone(links), ticket);
-        question.when_gone(move || kill(&killer, own));
+        question.when_stopped(effect, move || kill(&killer, own));
         if !skill.jail.net.is_empty() {
             running.let_out(skill, until);
         }
@@ -98,7 +100,7 @@ impl Keeper {
         let most = usize::try_from(most).unwrap_or(usize::MAX).min(RESULT_MAX);
         let (output, stopped) = running.collect(pipes, most, until)?;
         let stopped = match stopped {
-            None if question.is_gone() => Some(Stop::Cancelled),
+            None if question.is_stopped(effect) => Some(Stop::Cancelled),
             other => other,
         };
         running.end().map(|(end, hops)| Ran {

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use self::world::{IBAN, World};
 use crate::harness::{AGENT, binary, eventually};
+use crate::web::{self, Http};
 
 #[test]
 fn what_a_tool_made_is_taken_back_once_by_the_tool_that_is_declared() {
@@ -481,4 +482,33 @@ fn a_call_that_is_not_over_is_not_taken_back() {
     let answer = session.next();
     assert_eq!(answer["id"], id, "{answer}");
     assert!(world.journal("remove").is_empty());
+}
+
+#[test]
+fn a_write_whose_answer_was_lost_is_made_once() {
+    let world = World::with("live", &web::local(web::port()));
+    let (url, token) = web::enrol(&world.appliance, "web");
+    let body = web::modern(
+        "tools/call",
+        json!({"name": "things__keep", "arguments": {"id": "t-slow"}}),
+    );
+    let mut lost = Http::connect(&url);
+    lost.send(&token, &body);
+    eventually("the server is asked", || !world.journal("keep").is_empty());
+    lost.leave();
+    fs::write(world.place.join("go"), "").unwrap();
+    let (status, again) = Http::connect(&url).post(&token, &body);
+    assert_eq!(status, 200);
+    assert_eq!(again["result"]["content"][0]["text"], "kept", "{again}");
+    let intents = world.appliance.entries("call.intent");
+    let first = &intents[0]["body"]["call"];
+    let repeated = world.appliance.entries("call.repeated");
+    assert_eq!((intents.len(), repeated.len()), (1, 1));
+    assert_eq!(&repeated[0]["body"]["repeats"], first);
+    assert_eq!(world.journal("keep").len(), 1);
+    // That one was delivered: the same call is meant now.
+    eventually("a deliberate call is made", || {
+        assert_eq!(Http::connect(&url).post(&token, &body).0, 200);
+        world.journal("keep").len() == 2
+    });
 }

@@ -17,6 +17,7 @@
 //! | `shadowed-name`, `look-alike-name` | names of others, or that look like them | high, medium |
 //! | `unusable-name` | names that model APIs do not take | medium |
 //! | `schema-*` | schemas that lead elsewhere, do not compile, are huge, carry keys | high to low |
+//! | `outside-toolkits` | tools that a server of Composio should not have | high |
 //! | `declared-too-mild`, `declared-nothing`, `undeclared`, `no-such-tool`, `no-such-parameter`, `undo-unfit`, `dry-run-unfit` | the manifest against what was listed | high to low |
 //! | `jail-*` | jails that show or allow too much | high to low |
 //! | `not-pinned`, `others-may-write`, `set-id`, `link-leads-out` | what is executed | high, medium |

@@ -3,6 +3,7 @@
 use unicode_security::confusable_detection::skeleton;
 
 use super::super::report::Severity;
+use super::super::{Launch, composio};
 use super::{Found, Material, Subject};
 
 /// Longest name on the wire, in bytes (model APIs).
@@ -35,6 +36,20 @@ pub(super) fn tool(subject: &Subject<'_>, material: &Material<'_>, found: &mut F
             "the name has letters that look like others",
             Some(name),
             "names of tools are plain ASCII everywhere: do not use it",
+        );
+    }
+    if let Launch::Remote { toolkits, .. } = &material.connector.launch
+        && !toolkits.is_empty()
+        && !composio::is_of(name, toolkits)
+    {
+        found.add(
+            "outside-toolkits",
+            subject,
+            Severity::High,
+            "remote.toolkits",
+            "the tool is of no toolkit that the manifest names",
+            Some(&toolkits.join(", ")),
+            composio::HINT,
         );
     }
     for (connector, tools) in material.others {

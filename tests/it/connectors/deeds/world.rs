@@ -63,7 +63,12 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new(mode: &str) -> Self {
-        let appliance = Appliance::init("");
+        Self::with(mode, "")
+    }
+
+    /// With `extra` in the configuration, and in it for an agent `web`, too.
+    pub(super) fn with(mode: &str, extra: &str) -> Self {
+        let appliance = Appliance::init(extra);
         let dir = appliance.directory.path().canonicalize().unwrap();
         let (server, place) = (dir.join("server"), dir.join("things"));
         for one in [&server, &place] {
@@ -95,7 +100,8 @@ impl World {
         fs::write(&manifest, format!("{before}{DECLARED}")).unwrap();
         let config = appliance.path("keepgate.toml");
         let text = fs::read_to_string(&config).unwrap();
-        let text = format!("{text}\n[planes.production.connectors.things]\nagents = [\"bot\"]\n");
+        let text =
+            format!("{text}\n[planes.production.connectors.things]\nagents = [\"bot\", \"web\"]\n");
         fs::write(config, text).unwrap();
         let world = Self { appliance, place };
         world.approve();
