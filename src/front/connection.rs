@@ -157,13 +157,28 @@ impl Connection {
                 return self.refuse(&Refusal::new(INVALID_REQUEST, what));
             }
         };
-        let step = match message::read(line) {
-            Ok(message) => match era::of(&message, None) {
+        if message::is_batch(line) && talk.session.takes_batches() {
+            return match message::batch(line) {
+                Ok(all) => all
+                    .iter()
+                    .for_each(|one| match message::read(one.get().as_bytes()) {
+                        Ok(message) => self.act(talk.session.take(message)),
+                        Err(refusal) => self.refuse(&refusal),
+                    }),
+                Err(refusal) => self.refuse(&refusal),
+            };
+        }
+        match message::read(line) {
+            Ok(message) => self.act(match era::of(&message, None) {
                 Era::Session => talk.session.take(message),
                 Era::Stateless => stateless::take(message, None),
-            },
-            Err(refusal) => return self.refuse(&refusal),
-        };
+            }),
+            Err(refusal) => self.refuse(&refusal),
+        }
+    }
+
+    fn act(&self, step: Step<'_>) {
+        let talk = &self.talk;
         self.strikes.set(self.strikes.get().saturating_sub(1));
         match step {
             Step::Reply(line) => self.outlet.say(line),

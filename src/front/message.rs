@@ -4,6 +4,7 @@
 
 use std::fmt;
 
+use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::reply;
@@ -15,6 +16,8 @@ use crate::wire::{json, jsonrpc};
 pub const LINE_MAX: usize = 3 << 19;
 /// Longest id, in bytes as it is written.
 const ID_MAX: usize = 256;
+/// Most messages of one batch.
+const BATCH_MAX: usize = 64;
 /// Characters of a method that an error shows.
 const METHOD_SHOWN: usize = 64;
 
@@ -168,11 +171,57 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// Reads one line. Takes any bytes.
+/// Whether a line is a batch: only revision 2025-03-26 has them.
+pub(super) fn is_batch(line: &[u8]) -> bool {
+    let first = line.iter().find(|byte| !byte.is_ascii_whitespace());
+    first == Some(&b'[')
+}
+
+/// The messages of a batch, each as it came and none of them read yet. Takes any bytes.
 ///
 /// # Errors
-/// Refuses what is not strict JSON (see [`json`]) or not one JSON-RPC 2.0 message; batches too.
-pub fn read(line: &[u8]) -> Result<Message<'_>, Refusal> {
+/// Refuses what is not strict JSON, no array, or has no message or more than 64.
+pub fn batch(line: &[u8]) -> Result<Vec<&RawValue>, Refusal> {
+    strict(line)?;
+    let Few(messages) = serde_json::from_slice(line).map_err(|_| {
+        let what = format!("a batch is an array of 1 to {BATCH_MAX} messages");
+        Refusal::new(INVALID_REQUEST, what)
+    })?;
+    Ok(messages)
+}
+
+/// What [`batch`] takes.
+struct Few<'a>(Vec<&'a RawValue>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Few<'a> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Each;
+        impl<'de> Visitor<'de> for Each {
+            type Value = Few<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a batch")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut all: A) -> Result<Few<'de>, A::Error> {
+                let mut few = Vec::new();
+                while let Some(one) = all.next_element()? {
+                    if few.len() == BATCH_MAX {
+                        return Err(A::Error::custom("too many"));
+                    }
+                    few.push(one);
+                }
+                match few.is_empty() {
+                    true => Err(A::Error::custom("none")),
+                    false => Ok(Few(few)),
+                }
+            }
+        }
+        from.deserialize_seq(Each)
+    }
+}
+
+fn strict(line: &[u8]) -> Result<(), Refusal> {
     let limits = json::Limits {
         bytes: LINE_MAX,
         ..json::Limits::default()
@@ -180,7 +229,15 @@ pub fn read(line: &[u8]) -> Result<Message<'_>, Refusal> {
     json::check(line, &limits).map_err(|bad| Refusal {
         detail: Some(bad.to_string().into()),
         ..Refusal::new(PARSE_ERROR, format!("{} at byte {}", bad.what, bad.offset))
-    })?;
+    })
+}
+
+/// Reads one line. Takes any bytes.
+///
+/// # Errors
+/// Refuses what is not strict JSON (see [`json`]) or not one JSON-RPC 2.0 message; batches too.
+pub fn read(line: &[u8]) -> Result<Message<'_>, Refusal> {
+    strict(line)?;
     let invalid = |what: &str| Refusal::new(INVALID_REQUEST, what);
     let envelope = jsonrpc::Envelope::read(line).map_err(invalid)?;
     let id = envelope.id.map(request_id).transpose()?;
@@ -298,7 +355,7 @@ mod tests {
                 "[]",
                 "null",
                 -32600,
-                "batches are not served; send one message a line",
+                "a batch is no message; send one message a line",
             ),
             (
                 r#"{"id":1,"method":"a"}"#,

@@ -48,7 +48,7 @@ use limits::Limits;
 
 pub use crate::wire::line::{Line, Lines};
 pub use http::fuzz_headers;
-pub use message::{LINE_MAX, Message, Refusal, RequestId, read};
+pub use message::{LINE_MAX, Message, Refusal, RequestId, batch, read};
 
 /// What the supervisor tells the front at start.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -64,7 +64,7 @@ impl<'a> Envelope<'a> {
     pub fn read(line: &'a [u8]) -> Result<Self, &'static str> {
         match line.iter().find(|byte| !byte.is_ascii_whitespace()) {
             Some(b'{') => {}
-            Some(b'[') => return Err("batches are not served; send one message a line"),
+            Some(b'[') => return Err("a batch is no message; send one message a line"),
             Some(_) | None => return Err("a message is an object"),
         }
         serde_json::from_slice(line).map_err(|_| "a message is an object")

@@ -15,6 +15,8 @@ use crate::wire::messages::Era;
 pub(in crate::front) const VERSIONS: [&str; 4] = ["2024-11-05", "2025-03-26", "2025-06-18", LATEST];
 /// What a client is offered that asks for another revision.
 const LATEST: &str = "2025-11-25";
+/// The revision in which a message may be an array of messages.
+const WITH_BATCHES: &str = "2025-03-26";
 
 /// Methods that are the keeper's to answer, besides those with a meaning here.
 const PASSED: [&str; 8] = [
@@ -32,6 +34,7 @@ const PASSED: [&str; 8] = [
 #[derive(Debug, Default)]
 pub(in crate::front) struct Session {
     open: Cell<bool>,
+    version: Cell<&'static str>,
     client: RefCell<String>,
 }
 
@@ -44,6 +47,11 @@ impl Session {
     /// `initialize` was answered with an error: it may come again.
     pub(in crate::front) fn reopen(&self) {
         self.open.set(false);
+    }
+
+    /// Messages may come in batches: in one revision only.
+    pub(in crate::front) fn takes_batches(&self) -> bool {
+        self.is_open() && self.version.get() == WITH_BATCHES
     }
 
     /// What to do about `message`.
@@ -120,6 +128,7 @@ impl Session {
             .find(|known| **known == version)
             .unwrap_or(&LATEST);
         let ask = params::other("initialize", params)?;
+        self.version.set(version);
         self.client.replace(params::label(wanted.client_info));
         self.open.set(true);
         Ok((ask, Form::Hello { version }))

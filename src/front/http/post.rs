@@ -6,6 +6,7 @@ use http_body_util::{BodyExt, Limited};
 use hyper::body::{Body, Incoming};
 use hyper::header::{HeaderMap, HeaderValue};
 use hyper::{Request, Response, StatusCode};
+use serde_json::value::RawValue;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::timeout;
 
@@ -52,17 +53,25 @@ pub(super) async fn post(
             return refused.response(written);
         }
     };
-    let message = match message::read(&line) {
-        Ok(message) => message,
-        Err(refusal) => return refuse(agent, Era::Session, &refusal, written),
-    };
-    let claims = gate::claims(&headers);
     let post = Post {
         agent,
         headers: &headers,
         reads,
         written,
     };
+    if message::is_batch(&line)
+        && let Some(session) = find(agent, &headers).filter(|one| one.talk.session.takes_batches())
+    {
+        return match message::batch(&line) {
+            Ok(all) => post.batch(&session.talk, &all).await,
+            Err(refusal) => refuse(agent, Era::Session, &refusal, written),
+        };
+    }
+    let message = match message::read(&line) {
+        Ok(message) => message,
+        Err(refusal) => return refuse(agent, Era::Session, &refusal, written),
+    };
+    let claims = gate::claims(&headers);
     match era::of(&message, claims.version.as_deref()) {
         Era::Stateless => post.stateless(message, &claims).await,
         Era::Session => post.in_session(message, &claims).await,
@@ -206,6 +215,64 @@ impl Post<'_> {
             _ => drop(self.agent.sessions.end(&session.id)),
         }
         response
+    }
+
+    /// Takes the messages of a batch one by one. What they are answered comes as a stream, or as one
+    /// array where the client reads no stream; nothing, where none of them wants an answer.
+    async fn batch(&self, talk: &Rc<Talk>, all: &[&RawValue]) -> Response<Answer> {
+        let (outlet, mut queue) = Outlet::new(self.agent);
+        let refuse = |refusal: Refusal| {
+            self.agent.notes.note(refusal.what());
+            outlet.answer(refusal.line(), Some(refusal.code()), None);
+        };
+        let mut answers = false;
+        for one in all {
+            let step = match message::read(one.get().as_bytes()) {
+                Ok(message) => talk.session.take(message),
+                Err(refusal) => Step::Refuse(refusal),
+            };
+            answers |= matches!(
+                step,
+                Step::Ask(_) | Step::Reply(_) | Step::Refuse(_) | Step::Decline(_)
+            );
+            match step {
+                Step::Ask(question) => {
+                    if let Err(refusal) = talk.put(question, Rc::clone(&outlet)) {
+                        refuse(refusal);
+                    }
+                }
+                Step::Reply(line) => outlet.answer(line, None, None),
+                Step::Refuse(refusal) => refuse(refusal),
+                Step::Decline(refusal) => {
+                    outlet.answer(refusal.line(), Some(refusal.code()), None);
+                }
+                Step::Note(what) => self.agent.notes.note(what),
+                Step::Cancel(key) => talk.cancel(&key),
+                Step::Said { key, ok, raw } => talk.said(&key, ok, raw),
+                Step::Pass => {}
+            }
+        }
+        // The queue ends with the last answer.
+        drop(outlet);
+        if !answers {
+            return answer::bare(StatusCode::ACCEPTED);
+        }
+        if self.reads.events {
+            let every = self.agent.house.limits.heartbeat;
+            return answer::events(Events::new(None, queue, every, self.written));
+        }
+        let mut answers = Vec::new();
+        while let Some(queued) = queue.recv().await {
+            // What is told on the way has no place in an array of answers.
+            if queued.last.is_some() {
+                answers.push(queued);
+            }
+        }
+        let lines = answers.iter().map(|one| one.line.trim_ascii_end());
+        let mut array = lines.collect::<Vec<_>>().join(&b',');
+        array.insert(0, b'[');
+        array.extend_from_slice(b"]\n");
+        answer::json(StatusCode::OK, array, None, self.written)
     }
 
     /// Puts a question, and answers with what comes: where that is the whole answer, as one message;

@@ -26,6 +26,7 @@ use crate::wire::messages::{
 };
 use crate::wire::text::hex;
 
+mod batches;
 mod calls;
 mod door;
 mod endings;

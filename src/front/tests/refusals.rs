@@ -49,8 +49,8 @@ fn malformed_lines_are_answered_noted_and_survived() {
         (
             "[]",
             -32600,
-            "batches are not served; send one message a line",
-            "batches are not served; send one message a line",
+            "a batch is no message; send one message a line",
+            "a batch is no message; send one message a line",
         ),
         (
             r#"{"jsonrpc":"2.0","id":null,"method":"ping"}"#,
