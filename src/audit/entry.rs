@@ -100,6 +100,26 @@ impl Entry {
     }
 }
 
+#[cfg(test)]
+impl Entry {
+    /// One that no log holds, for tests of what is folded.
+    pub(crate) fn for_tests(seq: u64, kind: &str, time: Timestamp, body: Value) -> Self {
+        Self {
+            seq,
+            time,
+            kind: kind.into(),
+            boot: String::new(),
+            origin: String::new(),
+            prev: Hash::default(),
+            body: body.as_object().cloned().unwrap_or_default(),
+            payloads: Vec::new(),
+            segment: 0,
+            at: 0,
+            bytes: Vec::new(),
+        }
+    }
+}
+
 impl Serialize for Entry {
     /// The stored JSON.
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

@@ -163,10 +163,11 @@ impl<'a> Ledger<'a> {
         dry: Dry,
         seen: Option<&Recipe>,
     ) -> Result<Authorized<Dry>> {
-        self.intent(call, grant, "rehearse", seen, dry)
+        self.intent(call, grant, "rehearse", seen, None, dry)
     }
 
-    /// Writes the intent of a call with its effects; durable on return.
+    /// Writes the intent of a call with its effects; durable on return. `again` is what a call has
+    /// in common with those that would be the same made again, where a client may do so unasked.
     ///
     /// # Errors
     /// As [`Self::intent_dry`].
@@ -176,8 +177,10 @@ impl<'a> Ledger<'a> {
         grant: Grant,
         live: Live,
         undo: Undo,
+        again: Option<String>,
     ) -> Result<Authorized<Live>> {
-        self.intent(call, grant, "live", undo.recipe().as_ref(), live)
+        let recipe = undo.recipe();
+        self.intent(call, grant, "live", recipe.as_ref(), again, live)
     }
 
     /// Writes the intent of an operator's undo of entry `undoes`; durable on return.
@@ -247,6 +250,7 @@ impl<'a> Ledger<'a> {
         grant: Grant,
         mode: &str,
         change: Option<&Recipe>,
+        again: Option<String>,
         why: M,
     ) -> Result<Authorized<M>> {
         grant.covers(call)?;
@@ -261,6 +265,9 @@ impl<'a> Ledger<'a> {
         }
         if let Some(change) = change {
             body.insert("undo".into(), recipe(change)?);
+        }
+        if let Some(again) = again {
+            body.insert("again".into(), again.into());
         }
         let draft = Draft::new("call.intent", body)
             .payload("arguments", self.masker.mask(call.canonical()));

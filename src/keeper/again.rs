@@ -6,9 +6,12 @@
 //! same call meanwhile waits for that outcome, or gets it; it is not carried out. Once the outcome
 //! was written out to the agent in whole, the same call is meant, and is a new one.
 //!
-//! Not remembered: reads, refusals (nothing happened), the session era (its clients do not make
-//! calls again by themselves), and anything from before this keeper's start, when what has no
-//! outcome is `unknown`.
+//! What was carried out live is known to a keeper that starts anew, too, from its log ([`Lately`]): the
+//! same call is then answered once with what is known of the first one, and not carried out. Results
+//! themselves do not outlive a keeper.
+//!
+//! Not remembered: reads, refusals (nothing happened), and the session era (its clients do not make
+//! calls again by themselves).
 
 use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -17,15 +20,18 @@ use std::time::{Duration, Instant};
 use ring::digest::{Context, SHA256};
 use serde_json::{Map, Value};
 
+use super::lately::Lately;
 use super::questions::Question;
 use crate::audit::evidence::Released;
 use crate::call::Call;
 use crate::call::id::Id;
 use crate::call::tool::EffectClass;
+use crate::time::Timestamp;
 use crate::wire::messages::Era;
+use crate::wire::text::{hex, unhex};
 
 /// How long an outcome waits to be fetched, in microseconds since it was recorded.
-const WINDOW_US: i64 = 10 * 60 * 1_000_000;
+pub(super) const WINDOW_US: i64 = 10 * 60 * 1_000_000;
 /// Outcomes kept of one agent.
 const KEPT_MAX: usize = 256;
 /// Bytes of results kept of one agent: four of the longest.
@@ -69,7 +75,9 @@ enum State {
 pub(super) enum Kept {
     /// Its outcome, which is on disk.
     Outcome(Arc<Released>),
-    /// Nobody can say: the outcome could not be recorded.
+    /// Its outcome is on disk, and its result went with an earlier keeper.
+    Gone,
+    /// Nobody can say: there is no outcome.
     Unknown,
 }
 
@@ -93,6 +101,25 @@ pub(super) struct Ours<'a> {
 }
 
 impl Again {
+    /// What an earlier keeper left: at `now`, which is `since_boot` microseconds since boot.
+    pub(super) fn recall(&self, lately: &Lately, now: Timestamp, since_boot: i64) {
+        let mut known = self.lock();
+        for (call, one) in lately.all(now) {
+            let Some(key) = unhex(&one.key).and_then(|key| Key::try_from(key).ok()) else {
+                continue;
+            };
+            let kept = match one.done {
+                true => Kept::Gone,
+                false => Kept::Unknown,
+            };
+            let ago = now.as_micros().saturating_sub(one.at.as_micros()).max(0);
+            let state = State::Done(kept, since_boot.saturating_sub(ago));
+            let agent = one.agent.clone();
+            known.calls.insert(key, Entry { agent, call, state });
+            known.make_room(&one.agent, key);
+        }
+    }
+
     /// Whether `call` is a new one; waits where the same one is being carried out. `extra` is raw
     /// JSON of what came beside the arguments, or empty; `now` gives microseconds since boot.
     pub(super) fn turn(
@@ -152,18 +179,22 @@ impl Again {
         }
     }
 
-    /// The answer to a question was delivered: the same call is a new one from now on.
-    pub(super) fn delivered(&self, question: u64) {
+    /// The answer to a question was delivered: the same call is a new one from now on. Gives the call
+    /// that the agent knows of now, if that is one.
+    pub(super) fn delivered(&self, question: u64) -> Option<Id> {
         let mut known = self.lock();
-        let Some(key) = known.questions.remove(&question) else {
-            return;
-        };
-        if let Some(Entry {
-            state: State::Done(..),
-            ..
-        }) = known.calls.get(&key)
-        {
-            known.forget(key);
+        let key = known.questions.remove(&question)?;
+        match known.calls.get(&key) {
+            Some(Entry {
+                state: State::Done(..),
+                call,
+                ..
+            }) => {
+                let call = *call;
+                known.forget(key);
+                Some(call)
+            }
+            _ => None,
         }
     }
 
@@ -196,6 +227,11 @@ impl Again {
 }
 
 impl Ours<'_> {
+    /// What makes another call the same, lower-case hex; nothing, where none is.
+    pub(super) fn key(&self) -> Option<String> {
+        self.key.map(|key| hex(&key))
+    }
+
     /// The call came to this at `now`.
     pub(super) fn came_to(mut self, kept: Kept, now: i64) {
         let Some(key) = self.key.take() else { return };
@@ -267,7 +303,7 @@ impl Kept {
     fn len(&self) -> usize {
         match self {
             Self::Outcome(released) => released.result().len(),
-            Self::Unknown => 0,
+            Self::Gone | Self::Unknown => 0,
         }
     }
 }
@@ -291,6 +327,8 @@ fn key(agent: &str, digest: &[u8; 32], extra: &[u8]) -> Key {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     const KEY: Key = [1; 32];
@@ -328,6 +366,48 @@ mod tests {
         // The second asker got it: the agent knows.
         again.delivered(2);
         assert!(!is_again(&again, 4, 8));
+    }
+
+    #[test]
+    fn what_an_earlier_keeper_left_comes_to_what_its_log_knows() {
+        let minute = 60_000_000;
+        let at = |ago: i64| Timestamp::from_micros(20 * minute - ago).to_string();
+        let one = |number: u8, ago: i64, done: bool| {
+            let key = hex(&[number; 32]);
+            let one = json!({"agent": "a", "key": key, "at": at(ago), "done": done});
+            (call().to_string(), one)
+        };
+        let all = [
+            one(1, 9 * minute, true),
+            one(2, minute, false),
+            one(3, 10 * minute, true),
+            one(4, -minute, true),
+        ];
+        let lately = Value::Object(all.into_iter().collect());
+        let lately: Lately = serde_json::from_value(lately).unwrap();
+        let again = Again::default();
+        again.recall(&lately, Timestamp::from_micros(20 * minute), 100 * minute);
+        let turn = |number: u8, id: u64, now: i64| {
+            let turn = again.turn_of([number; 32], call(), &question(id), || now);
+            match turn {
+                Turn::Again(_, Kept::Gone) => "gone",
+                Turn::Again(_, Kept::Unknown) => "unknown",
+                Turn::New(_) => "new",
+                other @ (Turn::Again(..) | Turn::Busy) => panic!("{other:?}"),
+            }
+        };
+        let now = 100 * minute;
+        assert_eq!(turn(1, 1, now), "gone");
+        assert_eq!(turn(2, 2, now), "unknown");
+        assert_eq!(turn(3, 3, now), "new");
+        // A clock that was turned back makes nothing old.
+        assert_eq!(turn(4, 4, now), "gone");
+        // What was nine minutes old is new after another one.
+        assert_eq!(turn(1, 5, now + minute), "new");
+        assert_eq!(turn(2, 6, now + minute), "unknown");
+        // The agent was told: the same call is meant.
+        assert!(again.delivered(6).is_some());
+        assert_eq!(turn(2, 7, now + minute), "new");
     }
 
     #[test]

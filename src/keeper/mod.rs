@@ -14,10 +14,12 @@ mod asks;
 mod connectors;
 mod count;
 mod counter;
+mod deliveries;
 mod follow;
 mod foreign;
 mod hands;
 mod key;
+mod lately;
 mod limits;
 pub mod links;
 mod lists;
@@ -91,6 +93,8 @@ struct Keeper {
     questions: questions::Questions,
     /// Calls that may come again.
     again: again::Again,
+    /// Which of their answers were delivered.
+    deliveries: deliveries::Deliveries,
     /// Held from looking whether a call was taken back to the intent that takes it back.
     undoing: Mutex<()>,
     clock: SystemClock,

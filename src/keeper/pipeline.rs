@@ -17,7 +17,7 @@ pub(super) fn run(keeper: &Keeper, asked: &Asked) -> Result<Arc<Released>, Refus
     let call = keeper.admit(asked)?;
     match keeper.turn(&call, asked) {
         Turn::New(turn) => {
-            let came_to = decide(keeper, &call, asked).map(Arc::new);
+            let came_to = decide(keeper, &call, asked, turn.key()).map(Arc::new);
             match &came_to {
                 Ok(released) => keeper.came_to(turn, Kept::Outcome(Arc::clone(released))),
                 Err(refusal) if refusal.is_unknown() => keeper.came_to(turn, Kept::Unknown),
@@ -29,13 +29,20 @@ pub(super) fn run(keeper: &Keeper, asked: &Asked) -> Result<Arc<Released>, Refus
         Turn::Again(first, Kept::Outcome(released)) => {
             keeper.record_again(&call, first).map(|()| released)
         }
+        Turn::Again(first, Kept::Gone) => Err(Refusal::done_before(first)),
         Turn::Again(first, Kept::Unknown) => Err(Refusal::unknown_before(first)),
         Turn::Busy => Err(Refusal::busy()),
     }
     .map_err(|refusal| refusal.of(&call))
 }
 
-fn decide(keeper: &Keeper, call: &Call, asked: &Asked) -> Result<Released, Refusal> {
+/// `again` names the calls that are the same as this one.
+fn decide(
+    keeper: &Keeper,
+    call: &Call,
+    asked: &Asked,
+    again: Option<String>,
+) -> Result<Released, Refusal> {
     let ledger = Ledger::new(&keeper.log, &keeper.masker);
     // Held until the intent is durable: policy, mode and agents cannot change in between.
     let rules = keeper.rules();
@@ -60,7 +67,7 @@ fn decide(keeper: &Keeper, call: &Call, asked: &Asked) -> Result<Released, Refus
         Current::Live(live) => {
             let undo = keeper.undo(sight)?;
             let recipe = undo.recipe();
-            let ticket = ledger.intent_live(call, grant, live, undo)?;
+            let ticket = ledger.intent_live(call, grant, live, undo, again)?;
             drop(rules);
             let outcome = act::carry_out(keeper, &ticket, call, asked, plan, recipe.as_ref());
             ticket

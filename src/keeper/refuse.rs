@@ -190,6 +190,21 @@ impl Refusal {
         Self::failed(UNKNOWN, None, say, format!("it repeats request {first}"))
     }
 
+    /// The same call was carried out before, and what it gave cannot be given again.
+    pub(super) fn done_before(first: Id) -> Self {
+        let say = format!(
+            "this call was carried out when it came before, as request {first}; its result was lost \
+             when Keepgate started anew. Nothing was done now: make the call again only if a second \
+             one is meant"
+        );
+        Self::failed(
+            "done_before",
+            None,
+            &say,
+            format!("it repeats request {first}"),
+        )
+    }
+
     /// It may have happened.
     pub(super) fn is_unknown(&self) -> bool {
         self.class == UNKNOWN

@@ -13,7 +13,7 @@ use super::asks::{self, Told};
 use super::questions::{Question, Said};
 use super::refuse::Refusal;
 use super::seats::Full;
-use super::{Asked, Keeper, OVERHEAD, Setup, admin, answer, follow, hands, pipeline};
+use super::{Asked, Keeper, OVERHEAD, Setup, admin, answer, deliveries, follow, hands, pipeline};
 use crate::audit::Draft;
 use crate::audit::evidence::{Released, Whose};
 use crate::call::id::Id;
@@ -31,6 +31,8 @@ const INVALID_PARAMS: i64 = -32602;
 const BUSY: i64 = -32000;
 /// How long calls in flight have to end when the plane stops.
 const STOP_WAIT: Duration = Duration::from_secs(8);
+/// How long it may take to record what was delivered; what is not is only not known later.
+const FLUSH_WAIT: Duration = Duration::from_secs(1);
 
 /// The whole life of a keeper. `fds` holds the operator's listening socket.
 ///
@@ -49,6 +51,8 @@ pub fn run(control: OwnedFd, setup: Setup, fds: Vec<OwnedFd>) -> Result<()> {
     })?;
     let follower = Arc::clone(&keeper);
     thread("follow", move || follow::run(&follower))?;
+    let deliverer = Arc::clone(&keeper);
+    thread("deliveries", move || deliveries::run(&deliverer))?;
     keeper.report(&Report::Ready)?;
     keeper.report_agents()?;
     while let Some(frame) = frame::recv::<Control>(keeper.control.as_fd(), LOOKED_MAX)? {
@@ -84,6 +88,7 @@ pub fn run(control: OwnedFd, setup: Setup, fds: Vec<OwnedFd>) -> Result<()> {
     if !keeper.seats.empty(STOP_WAIT) {
         tracing::warn!("calls were still in flight when the plane stopped; they end as unknown");
     }
+    keeper.deliveries.end(FLUSH_WAIT);
     keeper.log.close();
     Ok(())
 }
@@ -244,7 +249,9 @@ fn front(end: &Arc<End>, frame: Frame<FrontToKeeper>) -> Result<Reads> {
             Ok(Reads::On)
         }
         FrontToKeeper::Delivered { id } => {
-            keeper.again.delivered(id);
+            if let Some(call) = keeper.again.delivered(id) {
+                keeper.deliveries.tell(call);
+            }
             Ok(Reads::On)
         }
         FrontToKeeper::Said { agent, ask, ok } => {

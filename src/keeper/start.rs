@@ -9,6 +9,7 @@ use ring::digest::{SHA256, digest};
 use serde_json::{Map, Value, json};
 
 use super::connectors::Connectors;
+use super::deliveries::Deliveries;
 use super::servers::Listener;
 use super::state::{Policy, State};
 use super::upstreams::Upstreams;
@@ -97,6 +98,7 @@ impl Keeper {
             seats: seats::Seats::default(),
             questions: Default::default(),
             again: Default::default(),
+            deliveries: Deliveries::default(),
             undoing: Mutex::default(),
             clock,
             started: clock.now(),
@@ -105,6 +107,9 @@ impl Keeper {
             open: false.into(),
             stopping: false.into(),
         };
+        let lately = keeper.state().lately.clone();
+        let (now, since_boot) = (clock.now(), clock.since_boot_micros());
+        keeper.again.recall(&lately, now, since_boot);
         keeper.record_start()?;
         keeper.record_connectors()?;
         Ok(keeper)

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::lately::Lately;
 use super::limits::used::Used;
 use crate::audit::{Entry, Fold};
 use crate::call::id::Id;
@@ -46,6 +47,9 @@ pub(super) struct State {
     /// Whose calls have no outcome yet.
     #[serde(default)]
     pub(super) flying: BTreeMap<Id, String>,
+    /// Changing calls whose answers may not have been delivered.
+    #[serde(default)]
+    pub(super) lately: Lately,
     /// Intents of this start that have no outcome yet: call and sequence number.
     pub(super) open: BTreeMap<Id, u64>,
     /// Calls that an earlier keeper left without an outcome.
@@ -234,6 +238,7 @@ impl Fold for State {
             "call.intent" => {
                 if let Ok(call) = text("call").parse() {
                     self.open.insert(call, entry.seq);
+                    self.lately.begun(call, text("agent"), entry);
                     // An operator's undo is in nobody's run.
                     if let Ok(run) = text("run").parse() {
                         let agent = text("agent").to_owned();
@@ -249,6 +254,7 @@ impl Fold for State {
             "call.outcome" => {
                 if let Ok(call) = text("call").parse::<Id>() {
                     self.open.remove(&call);
+                    self.lately.ended(call, entry);
                     let agent = self.flying.remove(&call);
                     let used = agent.and_then(|agent| self.used.get_mut(&agent));
                     if let (Some(used), Some(result)) = (used, entry.payload("result")) {
@@ -256,6 +262,7 @@ impl Fold for State {
                     }
                 }
             }
+            "call.delivered" => self.lately.delivered(entry),
             _ => {}
         }
     }

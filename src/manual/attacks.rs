@@ -199,6 +199,7 @@ pub const ATTACKS: &[Attack] = &[
             "keeper::again::tests::the_same_call_waits_for_the_one_before_unless_nobody_waits_for_it",
             "keeper::questions::tests::what_changes_something_is_stopped_only_by_who_says_so",
             "it::connectors::deeds::a_write_whose_answer_was_lost_is_made_once",
+            "it::connectors::deeds::a_write_is_not_made_again_unasked_by_a_keeper_that_starts_anew",
         ],
     },
     Attack {

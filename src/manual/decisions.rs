@@ -140,4 +140,5 @@
 //! lost call again under a new id and with the same arguments, as do agents that mean it twice. So
 //! the front says when an answer was written out; until then the same call of the same agent is the
 //! same call. A lost connection cuts short nothing that may change something: its outcome would be
-//! unknown, where it could have been fetched.
+//! unknown, where it could have been fetched. The log keeps which changing calls could come again and
+//! which answers were delivered, so that a keeper that starts anew does not make them twice either.

@@ -28,18 +28,18 @@ fn session(rig: &Rig, web: &mut Web<std::net::TcpStream>) -> String {
 /// The next thing the keeper is asked, past what was noted of messages that are none.
 fn asked(rig: &Rig) -> FrontToKeeper {
     loop {
-        match rig.asked().0 {
-            FrontToKeeper::Malformed { .. } => {}
-            other => return other,
+        let asked = rig.asked().0;
+        if !matches!(asked, FrontToKeeper::Malformed { .. }) {
+            return asked;
         }
     }
 }
 
 fn opened(rig: &Rig) -> u64 {
-    match asked(rig) {
-        FrontToKeeper::Open { id, .. } => id,
-        other => panic!("{other:?}"),
-    }
+    let FrontToKeeper::Open { id, .. } = asked(rig) else {
+        panic!()
+    };
+    id
 }
 
 #[test]

@@ -485,6 +485,57 @@ fn a_call_that_is_not_over_is_not_taken_back() {
 }
 
 #[test]
+fn a_write_is_not_made_again_unasked_by_a_keeper_that_starts_anew() {
+    let mut world = World::with("live", &web::local(web::port()));
+    let (url, token) = web::enrol(&world.appliance, "web");
+    let ask = |id: &str| {
+        web::modern(
+            "tools/call",
+            json!({"name": "things__keep", "arguments": {"id": id}}),
+        )
+    };
+    let class = |body: &Value| {
+        let (status, told) = Http::connect(&url).post(&token, body);
+        assert_eq!(status, 200);
+        let class = told["result"]["_meta"]["keepgate/class"].as_str();
+        class.unwrap_or_default().to_owned()
+    };
+    let (slow, heard, other) = (ask("t-slow"), ask("t-heard"), ask("t-other"));
+    assert_eq!(class(&heard), "");
+    eventually("its delivery is on record", || {
+        !world.appliance.entries("call.delivered").is_empty()
+    });
+    let mut client = Http::connect(&url);
+    client.send(&token, &slow);
+    eventually("the server is asked", || world.journal("keep").len() == 2);
+    client.leave();
+    fs::write(world.place.join("go"), "").unwrap();
+    eventually("it has an outcome", || {
+        world.appliance.entries("call.outcome").len() == 2
+    });
+    fs::remove_file(world.place.join("go")).unwrap();
+    world.appliance.stop();
+    world.appliance.serve();
+    assert_eq!(class(&slow), "done_before");
+    assert_eq!(world.journal("keep").len(), 2);
+    eventually("that was delivered", || {
+        world.appliance.entries("call.delivered").len() == 2
+    });
+    // The agent knows: now a second one is meant. It is killed with the keeper.
+    let mut client = Http::connect(&url);
+    client.send(&token, &slow);
+    eventually("the server is asked", || world.journal("keep").len() == 3);
+    world.appliance.kill();
+    world.appliance.serve();
+    assert_eq!(class(&slow), "unknown");
+    assert_eq!(class(&heard), "");
+    assert_eq!(class(&other), "");
+    let refused = world.appliance.entries("call.refused");
+    assert_eq!(refused.len(), 2, "{refused:?}");
+    assert!(world.appliance.cli(&["log", "verify"]).status.success());
+}
+
+#[test]
 fn a_write_whose_answer_was_lost_is_made_once() {
     let world = World::with("live", &web::local(web::port()));
     let (url, token) = web::enrol(&world.appliance, "web");
