@@ -6,6 +6,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
 use crate::error::{Error, Result};
+use crate::time::Timestamp;
 use crate::wire::messages::Certificate;
 use crate::wire::text::hex;
 
@@ -29,6 +30,24 @@ pub(in crate::cli) fn read(pem: &[u8]) -> Result<Certificate> {
         from,
         until,
     })
+}
+
+/// Whether a certificate is of use at `now`; gives when it will be, where that is later.
+///
+/// # Errors
+/// It is not valid any more, or never.
+pub(in crate::cli) fn valid(
+    certificate: &Certificate,
+    now: Timestamp,
+) -> Result<Option<Timestamp>> {
+    let dated = |seconds: i64| Timestamp::from_micros(seconds.saturating_mul(1_000_000));
+    let (from, until) = (dated(certificate.from), dated(certificate.until));
+    match until < now || until < from {
+        true => Err(Error::new(format!(
+            "the certificate is valid from {from} to {until} only"
+        ))),
+        false => Ok(Some(from).filter(|from| *from > now)),
+    }
 }
 
 /// `notBefore` and `notAfter` (RFC 5280, 4.1.2.5) in seconds since 1970.
@@ -135,5 +154,25 @@ mod tests {
         assert!(validity(der).is_some());
         assert!((0..der.len()).all(|length| validity(&der[..length]).is_none()));
         assert!(validity(&[0x30, 0x84, 0, 0, 0, 0]).is_none());
+    }
+
+    #[test]
+    fn one_that_is_over_or_never_valid_is_of_no_use() {
+        let of = |from: i64, until: i64| {
+            let sha256 = String::new();
+            let certificate = Certificate {
+                sha256,
+                from,
+                until,
+            };
+            let now = Timestamp::from_micros(100_000_000);
+            valid(&certificate, now).map(|later| later.map(Timestamp::as_micros))
+        };
+        assert_eq!(of(0, 100).unwrap(), None);
+        assert_eq!(of(101, 200).unwrap(), Some(101_000_000));
+        for (from, until) in [(0, 99), (300, 200), (i64::MAX, i64::MIN)] {
+            let error = of(from, until).unwrap_err();
+            assert!(error.message().contains(" only"), "{error}");
+        }
     }
 }

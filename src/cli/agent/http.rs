@@ -17,6 +17,7 @@ use crate::cli::exit::Exit;
 use crate::cli::layout::number;
 use crate::config::{Config, Listen};
 use crate::error::{Context, Error, Kind, Result};
+use crate::time::{Clock, SystemClock};
 use crate::wire::admin::Ask;
 use crate::wire::messages::{Proof, Token};
 use crate::wire::text::{escaped, hex};
@@ -74,6 +75,15 @@ pub(super) fn with_certificate(
     }
     let certificate = certificate::read(&fs::read(file).context(what)?)
         .map_err(|error| Error::of(Kind::Usage, format!("`{shown}`: {}", error.message())))?;
+    let later = certificate::valid(&certificate, SystemClock.now()).map_err(|error| {
+        let hint = "an expired certificate is refused at each connection: have a new one made, and \
+                    look at this host's clock";
+        Error::of(Kind::Usage, format!("`{shown}`: {}", error.message())).hint(hint)
+    })?;
+    if let Some(from) = later {
+        app.screen
+            .note(format!("note: the certificate is not valid before {from}"));
+    }
     let sha256 = certificate.sha256.clone();
     let mut value = app.keeper()?.ask(Ask::AgentAdd {
         name: name.clone(),

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use ring::digest::{Context as Sha256, SHA256};
 use serde_json::json;
 
-use super::files::{self, away, directory, read, shown, state};
+use super::files::{self, away, directory, read, read_report, shown, state};
 use super::now::{now, pin};
 use crate::catalog::connector::bundle::{
     Head, Packed, Signing, Trusted, begin, brought, read_head,
@@ -200,6 +200,15 @@ pub(super) fn import(app: &App, from: &Path, trust: &Path, replace: bool) -> Res
         let what = format!("there is a connector `{name}` already: {}", shown(&path));
         return Err(Error::of(Kind::Usage, what).hint("write over it with `--replace`"));
     }
+    // One that cannot be read is written over, and says nothing.
+    let here = read_report(app, name).ok().flatten();
+    let older = here.map(|(here, _)| here.at).filter(|at| report.at < *at);
+    if let Some(at) = older {
+        app.screen.note(format!(
+            "note: the bundle is older than what it replaces: vetted {}, not {at}",
+            report.at
+        ));
+    }
     let moved = unpack(app, &head, &mut file)?;
     let manifest = moved
         .iter()
@@ -218,6 +227,7 @@ pub(super) fn import(app: &App, from: &Path, trust: &Path, replace: bool) -> Res
     } else {
         away(&files::installed(app, name))?;
     }
+    let vetted = report.at;
     let report = state.join("report.json");
     match same {
         true => put(&report, head.report.as_bytes())?,
@@ -228,7 +238,8 @@ pub(super) fn import(app: &App, from: &Path, trust: &Path, replace: bool) -> Res
     let next = if same { "approve" } else { "vet" };
     let value = json!({
         "connector": name, "manifest": path.to_string_lossy(), "as_exported": same,
-        "approved_there_by": head.approved_by, "next": next,
+        "approved_there_by": head.approved_by, "vetted": vetted, "older_than": older,
+        "next": next,
     });
     app.screen.answer(&value, |_| {
         let by = match same {

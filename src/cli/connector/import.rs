@@ -62,10 +62,11 @@ pub(super) fn run(app: &App, options: &ConnectorImportArgs) -> Result<Exit> {
     // Read back as it will be: what import writes has to pass what a person's manifest has to.
     let text = toml(&connector, &BTreeMap::new());
     let file = shown(&path);
-    let connector = Written::parse(&text, &file)?.check(&this_host(app, name))?;
+    let draft = format!("{file} (which was not written)");
+    let connector = Written::parse(&text, &draft)?.check(&this_host(app, name))?;
     let (connector, remarks, unlisted) = with_tools(app, connector)?;
     let text = toml(&connector, &remarks);
-    Written::parse(&text, &file)?;
+    Written::parse(&text, &draft)?;
     directory(&app.paths.connectors(), 0o700)?;
     replace_durably(&path, text.as_bytes(), 0o644).context(|| format!("write `{file}`"))?;
     if let Some(why) = &unlisted {

@@ -98,7 +98,13 @@ fn package(registry: Registry, text: &str, at: char) -> Result<Source> {
             Kind::Usage,
             format!("`{name}:{}` names no version", Escaped::cut(text, 100)),
         )
-        .hint(format!("write `{name}:NAME@VERSION`, the version exactly")));
+        .hint(format!(
+            "write `{name}:NAME@VERSION`, the version exactly; `{}` tells which there are",
+            match registry {
+                Registry::Npm => "npm view NAME versions",
+                Registry::Pypi => "pip index versions NAME",
+            }
+        )));
     };
     let package = checked(registry, identifier, version, None)?;
     Ok(Source::Package(Described {

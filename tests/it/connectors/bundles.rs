@@ -88,4 +88,27 @@ fn a_bundle_brings_a_connector_to_another_install() {
     assert_eq!(value["as_exported"], true);
     here.ends(0, &["approve", "fake", "--by", "bob"]);
     here.ends(0, &["diff", "fake"]);
+
+    // One that is older than what is here says so; it has to be approved anew in any case.
+    let words = ["import-bundle", bundle, "--trust", &public, "--replace"];
+    let value = here.json(0, &words);
+    assert!(
+        value["vetted"].as_str() < value["older_than"].as_str(),
+        "{value}"
+    );
+    let words = [
+        "import-bundle",
+        again.to_str().unwrap(),
+        "--trust",
+        &public,
+        "--replace",
+    ];
+    let value = here.json(0, &words);
+    assert_eq!(value["older_than"], serde_json::Value::Null);
+    here.ends(0, &["vet", "fake"]);
+    let said = here.ends(
+        0,
+        &["import-bundle", bundle, "--trust", &public, "--replace"],
+    );
+    assert!(said.contains("older than what it replaces"), "{said}");
 }

@@ -1,7 +1,7 @@
 //! Claude Skills: imported, vetted, shown.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
 
 use super::Gate;
@@ -148,6 +148,20 @@ fn a_skill_is_imported_vetted_and_pinned_whole() {
     let vetted = gate.json(0, &["vet", "pdf"]);
     assert_eq!(vetted["era"], "none");
     assert_eq!(vetted["prompts"][0], "pdf");
+    // A link makes no tool and is not served, which is told; out of the folder, it is worse.
+    fs::create_dir(folder.join("assets")).unwrap();
+    symlink("fill.py", folder.join("scripts/again.py")).unwrap();
+    let linked = gate.json(0, &["vet", "pdf"]);
+    assert_eq!(linked["tools"].as_object().unwrap().len(), 1);
+    let told = linked["findings"].to_string();
+    assert!(told.contains("again.py: a link is passed over"), "{told}");
+    symlink("/etc/shadow", folder.join("assets/shadow")).unwrap();
+    let linked = gate.json(3, &["vet", "pdf"]);
+    assert_eq!(linked["findings"][0]["id"], "link-leads-out@connector");
+    assert_eq!(linked["resources"], vetted["resources"]);
+    fs::remove_file(folder.join("scripts/again.py")).unwrap();
+    fs::remove_dir_all(folder.join("assets")).unwrap();
+    gate.ends(0, &["vet", "pdf"]);
     gate.ends(0, &["approve", "pdf", "--by", "alice"]);
     fs::write(
         folder.join("SKILL.md"),

@@ -118,11 +118,18 @@ pub(super) fn scan(material: &Material<'_>, found: &mut Found) {
         }
     }
     for measured in material.measured {
-        tree(&whole, measured, material.measured, found);
+        let skill = matches!(material.connector.launch, Launch::Skill { .. });
+        tree(&whole, measured, material.measured, skill, found);
     }
 }
 
-fn tree(whole: &Subject<'_>, measured: &Measured, all: &[Measured], found: &mut Found) {
+fn tree(
+    whole: &Subject<'_>,
+    measured: &Measured,
+    all: &[Measured],
+    skill: bool,
+    found: &mut Found,
+) {
     for (name, entry) in &measured.entries {
         let path = measured.path.join(name);
         let shown = path.to_string_lossy();
@@ -153,8 +160,21 @@ fn tree(whole: &Subject<'_>, measured: &Measured, all: &[Measured], found: &mut 
             continue;
         };
         let to = leads_to(&path, Path::new(target));
+        if skill {
+            found.add(
+                "not-served",
+                whole,
+                Severity::Low,
+                "skill.folder",
+                "a file beside the instructions is not served",
+                Some(&format!(
+                    "{shown}: a link is passed over, and makes no tool"
+                )),
+                "put the file itself there; scripts can read it all the same",
+            );
+        }
         let pinned = all.iter().any(|one| to.starts_with(&one.path));
-        let system = SYSTEM.iter().any(|one| to.starts_with(one));
+        let system = !skill && SYSTEM.iter().any(|one| to.starts_with(one));
         if !pinned && !system {
             found.add(
                 "link-leads-out",
