@@ -77,6 +77,12 @@ fn main() {
         }
         return;
     }
+    if let [relay, what, server] = arguments.as_slice()
+        && relay == "relay"
+    {
+        gateway::floor::relay(what, server);
+        return;
+    }
     if let [worker, kind, argument] = arguments.as_slice()
         && worker == jail::WORKER
     {

@@ -1,6 +1,7 @@
 //! Calls of tools behind a gateway.
 
 pub(crate) mod client;
+pub(crate) mod floor;
 mod parts;
 mod whole;
 

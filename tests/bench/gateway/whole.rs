@@ -2,7 +2,7 @@
 //! server on standard input and output, against the same server driven over HTTP without a gateway.
 //! Once with the log in memory, where a flush costs nothing, and once on the disk of the build. What
 //! two commits take a single caller, each a hand-over to the thread that writes and back, is measured
-//! in the same memory and told apart.
+//! in the same memory and told apart; so is what processes in between cost that only pass it on.
 
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
@@ -19,6 +19,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 
 use super::client::Place;
+use super::floor::Floor;
 use crate::calls::cli;
 use crate::disk::Alone;
 use crate::report::{Report, median, quantile};
@@ -216,17 +217,22 @@ fn echo(place: &Place, tool: &str, callers: usize) -> Vec<f64> {
 /// Measures it.
 pub(crate) fn measure(report: &mut Report) {
     let direct = Direct::start();
+    let floor = Floor::start(&server());
     let memory = Gate::start(in_memory());
     let log = Alone::open(&memory.directory.path().join("alone"));
     let disk = Gate::start(crate::scratch());
     for callers in [1, 8] {
         let (mut alone, mut http, mut unix) = (Vec::new(), Vec::new(), Vec::new());
+        let mut passed = Vec::new();
         let (mut durable, mut commits, mut times) = (Vec::new(), Vec::new(), [0.0; 2]);
         // In turns, or a busy moment of the machine would be one side's alone.
         for _ in 0..TURNS {
             let begun = Instant::now();
             alone.extend(echo(&direct.place, "echo", callers));
             times[0] += begun.elapsed().as_secs_f64();
+            if callers == 1 {
+                passed.extend(echo(&floor.place, "echo", callers));
+            }
             let begun = Instant::now();
             http.extend(echo(&memory.http, TOOL, callers));
             times[1] += begun.elapsed().as_secs_f64();
@@ -264,6 +270,11 @@ pub(crate) fn measure(report: &mut Report) {
             report.note(
                 &format!("{who}: of it two commits in memory"),
                 format!("{commits:.0} us"),
+            );
+            line("HTTP through processes that only pass it on", &mut passed);
+            report.note(
+                &format!("{who}: these / alone, p50"),
+                format!("{:.2}x", median(&mut passed) / median(&mut alone)),
             );
             let beside = (median(&mut http) - commits) / median(&mut alone);
             report.at_most(
