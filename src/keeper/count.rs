@@ -43,7 +43,9 @@ impl Keeper {
         if !policy::changes(call) {
             return Ok(());
         }
-        let taken = self.limits.take_write(call.agent(), call.tool());
+        let taken = self
+            .limits
+            .take_write(call.agent(), call.tool(), call.run());
         self.tell_met(call.agent())?;
         taken.map_err(over)
     }

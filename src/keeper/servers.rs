@@ -79,7 +79,7 @@ pub(super) fn of(name: &str, pin: &Pin, digest: &str) -> Option<Server> {
     })
 }
 
-/// [`digest::set`] over the approved templates of resources.
+/// [`crate::catalog::connector::digest::set`] over the approved templates of resources.
 fn templates(pin: &Pin) -> String {
     let templates = pin.listed_resources().into_values().collect();
     // They were read when they were approved.

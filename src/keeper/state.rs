@@ -245,7 +245,7 @@ impl Fold for State {
                         let used = self.used.entry(agent.clone()).or_default();
                         used.called(run, text("tool"), entry.time);
                         if entry.body.get("changes") == Some(&Value::Bool(true)) {
-                            used.wrote();
+                            used.wrote(run);
                         }
                         self.flying.insert(call, agent);
                     }

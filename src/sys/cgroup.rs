@@ -114,7 +114,7 @@ impl Group {
         file.write_all(text.as_bytes())
     }
 
-    /// Its file `name`, open for [`again`], [`wait`] and, with `change`, writing.
+    /// Its file `name`, open for [`again`], `wait` and, with `change`, writing.
     ///
     /// # Errors
     /// As [`Group::read`].

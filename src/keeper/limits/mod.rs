@@ -220,21 +220,21 @@ impl Limits {
         Ok(())
     }
 
-    /// Counts that the call just taken, to `tool`, may change something.
+    /// Counts that the call just taken, to `tool` in `run`, may change something.
     ///
     /// # Errors
     /// Where the run has no such call left. It is none of the run's or the day's calls then; a minute's
     /// it is, or it could be tried without end.
-    pub(super) fn take_write(&self, agent: &str, tool: &Tool) -> Result<(), Over> {
+    pub(super) fn take_write(&self, agent: &str, tool: &Tool, run: Id) -> Result<(), Over> {
         let limit = self.run(agent).writes;
         let mut agents = self.lock();
         let counted = entry(&mut agents, agent);
-        let writes = counted.used.newest().map_or(0, |run| run.writes);
+        let writes = counted.used.in_run(run).map_or(0, |run| run.writes);
         if let Some(limit) = limit.filter(|limit| writes >= *limit) {
-            counted.used.refused(tool.name());
+            counted.used.refused(run, tool.name());
             return Err(counted.met(run_over(Which::RunWrites, limit)));
         }
-        counted.used.wrote();
+        counted.used.wrote(run);
         Ok(())
     }
 

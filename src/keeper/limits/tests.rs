@@ -90,20 +90,19 @@ fn a_run_has_its_calls_writes_and_results() {
     let limits = Limits::new(rules, BTreeMap::new());
     let (push, run) = (tool("push"), Id::random().unwrap());
     limits.take("a", &push, run, at(0)).unwrap();
-    limits.take_write("a", &push).unwrap();
+    limits.take_write("a", &push, run).unwrap();
     limits.take("a", &push, run, at(0)).unwrap();
     // It is no call of the run then, nor of the day.
-    let over = limits.take_write("a", &push).unwrap_err();
+    let over = limits.take_write("a", &push, run).unwrap_err();
     assert_eq!(over.which, Which::RunWrites);
     limits.take("a", &push, run, at(0)).unwrap();
     limits.take("a", &push, run, at(0)).unwrap();
     let over = limits.take("a", &push, run, at(0)).unwrap_err();
     assert_eq!(over.which, Which::RunCalls);
     assert_eq!(over.retry_after, Duration::from_secs(30 * 60));
-    limits
-        .take("a", &push, Id::random().unwrap(), at(0))
-        .unwrap();
-    limits.take_write("a", &push).unwrap();
+    let next = Id::random().unwrap();
+    limits.take("a", &push, next, at(0)).unwrap();
+    limits.take_write("a", &push, next).unwrap();
 
     limits.take("b", &push, run, at(0)).unwrap();
     limits.gave("b", 9);

@@ -63,6 +63,11 @@ impl Used {
         run
     }
 
+    /// What run `id` has used; another one may have begun since.
+    pub(super) fn in_run(&mut self, id: Id) -> Option<&mut Run> {
+        self.run.as_mut().filter(|run| run.id == id)
+    }
+
     /// A call to `tool` in run `id` at `now`.
     pub(in crate::keeper) fn called(&mut self, id: Id, tool: &str, now: Timestamp) {
         let run = self.enter(id, now);
@@ -72,9 +77,9 @@ impl Used {
         *calls = calls.saturating_add(1);
     }
 
-    /// The call just counted is none: it was refused for what else it would have used.
-    pub(super) fn refused(&mut self, tool: &str) {
-        if let Some(run) = &mut self.run {
+    /// The call just counted in run `id` is none: it was refused for what else it would have used.
+    pub(super) fn refused(&mut self, id: Id, tool: &str) {
+        if let Some(run) = self.in_run(id) {
             run.calls = run.calls.saturating_sub(1);
         }
         if let Some(calls) = self.calls.get_mut(tool) {
@@ -82,9 +87,9 @@ impl Used {
         }
     }
 
-    /// That call may change something.
-    pub(in crate::keeper) fn wrote(&mut self) {
-        if let Some(run) = &mut self.run {
+    /// A call of run `id` may change something.
+    pub(in crate::keeper) fn wrote(&mut self, id: Id) {
+        if let Some(run) = self.in_run(id) {
             run.writes = run.writes.saturating_add(1);
         }
     }
@@ -127,12 +132,15 @@ mod tests {
         let (one, two) = (Id::random().unwrap(), Id::random().unwrap());
         let mut used = Used::default();
         used.called(one, "git.push", at(10));
-        used.wrote();
+        used.wrote(one);
         used.gave(7);
         used.called(one, "git.log", at(10));
         let run = used.newest().unwrap();
         assert_eq!((run.calls, run.writes, run.result_bytes), (2, 1, 7));
         used.called(two, "git.push", at(10));
+        // What is told late of the run before is none of this one's.
+        used.wrote(one);
+        used.refused(one, "git.log");
         let run = used.newest().unwrap();
         assert_eq!((run.calls, run.writes, run.result_bytes), (1, 0, 0));
         assert_eq!(used.today("git.push", at(10)), 2);
