@@ -64,15 +64,15 @@ pub(super) enum Came {
     Session(Option<u64>, HeaderValue),
     /// A message, on the stream of that question.
     Message(Option<u64>, Vec<u8>, Seat),
-    /// The exchange is over: well, or for this reason.
-    Over(Option<u64>, Option<String>),
+    /// The exchange is over: well, or for this reason. What a stream of it told at its end.
+    Over(Option<u64>, Option<String>, Streamed),
     /// The stream for what is about no question has ended.
     Stream(Streamed),
     /// The server broke a rule.
     Broken(String),
 }
 
-/// How a stream of a session has ended.
+/// How a stream has ended.
 #[derive(Debug, Default)]
 pub(super) struct Streamed {
     /// The server's status, where there was one.
@@ -127,7 +127,7 @@ impl Endpoint {
         told: &mpsc::Sender<Came>,
         trail: &Trail,
     ) {
-        let (id, streams) = (post.id, post.method == "GET");
+        let (id, streams) = (post.id, post.method == "GET" && post.id.is_none());
         let mut streamed = Streamed::default();
         let over = match self.send(post, net, trail).await {
             Err(refusal) => {
@@ -157,7 +157,7 @@ impl Endpoint {
         };
         drop(match streams {
             true => told.send(Came::Stream(streamed)).await,
-            false => told.send(Came::Over(id, over)).await,
+            false => told.send(Came::Over(id, over, streamed)).await,
         });
     }
 
@@ -248,7 +248,7 @@ pub(super) fn headers() -> HeaderMap {
     map
 }
 
-/// Headers of the request for a stream of what is about no question.
+/// Headers of the request for a stream: of what is about no question, or one that broke off.
 pub(super) fn stream_headers() -> HeaderMap {
     let mut map = HeaderMap::new();
     map.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));

@@ -9,7 +9,7 @@ use hyper::body::Bytes;
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::client::{Client, Does, Message, Order, Phase, Settings};
 use super::meta::STATELESS;
@@ -33,6 +33,9 @@ const PARTING: Duration = Duration::from_secs(2);
 const PAUSE_MIN: Duration = Duration::from_secs(1);
 /// Longest pause. A stream that lasted as long begins with [`PAUSE_MIN`] again.
 const PAUSE_MAX: Duration = Duration::from_secs(60);
+/// Least pause before the stream of a question is taken up again, and how often it may be.
+const RESUME_MIN: Duration = Duration::from_millis(100);
+const RESUMED_MAX: usize = 32;
 /// Requests for no question that are told together.
 const HOPS_TOLD: usize = 8;
 /// That wait to be told until they are over.
@@ -47,13 +50,23 @@ struct Remote {
     /// The question that begins the session.
     initializing: Option<u64>,
     running: JoinSet<()>,
-    questions: BTreeMap<u64, (AbortHandle, Trail)>,
+    questions: BTreeMap<u64, Running>,
     came: mpsc::Sender<Came>,
     stream: Stream,
     /// What was done for each question of the keeper's that is under way.
     trails: BTreeMap<Id, Trail>,
     /// What was done besides, and not told yet.
     beside: VecDeque<Trail>,
+}
+
+/// A question under way.
+struct Running {
+    exchange: AbortHandle,
+    trail: Trail,
+    /// The last event of its stream that had a name.
+    last: Option<HeaderValue>,
+    /// How often the stream was taken up again.
+    resumed: usize,
 }
 
 /// The stream for what is about no question, in the session era.
@@ -202,7 +215,9 @@ impl Remote {
                         Ok(())
                     }
                     Some(Came::Message(of, bytes, _seat)) => client.hear(&bytes, of, now()),
-                    Some(Came::Over(Some(id), why)) => {
+                    Some(Came::Over(Some(id), _, streamed))
+                        if self.resumes(client, id, &streamed) => Ok(()),
+                    Some(Came::Over(Some(id), why, _)) => {
                         self.questions.remove(&id);
                         let why = why.unwrap_or_else(|| "it gave no answer".into());
                         client.failed(id, &why, now())
@@ -211,7 +226,7 @@ impl Remote {
                         self.stream.ended(streamed, Instant::now());
                         Ok(())
                     }
-                    Some(Came::Over(None, _)) | None => Ok(()),
+                    Some(Came::Over(None, ..)) | None => Ok(()),
                     Some(Came::Broken(why)) => Err(why),
                 },
                 () = at(wake.into_iter().flatten().min()) => client.tick(now()),
@@ -290,9 +305,15 @@ impl Remote {
             body: line.into(),
             repeatable,
         };
-        let begun = self.begin(post, ticket);
+        let (exchange, trail) = self.begin(post, ticket);
         if let Some(id) = id {
-            self.questions.insert(id, begun);
+            let running = Running {
+                exchange,
+                trail,
+                last: None,
+                resumed: 0,
+            };
+            self.questions.insert(id, running);
         }
     }
 
@@ -302,12 +323,64 @@ impl Remote {
             Some(ticket) => drop(self.trails.insert(ticket, trail.clone())),
             None => self.beside.push_back(trail.clone()),
         }
+        let running = self.spawn(post, &trail, Duration::ZERO);
+        (running, trail)
+    }
+
+    /// Takes up the stream of a question that ended before the answer, behind the last event that
+    /// came (2025-11-25, "Resumability and Redelivery"): a server may close it to be asked again, and
+    /// a network may break it. Nothing is asked a second time by that. Whether it can be.
+    fn resumes(&mut self, client: &Client, id: u64, streamed: &Streamed) -> bool {
+        let wanted = client.era == Era::Session && client.asked.contains_key(&id);
+        let refused = streamed.status.is_some_and(|status| !status.is_success());
+        let Some(running) = self.questions.get(&id).filter(|_| wanted && !refused) else {
+            return false;
+        };
+        let (trail, resumed) = (running.trail.clone(), running.resumed + 1);
+        let last = streamed.last.clone().or_else(|| running.last.clone());
+        if last.is_none() || resumed > RESUMED_MAX {
+            return false;
+        }
+        let post = self.streaming(client, Some(id), last.as_ref());
+        let pause = streamed.retry.unwrap_or(PAUSE_MIN);
+        let exchange = self.spawn(post, &trail, pause.clamp(RESUME_MIN, PAUSE_MAX));
+        let running = Running {
+            exchange,
+            trail,
+            last,
+            resumed,
+        };
+        self.questions.insert(id, running);
+        true
+    }
+
+    /// A request for a stream: that of a question, or of what is about none.
+    fn streaming(&self, client: &Client, id: Option<u64>, last: Option<&HeaderValue>) -> Post {
+        let mut headers = post::stream_headers();
+        post::in_session(&mut headers, self.session.as_ref());
+        post::set(&mut headers, VERSION, &client.version);
+        if let Some(last) = last {
+            headers.insert(HeaderName::from_static("last-event-id"), last.clone());
+        }
+        Post {
+            method: "GET",
+            id,
+            headers,
+            body: Bytes::new(),
+            repeatable: false,
+        }
+    }
+
+    fn spawn(&mut self, post: Post, trail: &Trail, pause: Duration) -> AbortHandle {
         let (endpoint, net) = (Arc::clone(&self.endpoint), Arc::clone(&self.net));
         let came = self.came.clone();
         // The client itself gives up a question, and a stream stays.
         let limited = post.id.is_none() && post.method == "POST";
         let noted = trail.clone();
-        let running = self.running.spawn(async move {
+        self.running.spawn(async move {
+            if !pause.is_zero() {
+                sleep(pause).await;
+            }
             let exchange = endpoint.exchange(post, &net, &came, &noted);
             if !limited {
                 return exchange.await;
@@ -315,15 +388,14 @@ impl Remote {
             if timeout(NOTICE, exchange).await.is_err() {
                 noted.give_up("it took too long");
             }
-        });
-        (running, trail)
+        })
     }
 
     /// Closing the stream of a question cancels it in the stateless era.
     fn forget(&mut self, id: u64) {
-        if let Some((running, trail)) = self.questions.remove(&id) {
-            running.abort();
-            trail.give_up("nobody waits for it any more");
+        if let Some(running) = self.questions.remove(&id) {
+            running.exchange.abort();
+            running.trail.give_up("nobody waits for it any more");
         }
     }
 
@@ -342,19 +414,7 @@ impl Remote {
             return;
         }
         self.stream.state = Open::Since(now);
-        let mut headers = post::stream_headers();
-        post::in_session(&mut headers, self.session.as_ref());
-        post::set(&mut headers, VERSION, &client.version);
-        if let Some(last) = &self.stream.last {
-            headers.insert(HeaderName::from_static("last-event-id"), last.clone());
-        }
-        let post = Post {
-            method: "GET",
-            id: None,
-            headers,
-            body: Bytes::new(),
-            repeatable: false,
-        };
+        let post = self.streaming(client, None, self.stream.last.as_ref());
         self.begin(post, None);
         if again {
             client.missed(now.into());

@@ -68,7 +68,8 @@ fn appliance(sdk: &str) -> (Appliance, Far) {
     fs::set_permissions(&connectors, fs::Permissions::from_mode(0o755)).unwrap();
     let manifest = format!(
         "name = \"far\"\n[remote]\nurl = \"{}\"\nprivate = [\"127.0.0.0/8\"]\npin_sha256 = \"{}\"\n\
-         [tools.where]\nclass = \"read\"\nreversibility = \"reversible\"\n",
+         [tools.where]\nclass = \"read\"\nreversibility = \"reversible\"\n\
+         [tools.later]\nclass = \"read\"\nreversibility = \"reversible\"\n",
         far.url, far.pin
     );
     fs::write(connectors.join("far.toml"), manifest).unwrap();
@@ -178,5 +179,29 @@ fn a_session_client_reaches_remote_servers_of_both_sdks() {
             let target = format!("{method} {}", far.url);
             assert!(hops.contains(&target), "{sdk} {target}: {hops:?}");
         }
+    }
+}
+
+#[test]
+fn a_stream_that_its_server_closes_is_taken_up_again_until_the_answer() {
+    for sdk in ["KEEPGATE_PYTHON", "KEEPGATE_PYTHON_2"] {
+        let (appliance, far) = appliance(sdk);
+        let mut bot = appliance.session("bot");
+        let got = bot.call("far__later", json!({}));
+        let diagnostics = || appliance.diagnostics();
+        assert_eq!(
+            got["content"][0]["text"],
+            "later",
+            "{sdk} {got}\n{}",
+            diagnostics()
+        );
+        let outcomes = appliance.entries("call.outcome");
+        let hops = outcomes[0]["body"]["hops"].as_array().unwrap();
+        let targets: Vec<&str> = hops
+            .iter()
+            .map(|hop| hop["target"].as_str().unwrap())
+            .collect();
+        let [post, get] = ["POST", "GET"].map(|method| format!("{method} {}", far.url));
+        assert_eq!(targets, [post, get], "{sdk}");
     }
 }
