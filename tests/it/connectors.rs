@@ -144,7 +144,7 @@ fn a_connector_is_imported_vetted_approved_listed_and_removed() {
     for part in [
         "## fake",
         "- approved by: alice",
-        "| `echo` | destructive | irreversible | `",
+        "| `echo` | destructive | irreversible |  |  |  | `",
     ] {
         assert!(report.contains(part), "{part}: {report}");
     }

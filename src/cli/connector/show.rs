@@ -321,16 +321,51 @@ pub(super) fn markdown(facts: &Value) -> String {
         line("script", format!("`{}`{by}", text(&script, "script")));
     }
     line("set of tools", format!("`{}`", part("set_sha256")));
-    page += "\n| tool | class | reversibility | SHA-256 |\n|---|---|---|---|\n";
+    page += "\n| tool | class | reversibility | taken back by | rehearsed by | high value | SHA-256 |\n\
+             |---|---|---|---|---|---|---|\n";
     for tool in list("tools") {
-        let cell = |name: &str| text(&tool, name).replace('|', "\\|");
+        let cell = |text: String| text.replace('|', "\\|");
+        let part = |name: &str| cell(text(&tool, name));
+        let of = |name: &str| tool.get(name).cloned().unwrap_or_default();
         page += &format!(
-            "| `{}` | {} | {} | `{}` |\n",
-            cell("name"),
-            cell("class"),
-            cell("reversibility"),
-            cell("sha256")
+            "| `{}` | {} | {} | {} | {} | {} | `{}` |\n",
+            part("name"),
+            part("class"),
+            part("reversibility"),
+            cell(by(&of("undo"))),
+            cell(by(&of("dry_run"))),
+            cell(worth(&of("high_value"))),
+            part("sha256")
         );
     }
     page
+}
+
+/// The tool that another one is taken back or rehearsed by, where there is one.
+fn by(how: &Value) -> String {
+    match (
+        how.get("tool").and_then(Value::as_str),
+        how.get("arguments"),
+    ) {
+        (Some(tool), _) => format!("`{}`", escaped(tool)),
+        (None, Some(_)) => "itself".into(),
+        (None, None) => String::new(),
+    }
+}
+
+/// Which calls a person has to decide.
+fn worth(rule: &Value) -> String {
+    let of = |name: &str| {
+        let rule = rule.get(name)?;
+        let parameter = format!("`{}`", text(rule, "parameter"));
+        Some((parameter, rule))
+    };
+    match (of("above"), of("not_one_of")) {
+        (Some((parameter, rule)), _) => {
+            let above = rule.get("above").cloned().unwrap_or_default();
+            format!("{parameter} above {above}")
+        }
+        (None, Some((parameter, _))) => format!("unusual {parameter}"),
+        (None, None) => rule.as_str().map(escaped).unwrap_or_default(),
+    }
 }

@@ -466,6 +466,21 @@ fn stateless_clients_have_their_calls_taken_back_in_their_era() {
 }
 
 #[test]
+fn what_is_declared_of_tools_is_in_the_document_of_what_is_trusted() {
+    let world = World::new("live");
+    let report = world.appliance.cli(&["connector", "list", "--report"]);
+    let report = String::from_utf8(report.stdout).unwrap();
+    for row in [
+        "| `create` | write | reversible | `remove` | itself |  | `",
+        "| `make` | write | reversible | `remove` | `preview` |  | `",
+        "| `pay` | send | mitigable | `refund` |  | `amount` above 100 | `",
+        "| `find` | read | reversible |  |  |  | `",
+    ] {
+        assert!(report.contains(row), "{row}\n{report}");
+    }
+}
+
+#[test]
 fn a_call_that_is_not_over_is_not_taken_back() {
     let world = World::new("live");
     let mut session = world.session();
