@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
@@ -41,6 +42,8 @@ pub(super) struct Runtimes {
     asks: Sender<(Whom, Asked)>,
     told: Receiver<(Whom, Looked)>,
     bell: OwnedFd,
+    /// Held here too: a bell whose ringing end is closed is readable for ever.
+    _ring: Arc<OwnedFd>,
 }
 
 impl Runtimes {
@@ -51,6 +54,8 @@ impl Runtimes {
         let what = || "make the bell of the thread that looks at agents".to_owned();
         let flags = OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
         let (bell, ring) = nix::unistd::pipe2(flags).context(what)?;
+        let ring = Arc::new(ring);
+        let rings = Arc::clone(&ring);
         let mut eye = Eye::new(config, paths);
         let mut all: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for (plane, agent) in eye.seen.keys() {
@@ -66,7 +71,7 @@ impl Runtimes {
                         break;
                     }
                     // A full pipe has rung already.
-                    let _ = nix::unistd::write(&ring, b"!");
+                    let _ = nix::unistd::write(&*rings, b"!");
                 }
             };
             let thread = std::thread::Builder::new().name("runtimes".into());
@@ -79,6 +84,7 @@ impl Runtimes {
             asks,
             told,
             bell,
+            _ring: ring,
         })
     }
 

@@ -207,6 +207,11 @@ impl Appliance {
         i32::try_from(pid.unwrap_or_else(|| panic!("{role} does not run: {status}"))).unwrap()
     }
 
+    /// The pid of the supervisor.
+    pub(crate) fn supervisor(&self) -> i32 {
+        i32::try_from(self.serve.as_ref().unwrap().id()).unwrap()
+    }
+
     /// Stops in order and waits.
     pub(crate) fn stop(&mut self) {
         if let Some(mut child) = self.serve.take() {

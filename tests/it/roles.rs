@@ -267,3 +267,35 @@ fn a_second_supervisor_is_refused() {
     assert_eq!(done.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&done.stderr).contains("another `keepgate serve`"));
 }
+
+/// What of the processor a process has used, in nanoseconds, by all of its threads.
+fn used(pid: i32) -> u64 {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let of = |thread: std::io::Result<fs::DirEntry>| {
+        let text = fs::read_to_string(thread.unwrap().path().join("schedstat")).unwrap();
+        let first = text.split(' ').next().unwrap();
+        first.parse::<u64>().unwrap()
+    };
+    threads.map(of).sum()
+}
+
+#[test]
+fn whoever_has_nothing_to_do_does_nothing() {
+    let agents = "[planes.production.agents.a.runtime]\npaths = [\"/usr/share/doc/base-files\"]\n";
+    for extra in ["", agents] {
+        let appliance = Appliance::start(extra);
+        let mut all: Vec<_> = ROLES.map(|role| (role, appliance.role(role))).to_vec();
+        all.push(("supervisor", appliance.supervisor()));
+        for (name, pid) in all {
+            // Other programs begin and end meanwhile; one that turns in a circle would have its share.
+            eventually(&format!("{name} sleeps"), || {
+                let before = used(pid);
+                for _ in 0..5 {
+                    let done = Command::new(binary()).arg("--version").output().unwrap();
+                    assert!(done.status.success());
+                }
+                used(pid) == before
+            });
+        }
+    }
+}
