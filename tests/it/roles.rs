@@ -282,7 +282,8 @@ fn used(pid: i32) -> u64 {
 #[test]
 fn whoever_has_nothing_to_do_does_nothing() {
     let agents = "[planes.production.agents.a.runtime]\npaths = [\"/usr/share/doc/base-files\"]\n";
-    for extra in ["", agents] {
+    let listens = crate::web::local(crate::web::port());
+    for extra in ["", agents, &listens] {
         let appliance = Appliance::start(extra);
         let mut all: Vec<_> = ROLES.map(|role| (role, appliance.role(role))).to_vec();
         all.push(("supervisor", appliance.supervisor()));
