@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::entry::Entry;
 use super::reader::{Entries, Place, Reader};
+use super::tree::Hash;
 use crate::error::{Context, Error, Kind, Result};
 use crate::time::Timestamp;
 use crate::wire::admin::Filter;
@@ -38,6 +39,8 @@ const TABLES: &str = "
 pub struct Index {
     path: PathBuf,
     database: Connection,
+    /// The last entry that this process has indexed: its number and leaf.
+    newest: Option<(u64, Hash)>,
 }
 
 impl Index {
@@ -59,6 +62,7 @@ impl Index {
         Ok(Self {
             path: path.into(),
             database,
+            newest: None,
         })
     }
 
@@ -74,6 +78,22 @@ impl Index {
             Err(error) if error.kind() == Kind::Tampered => Err(error),
             Err(_) => self.rebuild(reader),
         }
+    }
+
+    /// Indexes entries that were just read from the log, without reading them again where they follow
+    /// on what is indexed; otherwise as [`Index::catch_up`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn extend(&mut self, entries: &[Entry], reader: &Reader) -> Result<()> {
+        let Some(first) = entries.first() else {
+            return Ok(());
+        };
+        let follows = |(seq, leaf): (u64, Hash)| first.seq == seq + 1 && first.prev == leaf;
+        if self.newest.is_some_and(follows) && self.insert(entries).is_ok() {
+            return Ok(());
+        }
+        self.catch_up(reader).map(drop)
     }
 
     /// Drops the index and builds it from the log; gives the number of entries.
@@ -134,6 +154,7 @@ impl Index {
     }
 
     fn insert(&mut self, entries: &[Entry]) -> rusqlite::Result<()> {
+        self.newest = None;
         let transaction = self.database.transaction()?;
         {
             // An outcome is found by what its intent says of agent and tool.
@@ -157,10 +178,13 @@ impl Index {
                 ])?;
             }
         }
-        if let Some(last) = entries.last() {
-            set_meta(&transaction, "leaf", &hex(&last.leaf()))?;
+        let newest = entries.last().map(|last| (last.seq, last.leaf()));
+        if let Some((_, leaf)) = &newest {
+            set_meta(&transaction, "leaf", &hex(leaf))?;
         }
-        transaction.commit()
+        transaction.commit()?;
+        self.newest = newest;
+        Ok(())
     }
 
     /// Where the entries are that the filter wants, oldest first. With `after` they are the first

@@ -239,7 +239,8 @@ pub enum ConnectorCommand {
         keepgate connector import files ./server.json --rw /srv/work -- /srv/work\n  \
         keepgate connector import own -- /usr/bin/python3 /srv/mcp/server.py\n  \
         keepgate connector import pdf /srv/skills/pdf\n  \
-        keepgate connector import mail https://mcp.example.net/mcp --header x-api-key")]
+        keepgate connector import mail https://mcp.example.net/mcp --header x-api-key\n  \
+        keepgate connector import mail 'https://backend.composio.dev/v3/mcp/SERVER_ID?user_id=USER' --toolkit gmail")]
     Import(ConnectorImportArgs),
     /// Run a connector's server in a jail without network and keys, and look at all it is
     ///

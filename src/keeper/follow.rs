@@ -16,6 +16,9 @@ use crate::wire::text::Escaped;
 /// way of the calls that made them.
 const GATHER: Duration = Duration::from_millis(20);
 
+/// Entries that are held and indexed together.
+const AT_ONCE: usize = 1_000;
+
 /// Follows for ever. An index that fails is rebuilt when it is asked next; calls do not depend on it.
 pub(super) fn run(keeper: &Arc<Keeper>) {
     let follower = keeper.log.subscribe();
@@ -37,12 +40,17 @@ fn follow(keeper: &Keeper, kept: &mut Option<Entries>, next: &mut u64) -> Result
         Some(entries) => entries,
         None => kept.insert(reader.entries(*next)?),
     };
-    for entry in entries {
-        let entry = entry?;
-        tell(&keeper.setup.plane, &entry);
-        *next = entry.seq + 1;
+    loop {
+        let few: Vec<Entry> = entries.by_ref().take(AT_ONCE).collect::<Result<_>>()?;
+        let Some(last) = few.last() else {
+            return Ok(());
+        };
+        for entry in &few {
+            tell(&keeper.setup.plane, entry);
+        }
+        *next = last.seq + 1;
+        keeper.index().extend(&few, &reader)?;
     }
-    keeper.index().catch_up(&reader).map(drop)
 }
 
 /// One structured line: `KEEPGATE_SEQ=`, `KEEPGATE_PLANE=` and so on in the journal.

@@ -514,8 +514,19 @@ fn the_index_answers_and_mends_itself() {
             })
             .is_err()
     );
+    // What was just read is indexed as it is; what does not follow is looked for.
     log.append(note(2)).unwrap();
+    let all: Vec<_> = reader.entries(0).unwrap().map(Result::unwrap).collect();
+    let (old, new) = all.split_at(all.len() - 1);
+    index.extend(new, &reader).unwrap();
+    assert_eq!(
+        index.query(&Filter::default()).unwrap().last().unwrap().seq,
+        size
+    );
+    index.extend(old, &reader).unwrap();
+    index.extend(&[], &reader).unwrap();
     assert_eq!(index.catch_up(&reader).unwrap(), size + 1);
+    assert_eq!(seqs(&index, filter()).len() as u64, size + 1);
     drop(index);
     for harm in [b"no database at all".to_vec(), vec![0x5a; 8192], Vec::new()] {
         let mut bytes = std::fs::read(&path).unwrap();
