@@ -123,7 +123,7 @@ pub fn run(control: OwnedFd, setup: JailerSetup) -> Result<()> {
         setup.observe,
         setup.ahead,
     );
-    let verdict = self_test(&mut jails, &setup.separation)?;
+    let verdict = self_test(&mut jails, &setup.separation, &setup.accept)?;
     if verdict.fit {
         let took_us = verdict.report.took_us;
         tracing::info!(plane = setup.plane, took_us, "self-test passed");
@@ -137,7 +137,7 @@ pub fn run(control: OwnedFd, setup: JailerSetup) -> Result<()> {
         tracing::error!(plane = setup.plane, why = verdict.why, "self-test failed");
         let report = Report::Unfit {
             why: verdict.why.clone(),
-            hint: None,
+            hint: verdict.hint.clone(),
         };
         frame::send(control.as_fd(), &report, &[], &[])?;
     }

@@ -24,7 +24,7 @@ use crate::jail::cgroup::Leaf;
 use crate::jail::limits::ToolLimits;
 use crate::jail::probe::Findings;
 use crate::wire::frame::sealed_memfd;
-use crate::wire::messages::{JailEnd, SelfTest, UNUSABLE_MAX, Unusable};
+use crate::wire::messages::{JailEnd, Limiting, SelfTest, UNUSABLE_MAX, Unusable};
 use crate::wire::text::Escaped;
 
 /// Longest life of one jail of the self-test, in milliseconds.
@@ -51,6 +51,8 @@ pub(super) struct Verdict {
     pub(super) fit: bool,
     /// Why not, in one line; empty where fit.
     pub(super) why: String,
+    /// What mends it, where somebody can.
+    pub(super) hint: Option<String>,
     /// What was found.
     pub(super) report: SelfTest,
 }
@@ -94,11 +96,11 @@ struct Tried {
 }
 
 /// Runs the self-test in jails like those of programs. Cgroups that do not do what they are for are
-/// given up, with the reason.
+/// given up, with the reason; without them nothing is fit, unless that is in `accept`.
 ///
 /// # Errors
 /// Fails where a native jail cannot be started or does not answer.
-pub(super) fn self_test(jails: &mut Jails, separation: &str) -> Result<Verdict> {
+pub(super) fn self_test(jails: &mut Jails, separation: &str, accept: &[String]) -> Result<Verdict> {
     let begin = Instant::now();
     if let Err(why) = kill_by_cgroup(jails) {
         jails.cgroups().give_up(why);
@@ -113,8 +115,9 @@ pub(super) fn self_test(jails: &mut Jails, separation: &str) -> Result<Verdict> 
         unusable: Vec::new(),
         took_us: 0,
     };
-    let lack = jails.cgroups().degraded().map(Into::into);
-    report.degraded.extend(lack);
+    let lack = jails.cgroups().degraded();
+    report.degraded.extend(lack.map(Into::into));
+    let refused = lack.filter(|name| !accept.iter().any(|known| known == name));
     let mut broken = Broken::default();
     let mut left = trials(jails);
     // Those of one user count against one limit of processes.
@@ -131,10 +134,23 @@ pub(super) fn self_test(jails: &mut Jails, separation: &str) -> Result<Verdict> 
     }
     report.unusable = told(jails.unusable());
     report.took_us = u64::try_from(begin.elapsed().as_micros()).unwrap_or(u64::MAX);
-    let why = why_unfit(&report, &broken.native);
+    let mut why = why_unfit(&report, &broken.native);
+    let mut hint = None;
+    if let (Some(name), true) = (refused, why.is_empty()) {
+        let Limiting {
+            why: lacks, mend, ..
+        } = &report.limiting;
+        let lacks = lacks.as_deref().unwrap_or("a controller is missing");
+        let mend = mend.as_deref().unwrap_or("mend that");
+        why = format!("jails have no cgroups of their own: {lacks}");
+        hint = Some(format!(
+            "{mend}; or say that you know: `accept = [\"{name}\"]` in `[appliance]`"
+        ));
+    }
     Ok(Verdict {
         fit: why.is_empty(),
         why,
+        hint,
         report,
     })
 }

@@ -38,7 +38,7 @@ impl Bench {
             .unwrap();
         assert!(cli(path, &["init"]).status.success());
         let config = format!(
-            "[appliance]\nname = \"bench\"\n[planes.production]\n\
+            "[appliance]\nname = \"bench\"\naccept = [\"no-cgroup-controllers\"]\n[planes.production]\n\
              [planes.production.quota]\nagent_calls_per_minute = 10000000\nplane_calls_per_minute = 10000000\n\
              [planes.production.roots.r]\npath = {root:?}\n[planes.public]\n"
         );

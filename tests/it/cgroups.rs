@@ -120,11 +120,28 @@ fn the_unit_has_what_the_doctor_asks_for() {
 #[test]
 fn a_cgroup_of_others_is_not_touched_and_the_lack_is_named_with_its_reason() {
     // The tests' own cgroup: other processes are in it, or it is the top one.
-    let appliance = Appliance::start("");
+    let mut appliance = Appliance::init("");
+    let path = appliance.path("keepgate.toml");
+    let config = fs::read_to_string(&path).unwrap();
+    let accept = format!("accept = [\"{NO_CGROUPS}\"]\n");
+    assert!(config.contains(&accept), "{config}");
+    fs::write(&path, config.replacen(&accept, "", 1)).unwrap();
+    appliance.begin();
+    let fit = |status: &Value| status["planes"]["production"]["jailer"]["fit"].clone();
+    eventually("it refuses to serve", || {
+        fit(&appliance.json(&["status"])) == false
+    });
     let status = appliance.json(&["status"]);
     let plane = &status["planes"]["production"];
+    assert_eq!(plane["serving"], false, "{plane}");
     assert_eq!(plane["degraded"], json!([NO_CGROUPS]));
     assert_eq!(plane["missing"], json!([NO_CGROUPS]));
+    appliance.enrol("a");
+    let refused = appliance
+        .session("a")
+        .call("file__read", json!({"path": "mail/hello.txt"}));
+    assert_eq!(refused["isError"], true, "{refused}");
+    assert!(appliance.entries("call.intent").is_empty());
     let how = limiting(&appliance);
     assert_eq!(how["kill"], false, "{how}");
     let why = how["why"].as_str().unwrap();
@@ -145,12 +162,7 @@ fn a_cgroup_of_others_is_not_touched_and_the_lack_is_named_with_its_reason() {
 
 #[test]
 fn an_accepted_lack_is_not_missing() {
-    let mut appliance = Appliance::init("");
-    let path = appliance.path("keepgate.toml");
-    let config = fs::read_to_string(&path).unwrap();
-    let accept = format!("[appliance]\naccept = [\"{NO_CGROUPS}\"]\n");
-    fs::write(&path, config.replacen("[appliance]\n", &accept, 1)).unwrap();
-    appliance.serve();
+    let appliance = Appliance::start("");
     let plane = &appliance.json(&["status"])["planes"]["production"];
     assert_eq!(plane["degraded"], json!([NO_CGROUPS]));
     assert_eq!(plane["missing"], json!([]));

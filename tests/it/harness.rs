@@ -144,7 +144,7 @@ impl Appliance {
         assert!(done.status.success(), "{done:?}");
         let (mail, out) = (appliance.path("mail"), appliance.path("out"));
         let config = format!(
-            "[appliance]\nname = \"test\"\n\n[planes.production]\n\n\
+            "[appliance]\nname = \"test\"\naccept = [\"no-cgroup-controllers\"]\n\n[planes.production]\n\n\
              [planes.production.roots.mail]\npath = {mail:?}\n\n\
              [planes.production.roots.out]\npath = {out:?}\nwritable = true\n\n{extra}"
         );
@@ -168,7 +168,17 @@ impl Appliance {
     }
 
     /// The same with a command that runs the binary with the arguments it is given.
-    pub(crate) fn serve_by(&mut self, mut command: Command) {
+    pub(crate) fn serve_by(&mut self, command: Command) {
+        self.begin_by(command);
+        self.ready();
+    }
+
+    /// Starts the supervisor, which may not serve.
+    pub(crate) fn begin(&mut self) {
+        self.begin_by(Command::new(binary()));
+    }
+
+    fn begin_by(&mut self, mut command: Command) {
         let log = fs::File::options()
             .create(true)
             .append(true)
@@ -184,7 +194,6 @@ impl Appliance {
             .spawn()
             .unwrap();
         self.serve = Some(child);
-        self.ready();
     }
 
     /// Waits until the plane serves.

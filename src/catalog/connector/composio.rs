@@ -22,8 +22,10 @@ const DOMAIN: &str = "composio.dev";
 const TOOLKITS_MAX: usize = 32;
 /// Longest name of a toolkit or a server, in bytes.
 const NAME_MAX: usize = 64;
-/// The toolkit whose tools find and run those of others.
+/// Toolkits of this name, and of names that begin so, find and run the tools of others.
 const ROUTER: &str = "composio";
+/// Longest name of a user or an account, in bytes.
+const WHOSE_MAX: usize = 256;
 
 /// Why a server cannot be pinned: what is wrong, and what mends it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,9 +94,9 @@ fn named(toolkits: &[String]) -> Result<(), Fault> {
                 "as Composio writes it: a-z, 0-9, `_`, such as `gmail` or `google_maps`",
             ));
         }
-        if name == ROUTER {
+        if name.starts_with(ROUTER) {
             return Err(fault(
-                format!("the tools of toolkit `{ROUTER}` find and run those of any other"),
+                format!("the tools of toolkit `{name}` find and run those of any other"),
                 HINT,
             ));
         }
@@ -121,7 +123,7 @@ fn query(url: &Url) -> Result<(), Fault> {
     for (name, value) in url.query_pairs() {
         match (&*name, &*value) {
             ("user_id" | "connected_account_id", "") => {}
-            ("user_id" | "connected_account_id", value) if !value.contains(',') => {
+            ("user_id" | "connected_account_id", value) if is_one(value) => {
                 whose.push(name.into_owned());
             }
             ("user_id" | "connected_account_id" | "user_ids" | "connected_account_ids", _) => {
@@ -166,12 +168,20 @@ fn query(url: &Url) -> Result<(), Fault> {
     }
 }
 
+/// One user or account: nothing that another reader could take for several, or for more.
+fn is_one(value: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.@:+".contains(&byte);
+    value.len() <= WHOSE_MAX && value.bytes().all(plain)
+}
+
 /// Whether a tool is of one of the toolkits: their names begin with it, in capitals.
 pub fn is_of(tool: &str, toolkits: &[String]) -> bool {
-    toolkits.iter().any(|toolkit| {
-        let after = tool.strip_prefix(&toolkit.to_ascii_uppercase());
-        after.is_some_and(|after| after.len() > 1 && after.starts_with('_'))
-    })
+    let router = format!("{}_", ROUTER.to_ascii_uppercase());
+    !tool.starts_with(&router)
+        && toolkits.iter().any(|toolkit| {
+            let after = tool.strip_prefix(&toolkit.to_ascii_uppercase());
+            after.is_some_and(|after| after.len() > 1 && after.starts_with('_'))
+        })
 }
 
 #[cfg(test)]
@@ -238,6 +248,11 @@ mod tests {
             ),
             (GOOD, &[], "it is not said which toolkits"),
             (GOOD, &["composio"], "find and run those of any other"),
+            (
+                GOOD,
+                &["composio_search"],
+                "find and run those of any other",
+            ),
             (GOOD, &["Gmail"], "`Gmail` is no toolkit"),
             (GOOD, &["gmail", "gmail"], "named twice"),
             (
@@ -295,6 +310,10 @@ mod tests {
         for tool in ["GMAIL_SEND_EMAIL", "GOOGLE_MAPS_ROUTE"] {
             assert!(is_of(tool, &own), "{tool}");
         }
+        assert!(!is_of(
+            "COMPOSIO_SEARCH_TOOLS",
+            &kits(&["composio_search", "composio"])
+        ));
         for tool in [
             "SLACK_SEND",
             "GMAIL",

@@ -459,7 +459,7 @@ fn with_tools(app: &App, mut connector: Connector) -> Result<Told> {
             folder, scripts, ..
         } => Listing::tools(skill::tools(folder, scripts)?)?,
         Launch::Remote { .. } => {
-            let why = "it is not on this host; `keepgate connector vet` asks it".to_owned();
+            let why = "it is asked over the network, by `keepgate connector vet`".to_owned();
             return Ok((connector, remarks, Some(why)));
         }
     };

@@ -137,8 +137,9 @@ fn markdown(value: &Value) -> String {
         text(value, "install"),
         time(&text(value, "at"))
     );
-    page += "What is listed here was vetted and approved by a person. What differs from it in one \
-             byte does not run.\n";
+    page += "What is listed here was vetted and approved by a person, and is on this host as it was \
+             approved. What differs from that in one byte is not started; what runs is what was \
+             approved, until it ends.\n";
     let list = |name: &str| {
         value
             .get(name)

@@ -268,6 +268,10 @@ impl Post<'_> {
                 answers.push(queued);
             }
         }
+        if answers.is_empty() {
+            // All that wanted one were cancelled.
+            return answer::bare(StatusCode::ACCEPTED);
+        }
         let lines = answers.iter().map(|one| one.line.trim_ascii_end());
         let mut array = lines.collect::<Vec<_>>().join(&b',');
         array.insert(0, b'[');

@@ -80,7 +80,7 @@ impl Gate {
         let port = free.local_addr().unwrap().port();
         drop(free);
         let config = format!(
-            "[appliance]\nname = \"bench\"\n[planes.production]\n[planes.production.quota]\n\
+            "[appliance]\nname = \"bench\"\naccept = [\"no-cgroup-controllers\"]\n[planes.production]\n[planes.production.quota]\n\
              agent_calls_per_minute = 100000\nplane_calls_per_minute = 100000\n\
              [planes.production.listen.local]\naddress = \"127.0.0.1:{port}\"\n\
              [planes.production.connectors.echo]\nagents = [\"web\", \"near\"]\n\

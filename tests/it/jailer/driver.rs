@@ -95,7 +95,7 @@ pub(super) fn setup(root: &Path) -> JailerSetup {
         ahead: 0,
         separation: "separate uids".into(),
         roots: vec![root.into()],
-        accept: vec![],
+        accept: vec![keepgate::jail::cgroup::NO_CGROUPS.into()],
         cgroup: Delegation::default(),
     }
 }
