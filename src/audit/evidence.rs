@@ -144,12 +144,23 @@ impl Released {
 pub struct Ledger<'a> {
     log: &'a Log,
     masker: &'a Masker,
+    degraded: &'a [String],
 }
 
 impl<'a> Ledger<'a> {
     /// Writes to `log`, with every payload masked by `masker`.
     pub fn new(log: &'a Log, masker: &'a Masker) -> Self {
-        Self { log, masker }
+        Self {
+            log,
+            masker,
+            degraded: &[],
+        }
+    }
+
+    /// Protection that jails lack while it writes, and that the operator accepted, by name: every
+    /// intent says so.
+    pub fn degraded(self, degraded: &'a [String]) -> Self {
+        Self { degraded, ..self }
     }
 
     /// Writes the intent of a rehearsal; durable on return. `seen` is what it would change.
@@ -268,6 +279,9 @@ impl<'a> Ledger<'a> {
         }
         if let Some(again) = again {
             body.insert("again".into(), again.into());
+        }
+        if !self.degraded.is_empty() {
+            body.insert("degraded".into(), json!(self.degraded));
         }
         let draft = Draft::new("call.intent", body)
             .payload("arguments", self.masker.mask(call.canonical()));

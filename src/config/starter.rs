@@ -65,7 +65,8 @@ name = "{name}"
 # uid_base = 64100
 # Jails run as uids from here on, 128 for each plane. Nobody else may have them.
 # jail_uid_base = 1879048192
-# Protection this host lacks and you do without, by the names that `keepgate status` shows.
+# Protection this host lacks and you do without, by the names that `keepgate status` shows. Without
+# cgroups, or a Landlock of kernel 6.12, nothing is served before that is said here.
 # accept = ["no-cgroup-controllers"]
 # DNS servers; without this, those in /etc/resolv.conf.
 # resolvers = ["9.9.9.9:53"]

@@ -78,6 +78,12 @@ impl Keeper {
         Ok(())
     }
 
+    /// Protection that jails lack now, by name.
+    pub(super) fn lacks(&self) -> Vec<String> {
+        let fitness = self.hands.links().fitness();
+        fitness.map_or_else(Vec::new, |fitness| fitness.report.degraded.clone())
+    }
+
     /// Whether the call is a new one; waits where the same one is being carried out.
     pub(super) fn turn(&self, call: &Call, asked: &Asked) -> Turn<'_> {
         self.again.turn(call, &asked.question, &asked.extra, || {

@@ -37,7 +37,7 @@ pub(super) enum Event {
 pub struct Links {
     peers: Mutex<HashMap<Role, Peer>>,
     waiting: Mutex<HashMap<Id, Sender<Event>>>,
-    fitness: Mutex<Option<Fitness>>,
+    fitness: Mutex<Option<Arc<Fitness>>>,
 }
 
 #[derive(Debug)]
@@ -119,13 +119,13 @@ impl Links {
     }
 
     /// What the jailer said of itself, while it is there.
-    pub(super) fn fitness(&self) -> Option<Fitness> {
+    pub(super) fn fitness(&self) -> Option<Arc<Fitness>> {
         lock(&self.fitness).clone()
     }
 
     /// Keeps what the jailer says of itself.
     pub(super) fn set_fitness(&self, fitness: Fitness) {
-        *lock(&self.fitness) = Some(fitness);
+        *lock(&self.fitness) = Some(Arc::new(fitness));
     }
 
     /// Begins to listen for what concerns `ticket`.

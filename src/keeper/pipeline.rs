@@ -43,7 +43,8 @@ fn decide(
     asked: &Asked,
     again: Option<String>,
 ) -> Result<Released, Refusal> {
-    let ledger = Ledger::new(&keeper.log, &keeper.masker);
+    let lacks = keeper.lacks();
+    let ledger = Ledger::new(&keeper.log, &keeper.masker).degraded(&lacks);
     // Held until the intent is durable: policy, mode and agents cannot change in between.
     let rules = keeper.rules();
     let mode = rules.mode(call)?;

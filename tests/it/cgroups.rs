@@ -166,6 +166,12 @@ fn an_accepted_lack_is_not_missing() {
     let plane = &appliance.json(&["status"])["planes"]["production"];
     assert_eq!(plane["degraded"], json!([NO_CGROUPS]));
     assert_eq!(plane["missing"], json!([]));
+    // And each call is on record with it.
+    appliance.enrol("a");
+    let mut session = appliance.session("a");
+    session.works("file__read", json!({"path": "mail/hello.txt"}));
+    let intent = &appliance.entries("call.intent")[0]["body"];
+    assert_eq!(intent["degraded"], json!([NO_CGROUPS]), "{intent}");
     let doctor = appliance.json(&["doctor"]);
     let checks = doctor["checks"].as_array().unwrap();
     for id in ["host.cgroup", "run.production.limits"] {
