@@ -80,8 +80,8 @@ pub(super) fn foreign(allowed: &Allowed<'_>) -> Result<Option<OwnedFd>> {
     let read = make_bitflags!(AccessFs::{ReadFile | ReadDir});
     let change = read
         | make_bitflags!(AccessFs::{
-            WriteFile | Truncate | MakeReg | MakeDir | MakeSym | MakeSock | MakeFifo | RemoveFile
-                | RemoveDir | Refer
+            WriteFile | Truncate | MakeReg | MakeDir | MakeSym | MakeSock | RemoveFile | RemoveDir
+                | Refer
         });
     let mut ruleset = Ruleset::default()
         .handle_access(AccessFs::from_all(NEWEST))
@@ -104,9 +104,12 @@ pub(super) fn foreign(allowed: &Allowed<'_>) -> Result<Option<OwnedFd>> {
     if let Some(program) = allowed.program {
         ruleset = may_run(ruleset, program)?;
     }
-    let private = [Path::new("/tmp"), Path::new("/dev/shm")];
-    for path in allowed.writable.iter().chain(&private) {
+    for path in &allowed.writable {
         ruleset = allow(ruleset, path, change)?;
+    }
+    // Among files of others a pipe would hold up whoever opens it.
+    for private in ["/tmp", "/dev/shm"] {
+        ruleset = allow(ruleset, Path::new(private), change | AccessFs::MakeFifo)?;
     }
     if let Some(port) = allowed.port.filter(|_| !allowed.loopback) {
         let rule = NetPort::new(port, AccessNet::ConnectTcp);

@@ -105,8 +105,16 @@
 //! - **Nobody can approve.** What needs a person is refused as `needs_person`.
 //! - **An answer that was written and not read.** That an answer was delivered means that the kernel
 //!   took all of it for the agent. An agent that dies then, and makes the same call again, has it
-//!   made again. So has one whose keeper was started again in between; the log then calls the
-//!   first one `unknown`, if it had no outcome.
+//!   made again.
+//! - **Locks and glances at shown files.** A program in a foreign jail may lock a file that it may read
+//!   (`flock`, POSIX locks) and watch a directory (inotify): programs outside that lock the same file
+//!   wait for it, it learns the names of what they open there, and two jails that are shown the same
+//!   file can tell each other a bit by it. Show copies where that matters.
+//! - **Inside TLS** nobody looks: the name that a foreign jail's connection was allowed for is that of
+//!   the tunnel and of the handshake (SNI); what a request in it calls its `Host` is the server's to
+//!   check.
+//! - **Dumpable again.** A foreign program becomes dumpable by its own exec, as every program does; no
+//!   core is written, and nobody outside its jail may trace it.
 //! - **One user.** Started without root, all roles share one uid. Another program of that user can
 //!   read the operator's token and the state. `status` says `separation: one user`, and a live
 //!   request that cannot be taken back is forbidden.

@@ -74,8 +74,12 @@ impl Ends {
             false => End::inherited(fd, false),
         };
         let mut signals = SigSet::empty();
+        let ignored = ignored();
         for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
-            signals.add(signal);
+            // What whoever started this has it ignore (`nohup`, `trap ''`) ends nothing.
+            if ignored >> (signal as u32 - 1) & 1 == 0 {
+                signals.add(signal);
+            }
         }
         let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
         let ends = Self {
@@ -88,6 +92,15 @@ impl Ends {
         signals.thread_block().context(|| "block signals".into())?;
         Ok(ends)
     }
+}
+
+/// Signals that this process ignores, as bits from the first one on (proc_pid_status(5), `SigIgn`);
+/// none, where the kernel does not say.
+fn ignored() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    line.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok())
+        .unwrap_or_default()
 }
 
 /// The three ways of bytes.

@@ -85,6 +85,12 @@ fn look(entry: &Entry<'_>, nest: Nest<'_>, host: &Host) -> Result<()> {
         ));
     }
     let real = follow(entry)?;
+    if entry.writable && real.starts_with("/sys") {
+        return Err(entry.wrong(
+            "cannot be changed by a jail: it is the kernel's",
+            "name it read-only, if the program reads it",
+        ));
+    }
     keep_own(entry, &real, host)?;
     let above = path.parent().unwrap_or(Path::new("/"));
     let real_above = fs::canonicalize(above).unwrap_or_else(|_| above.into());

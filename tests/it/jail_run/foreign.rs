@@ -131,6 +131,22 @@ fn what_is_read_only_is_not_written_and_what_is_not_shown_is_not_there() {
 }
 
 #[test]
+fn a_pipe_with_a_name_is_made_among_its_own_files_only() {
+    needs("mkfifo");
+    // Not beneath the jail's own `/tmp`.
+    let directory = tempfile::tempdir_in("/var/tmp").unwrap();
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    let shared = directory.path().to_str().unwrap();
+    let script = format!("mkfifo /tmp/own && {{ mkfifo {shared}/theirs || echo refused; }}");
+    let ended = run(&["-q", "--rw", shared, "--", "/bin/sh", "-c", &script]).code(0);
+    assert_eq!(ended.out, "refused\n", "{ended:?}");
+    assert!(!directory.path().join("theirs").exists());
+    run(&["--rw", "/sys", "--", "true"])
+        .code(125)
+        .says("cannot be changed by a jail: it is the kernel's");
+}
+
+#[test]
 fn missing_paths_and_programs_say_what_would_help() {
     run(&["--", "no-such-program"])
         .code(127)

@@ -1,6 +1,6 @@
 //! Limits, signals, and that nothing is left behind.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 
 use nix::sys::signal::{Signal, kill};
@@ -187,6 +187,37 @@ fn a_signal_to_the_command_ends_the_jail() {
         // The command is gone, and has waited for its jailer: nothing is left now.
         assert_eq!(with_argument(word), 0, "{signal}");
     }
+}
+
+#[test]
+fn a_signal_that_is_ignored_where_the_command_begins_ends_nothing() {
+    let script = "trap '' HUP INT; exec \"$@\"";
+    let program = "echo ready; read line; echo \"$line\"";
+    let words = ["--", "/bin/sh", "-c", program];
+    let inner = jail(&[&["-q"], &words[..]].concat());
+    let mut command = Command::new("/bin/sh");
+    command
+        .args(["-c", script, "sh"])
+        .arg(inner.get_program())
+        .args(inner.get_args())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    output.read_line(&mut line).unwrap();
+    assert_eq!(line, "ready\n");
+    let pid = Pid::from_raw(i32::try_from(child.id()).unwrap());
+    for signal in [Signal::SIGHUP, Signal::SIGINT] {
+        kill(pid, signal).unwrap();
+    }
+    child.stdin.take().unwrap().write_all(b"on\n").unwrap();
+    line.clear();
+    output.read_line(&mut line).unwrap();
+    assert_eq!(
+        (line.as_str(), child.wait().unwrap().code()),
+        ("on\n", Some(0))
+    );
 }
 
 #[test]
