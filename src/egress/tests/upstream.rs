@@ -316,7 +316,7 @@ fn a_remote_server_that_breaks_the_rules_ends() {
     type Says = fn(&Value) -> String;
     let cases: [(Says, &str); 4] = [
         (|_| "x".repeat(MESSAGE_MAX + 1), "a message of more than"),
-        (|_| "[1]".into(), "batches are not served"),
+        (|_| "[1]".into(), "a batch is no message"),
         (
             |asked| {
                 format!(

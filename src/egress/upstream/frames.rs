@@ -222,7 +222,10 @@ mod tests {
             (&long, "longer than"),
             (b"{\"a\":\"\xff\"}", "not UTF-8"),
             (br#"{"id":1,"id":2}"#, "duplicate key `id`"),
-            (br#"[{"jsonrpc":"2.0","id":1,"result":{}}]"#, "batches"),
+            (
+                br#"[{"jsonrpc":"2.0","id":1,"result":{}}]"#,
+                "a batch is no message",
+            ),
             (
                 br#"{"jsonrpc":"2.0","id":1,"result":[]}"#,
                 "`result` is not an object",
