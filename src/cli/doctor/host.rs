@@ -133,7 +133,8 @@ fn namespaces(root: bool) -> Check {
 /// What the host could give; what a running plane has of it is another check.
 fn cgroup(found: Option<(PathBuf, Controllers)>, accepted: &[String]) -> Check {
     let why = "without cgroup controllers, memory, processes and CPU time are limited for each \
-               process of a jail (rlimits), and many of them add up";
+               process of a jail (rlimits), and many of them add up: nothing is served then, unless \
+               that is accepted";
     let check = |found: String| Check::new("host.cgroup", why, found);
     let accepted = accepted.iter().any(|name| name == NO_CGROUPS);
     let (check, mend) = match found {
@@ -152,7 +153,7 @@ fn cgroup(found: Option<(PathBuf, Controllers)>, accepted: &[String]) -> Check {
         let found = format!("{} (accepted)", check.found);
         return Check { found, ..check };
     }
-    check.warn(format!("{mend}; or put `{NO_CGROUPS}` into `accept`"))
+    check.fail(format!("{mend}; or put `{NO_CGROUPS}` into `accept`"))
 }
 
 /// Of this process; the supervisor's may be another where it was started another way.
@@ -296,7 +297,7 @@ mod tests {
         assert_eq!(check.verdict, Verdict::Ok);
         assert_eq!(check.found, "cgroup2 at /x with memory, pids, cpu");
         let check = cgroup(at("pids"), &[]);
-        assert_eq!(check.verdict, Verdict::Warn);
+        assert_eq!(check.verdict, Verdict::Fail);
         assert_eq!(check.found, "cgroup2 at /x without memory, cpu");
         assert!(check.mend.unwrap().contains("cgroup_no_v1=all"));
         let check = cgroup(at(""), &accept);

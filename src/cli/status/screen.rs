@@ -253,10 +253,14 @@ fn jail(screen: &Screen, plane: &Value) -> String {
     );
     match jailer.get("fit").and_then(Value::as_bool) {
         Some(true) => format!("all of {attempted} failed as they must, Landlock ABI {abi}"),
-        _ => screen.paint(
-            Style::Bad,
-            format!("unfit: {}", names(test, "succeeded").join(", ")),
-        ),
+        _ => {
+            let through = names(test, "succeeded").join(", ");
+            let why = match through.is_empty() {
+                false => through,
+                true => "what it is or lacks is not accepted; see `roles`".into(),
+            };
+            screen.paint(Style::Bad, format!("unfit: {why}"))
+        }
     }
 }
 
