@@ -238,9 +238,7 @@ fn a_revoked_agent_is_cut_off_wherever_it_is() {
     rig.tell(&Control::Unlisten { agent: "w".into() }, None);
     assert!(stream.event().is_none());
     assert_eq!(calls.response().status, 503);
-    let (FrontToKeeper::Cancel { id: cancelled, .. }, _) = rig.asked() else {
-        panic!()
-    };
+    let (cancelled, _) = rig.cancelled();
     assert_eq!(cancelled, number);
     assert_eq!(web.post(&[&id], call).status, 401);
     rig.noted_of("-");

@@ -228,6 +228,14 @@ impl Rig {
         }
     }
 
+    /// The question that is given up next, and whether the agent said so.
+    fn cancelled(&self) -> (u64, bool) {
+        match self.asked() {
+            (FrontToKeeper::Cancel { id, meant }, _) => (id, meant),
+            (other, _) => panic!("{other:?}"),
+        }
+    }
+
     fn noted(&self) -> String {
         self.noted_of("a")
     }
